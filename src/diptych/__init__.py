@@ -1,0 +1,1 @@
+"""Diptych: commands change one side, queries read the other, events are the hinge."""

@@ -1,0 +1,105 @@
+"""An event before it is stored, as it is stored, and as a consumer sees it.
+
+Rule: the tuples here are the storage format; nothing in them is decoded.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from struct import Struct
+from typing import Any, NamedTuple
+from uuid import UUID
+from zlib import crc32
+
+from diptych.messages import DomainEvent, Metadata
+from diptych.stream import StreamName
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBERS = Struct(">QQIII")
+
+
+class NewEvent(NamedTuple):
+    """An event about to be stored. `payload` is JSON text, kept byte for byte; `event_id` is a UUIDv7, 16 bytes."""
+
+    event_id: bytes
+    type: str
+    schema_version: int
+    payload: str
+    format: int = 0
+
+
+class StoredEvent(NamedTuple):
+    """A row of the log. `recorded_at` is in microseconds since 1970, UTC; `metadata` and `payload` are JSON text."""
+
+    position: int
+    tenant: str
+    category: str
+    stream_id: str
+    version: int
+    event_id: bytes
+    type: str
+    schema_version: int
+    format: int
+    payload: str
+    metadata: str
+    recorded_at: int
+    checksum: int
+
+    @property
+    def stream(self) -> StreamName:
+        """The stream it belongs to."""
+        return StreamName(self.tenant, self.category, UUID(self.stream_id))
+
+
+def checksum(row: tuple[Any, ...]) -> int:
+    """CRC-32 over a row of the log: all fields of `StoredEvent`, in its order, up to the checksum itself."""
+    numbers = _NUMBERS.pack(row[0], row[11], row[4], row[7], row[8])
+    text = f"{row[1]}\0{row[2]}\0{row[3]}\0{row[6]}\0{row[10]}\0{row[9]}"
+    return crc32(text.encode(), crc32(row[5], crc32(numbers)))
+
+
+def is_intact(row: StoredEvent) -> bool:
+    """Whether a row still has the checksum it was written with."""
+    return checksum(row) == row[12]
+
+
+def from_microseconds(value: int) -> datetime:
+    """The aware datetime of a stored time."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+class StoredMetadata(Metadata):
+    """Metadata that is only unpacked from its row when somebody looks at it."""
+
+    def __init__(self, row: StoredEvent) -> None:
+        self.__dict__["_row"] = row
+
+    def __getattr__(self, name: str) -> Any:
+        row: StoredEvent | None = self.__dict__.pop("_row", None)
+        if row is None:
+            raise AttributeError(f"Metadata has no {name}")
+        beside = json.loads(row.metadata)
+        self.__dict__.update(
+            event_id=UUID(bytes=row.event_id),
+            stream=row.stream,
+            version=row.version,
+            position=row.position,
+            recorded_at=from_microseconds(row.recorded_at),
+            correlation_id=_uuid(beside.get("correlation")),
+            causation_id=_uuid(beside.get("causation")),
+            command_id=_uuid(beside.get("command")),
+            user_id=beside.get("user"),
+            schema_version=row.schema_version,
+        )
+        return getattr(self, name)
+
+
+def _uuid(text: str | None) -> UUID | None:
+    return None if text is None else UUID(text)
+
+
+class RecordedEvent(NamedTuple):
+    """An event as a consumer gets it: the fact, what was written beside it, and its raw row."""
+
+    event: DomainEvent
+    metadata: Metadata
+    row: StoredEvent

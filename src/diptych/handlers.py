@@ -1,0 +1,134 @@
+"""From annotations to handlers: the one piece of introspection, used by all.
+
+Rule: nothing here knows what a command, an event or a read model is; callers say which classes they look for.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType, FunctionType
+from typing import Any, TypeVar, get_type_hints, overload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK = "__diptych_on__"
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """How a method marked with `@on` finds its row: by `key`, or every row where `each` matches; else by stream id."""
+
+    key: Any = None
+    each: str | None = None
+    names: Mapping[str, Any] | None = None  # the local names where the class was written, for its annotations
+
+
+@overload
+def on(method: F, /) -> F: ...
+@overload
+def on(
+    *, key: str | tuple[str, ...] | Callable[..., Any] | None = None, each: str | None = None
+) -> Callable[[F], F]: ...
+def on(method: Any = None, /, *, key: Any = None, each: str | None = None) -> Any:
+    """Mark the method that takes an event, its class read from the parameter's annotation.
+
+    On an aggregate it changes state. On a projection it returns the row as it shall be; `key` finds the row by a
+    field of the event, a tuple of fields or a function of (event, meta); `each` names a column, and the method is
+    called for every row in which it equals the event's field of that name, or else the stream's id.
+    """
+    frame = inspect.currentframe()
+    names = _enclosing(frame.f_back if frame else None)
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, On(key, each, names))
+        return function
+
+    return mark if method is None else mark(method)
+
+
+def marked(cls: type) -> dict[str, tuple[Callable[..., Any], On]]:
+    """Return all methods of a class marked with `@on`, by name, an override in place of what it overrides."""
+    found: dict[str, tuple[Callable[..., Any], On]] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            mark = getattr(member, _MARK, None)
+            if mark is not None:
+                found[name] = (member, mark)
+            else:
+                found.pop(name, None)
+    return found
+
+
+def _enclosing(frame: FrameType | None) -> Mapping[str, Any]:
+    """Collect the local names of the functions around a class body, innermost last; module names need no help."""
+    names: dict[str, Any] = {}
+    chain = []
+    while frame is not None and frame.f_code.co_name != "<module>":
+        chain.append(frame)
+        frame = frame.f_back
+        if len(chain) == 4:
+            break
+    for outer in reversed(chain):
+        names.update(outer.f_locals)
+    return names
+
+
+def local_names(depth: int = 1) -> Mapping[str, Any]:
+    """Return the names visible where the caller's caller was called: for annotations that name local classes."""
+    return _enclosing(sys._getframe(depth + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a handler, its annotation resolved (`Annotated` kept)."""
+
+    name: str
+    annotation: Any
+    has_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a handler's annotations say."""
+
+    parameters: tuple[Parameter, ...]
+    returns: Any
+    where: str  # file:line name, for messages
+
+    @property
+    def message(self) -> Parameter | None:
+        """The first parameter: what it handles."""
+        return self.parameters[0] if self.parameters else None
+
+
+def where(function: Any) -> str:
+    """Say where something was written: `file:line name`."""
+    target = inspect.unwrap(function)
+    target = getattr(target, "__func__", target)
+    name = getattr(target, "__qualname__", repr(target))
+    try:
+        path = inspect.getsourcefile(target) or "?"
+        line = target.__code__.co_firstlineno if isinstance(target, FunctionType) else inspect.getsourcelines(target)[1]
+    except (TypeError, OSError):
+        return name
+    return f"{path}:{line} {name}"
+
+
+def signature(function: Callable[..., Any], names: Mapping[str, Any] | None = None, *, skip: int = 0) -> Signature:
+    """Read a function's annotations; `skip` leaves out `self`.
+
+    :raises NameError: an annotation names something not defined yet; try again at start.
+    :raises TypeError: a parameter has no annotation, or is `*args` or `**kwargs`.
+    """
+    hints = get_type_hints(function, localns=dict(names or {}), include_extras=True)
+    parameters = []
+    for parameter in list(inspect.signature(function).parameters.values())[skip:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{where(function)}: *{parameter.name} cannot be provided; name each parameter")
+        if parameter.name not in hints:
+            raise TypeError(f"{where(function)}: parameter {parameter.name} needs an annotation")
+        has_default = parameter.default is not parameter.empty
+        parameters.append(Parameter(parameter.name, hints[parameter.name], has_default))
+    returns = hints.get("return", inspect.Signature.empty)
+    return Signature(tuple(parameters), returns, where(function))

@@ -1,0 +1,212 @@
+"""Commands, events and queries: what is said between the two sides.
+
+Rule: messages are data; nothing here knows a handler, a store or a bus.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from inspect import get_annotations
+from typing import Any, ClassVar, Generic
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic._internal._model_construction import ModelMetaclass
+from typing_extensions import TypeVar, dataclass_transform
+
+from diptych.clock import new_id
+from diptych.stream import StreamName
+
+R = TypeVar("R", default=None)
+
+_ENVELOPE = ("command_id", "timestamp", "user_id", "correlation_id", "causation_id", "tenant", "envelope")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+class _MessageMeta(ModelMetaclass):
+    """Tells type checkers that messages are frozen and take keywords only."""
+
+
+class _Message(BaseModel, metaclass=_MessageMeta):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Envelope:
+    """Who sent a command, when, and as part of what. Set by the bus, never by data (I4)."""
+
+    __slots__ = ("_command_id", "_given", "causation_id", "correlation_id", "tenant", "timestamp", "user_id")
+
+    def __init__(
+        self,
+        command_id: UUID | None = None,
+        *,
+        user_id: str | None = None,
+        correlation_id: UUID | None = None,
+        causation_id: UUID | None = None,
+        tenant: str = "",
+    ) -> None:
+        self._command_id, self._given = command_id, command_id is not None
+        self.timestamp = time.time()
+        self.user_id, self.tenant = user_id, tenant
+        self.correlation_id, self.causation_id = correlation_id, causation_id
+
+    @property
+    def command_id(self) -> UUID:
+        """The id under which this command takes effect once; made when first asked for, unless the caller gave one."""
+        if self._command_id is None:
+            self._command_id = new_id()
+        return self._command_id
+
+    @property
+    def is_id_given(self) -> bool:
+        """Whether the caller chose the command id, and so may send the command again."""
+        return self._given
+
+
+class Command(_Message, Generic[R]):
+    """An intent: asks the write side to change something. `Command[UUID]` says what its handler returns.
+
+    Its envelope (command id, time, user, correlation) is no field: it is in no body, no schema and no comparison.
+    The same object dispatched twice is the same command: it takes effect once.
+    """
+
+    __slots__ = ("_envelope",)
+    _envelope: Envelope
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_reserved(cls, _ENVELOPE)
+
+    @property
+    def envelope(self) -> Envelope:
+        """Who, when and as part of what; a new one until the command is dispatched."""
+        try:
+            return self._envelope
+        except AttributeError:
+            envelope = Envelope()
+            object.__setattr__(self, "_envelope", envelope)
+            return envelope
+
+    @property
+    def command_id(self) -> UUID:
+        """Under this id the command takes effect once."""
+        return self.envelope.command_id
+
+    @property
+    def timestamp(self) -> datetime:
+        """When the command was dispatched, in UTC."""
+        return datetime.fromtimestamp(self.envelope.timestamp, UTC)
+
+    @property
+    def user_id(self) -> str | None:
+        """Who sent it, as the application's own dependency says."""
+        return self.envelope.user_id
+
+    @property
+    def correlation_id(self) -> UUID | None:
+        """The conversation it belongs to: the same for everything one request caused."""
+        return self.envelope.correlation_id
+
+    @property
+    def causation_id(self) -> UUID | None:
+        """The message that caused it, if one did."""
+        return self.envelope.causation_id
+
+
+def with_envelope(command: Command[Any], envelope: Envelope) -> Command[Any]:
+    """Put an envelope on a command: on itself when it has none yet, else on a copy."""
+    target = command
+    if hasattr(command, "_envelope"):
+        target = command.model_copy()
+    object.__setattr__(target, "_envelope", envelope)
+    return target
+
+
+class DomainEvent(_Message):
+    """A fact. Stored under its class name as version 1 unless the class says `name=` and `version=`."""
+
+    event_name: ClassVar[str] = "DomainEvent"
+    schema_version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_reserved(cls, ("event_name", "schema_version"))
+        cls.event_name = name or cls.__name__
+        cls.schema_version = version
+        _declared.append(cls)
+
+
+_declared: list[type[DomainEvent]] = []
+
+
+def declared_events() -> tuple[type[DomainEvent], ...]:
+    """Every event class defined so far in this process. An app's registry resolves among these."""
+    return tuple(_declared)
+
+
+class Query(_Message, Generic[R]):
+    """A question to the read side. `Query[Order | None]` says what its answer is."""
+
+
+def _refuse_reserved(cls: type, names: tuple[str, ...]) -> None:
+    taken = [name for name in names if name in get_annotations(cls)]
+    if taken:
+        raise TypeError(f"{cls.__name__}.{taken[0]}: this name is reserved by Diptych. Choose another field name.")
+
+
+def result_type(message: type[Command[Any]] | type[Query[Any]]) -> Any:
+    """What the handler of this command or query returns: the type in its brackets, or None without."""
+    for cls in message.__mro__:
+        generic = cls.__dict__.get("__pydantic_generic_metadata__")
+        if generic and generic["origin"] in (Command, Query):
+            return generic["args"][0]
+    return type(None)
+
+
+def is_parametrised(message: type[BaseModel]) -> bool:
+    """Whether this is `Command[X]` or `Query[X]` itself, which pydantic makes a real class, and not a user's."""
+    return message.__pydantic_generic_metadata__["origin"] is not None or message in (Command, Query)
+
+
+class Metadata:
+    """What was written down beside an event: where it stands, when, by whom and because of what."""
+
+    event_id: UUID
+    stream: StreamName
+    version: int
+    position: int
+    recorded_at: datetime
+    correlation_id: UUID | None
+    causation_id: UUID | None
+    user_id: str | None
+    command_id: UUID | None
+    schema_version: int
+
+    def __init__(self, **facts: Any) -> None:
+        unknown = facts.keys() - Metadata.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"Metadata has no {sorted(unknown)}")
+        absent: dict[str, Any] = {"correlation_id": None, "causation_id": None, "user_id": None, "command_id": None}
+        self.__dict__.update(absent, schema_version=1)
+        self.__dict__.update(facts)
+
+    def __repr__(self) -> str:
+        return f"Metadata(position={self.position}, stream={self.stream}, version={self.version})"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(Generic[R]):
+    """What a command did: proof that it is on disk, and the key to reading your own write.
+
+    `position` is that of its last event, or the head it decided on when it recorded none. `token` is opaque: give it
+    as `after=` to a query, in this process or another, now or after a restart.
+    """
+
+    position: int
+    streams: Mapping[StreamName, int]
+    result: R
+    command_id: UUID
+    token: str
+    event_types: frozenset[str] = field(default_factory=frozenset)
+    is_replay: bool = False

@@ -1,0 +1,1 @@
+"""Questions to answers: read models, the query bus, waiting, pages."""

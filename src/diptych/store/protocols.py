@@ -1,0 +1,354 @@
+"""The two stores, on one page. Every backend is these two and nothing else.
+
+`EventStore` keeps the log and all that commits with it; `ViewStore` keeps rows, always with their checkpoint.
+Rule: whatever is said here holds on every backend, and `diptych.testing.contracts` shows it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.store.tables import Table
+from diptych.stream import Expected, StreamName
+
+# --- what an append is made of: guards and writes ---------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class StreamWrite:
+    """Write these events directly after `expected`. Without events it is a guard: the stream must be there."""
+
+    stream: StreamName
+    expected: Expected
+    events: Sequence[NewEvent] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandKey:
+    """Under this key a command takes effect once (C1)."""
+
+    tenant: str
+    user_id: str
+    command_type: str
+    command_id: UUID
+
+
+@dataclass(slots=True)
+class CommandRecord:
+    """Guard: the key is unused. Write: the key, a hash of what the caller gave, and the handler's result as JSON."""
+
+    key: CommandKey
+    hash: bytes
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """What an earlier append of this command left: enough to give the first answer again."""
+
+    hash: bytes
+    result: str
+    position: int
+    event_id: bytes
+    streams: Mapping[StreamName, int]
+    event_types: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMove:
+    """Guard: the checkpoint stands at (epoch, expected). Write: move it to `position`, whose event is `event_id`."""
+
+    name: str
+    lane: int
+    epoch: int
+    expected: int
+    position: int
+    event_id: bytes = b""
+
+
+@dataclass(slots=True)
+class Append:
+    """All or nothing (L7). `metadata` is JSON text, the same for all events of the append.
+
+    `inline` projections are folded inside the same transaction, those only whose checkpoint is at the head before it.
+    """
+
+    writes: Sequence[StreamWrite]
+    metadata: str = "{}"
+    command: CommandRecord | None = None
+    checkpoint: CheckpointMove | None = None
+    inline: Sequence["Fold"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none."""
+
+    position: int
+    event_id: bytes
+    recorded_at: int
+    versions: Sequence[int]  # of the streams written, in the order of `Append.writes`
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the log: position 0, no event id and time 0 when it is empty."""
+
+    position: int = 0
+    event_id: bytes = b""
+    recorded_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of the log: all matching events after `after` and up to `scanned`, read under one snapshot with `head`.
+
+    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4).
+    """
+
+    after: int
+    scanned: int
+    events: Sequence[StoredEvent]
+    head: Head
+
+
+class EventStore(Protocol):
+    """The log: append-only, in one order, with contiguous positions (L1 to L8).
+
+    Every method raises `StoreError` or a subclass when the store cannot do its work, never a driver's exception.
+    """
+
+    store_id: UUID
+    inline: "ViewStore"  # the rows that commit with the log
+
+    async def open(self) -> None:
+        """Create or migrate the store. :raises StoreNewerThanCodeError: and nothing is touched."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of every connection, thread and file."""
+        ...
+
+    async def append(self, append: Append) -> Appended:
+        """Store all of it or nothing; when this returns it is on disk. Never cancelled half-way.
+
+        :raises CommandKeyTaken: the command id was used; looked up before any version is judged.
+        :raises WrongExpectedVersionError: a stream is elsewhere; nothing is stored.
+        :raises CheckpointMovedError: the checkpoint is elsewhere; nothing is stored.
+        :raises InvalidInputError: too many or too large events.
+        :raises UnknownOutcomeError: the commit was sent and not confirmed.
+        """
+        ...
+
+    async def read_stream(self, stream: StreamName, *, first: int = 1) -> Sequence[StoredEvent]:
+        """Return the events of a stream from version `first` on, itself included, in order; none if it is not there.
+
+        :raises CorruptedEventError: a row does not match its checksum.
+        """
+        ...
+
+    async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
+        ...
+
+    async def find_command(self, key: CommandKey) -> StoredCommand | None:
+        """What this command did the first time, from a transaction that writes (C3)."""
+        ...
+
+    async def head(self) -> Head:
+        """The end of the log now."""
+        ...
+
+    async def wait(self, after: int, seconds: float) -> None:
+        """Return when the head is past `after`, or after `seconds`; may return early. A hint, never the truth."""
+        ...
+
+
+class CommandKeyTaken(Exception):  # noqa: N818 - not a failure: the bus turns it into the first answer
+    """The command took effect before. The bus compares hashes and answers as the first time."""
+
+    def __init__(self, stored: StoredCommand) -> None:
+        super().__init__("this command took effect before")
+        self.stored = stored
+
+
+# --- rows and their checkpoint ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a projection got. `event_id` is of the event at `position`, so that another history is noticed."""
+
+    position: int = 0
+    epoch: int = 0
+    event_id: bytes = b""
+    recorded_at: int = 0  # of the event at `position`
+
+
+@dataclass(slots=True)
+class Load:
+    """Rows to fetch: those whose `columns` equal one of `values` (tuples of Python values)."""
+
+    table: Table
+    columns: tuple[str, ...]
+    values: Sequence[tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class RowChanges:
+    """What a batch does to one table: the rows as they shall be, and the keys of those that shall be gone."""
+
+    table: Table
+    upserts: Sequence[Any] = ()
+    deletes: Sequence[tuple[Any, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedEvent:
+    """One event put aside: the failing one of its key, or a later one of the same key waiting behind it."""
+
+    key: str
+    position: int
+    error: str = ""  # empty for those that only wait
+
+
+class Db(Protocol):
+    """What hand-written SQL of a projection gets: named parameters, its own tables, its batch's transaction."""
+
+    async def execute(self, sql: str, **parameters: Any) -> None:
+        """Write. INSERT needs ON CONFLICT, so that it may run twice."""
+        ...
+
+    async def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Read."""
+        ...
+
+
+@dataclass(slots=True)
+class ViewBatch:
+    """What one step of a projection writes, in one transaction with its checkpoint (P1, P2)."""
+
+    projection: str
+    checkpoint: CheckpointMove
+    recorded_at: int = 0  # of the event at the new checkpoint
+    changes: Sequence[RowChanges] = ()
+    parked: Sequence[ParkedEvent] = ()
+    unparked: Sequence[str] = ()  # keys whose parked events are part of `changes`
+    script: Callable[[Db], Awaitable[None]] | None = None  # hand-written SQL, run before `changes`
+
+
+class Fold(Protocol):
+    """A projection as a store sees it when it folds inside an append. All pure but `script`."""
+
+    name: str
+
+    def loads(self, events: Sequence[StoredEvent]) -> Sequence[Load]:
+        """Say which rows these events may change or look at."""
+        ...
+
+    def fold(self, events: Sequence[StoredEvent], rows: Mapping[str, Sequence[Any]]) -> Sequence[RowChanges]:
+        """Return what these events do to those rows (by table name). :raises ProjectionError:"""
+        ...
+
+    def script(self, events: Sequence[StoredEvent]) -> Callable[[Db], Awaitable[None]] | None:
+        """Hand-written SQL for these events, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionTables:
+    """What a view store must know of a projection before it can keep its rows."""
+
+    name: str
+    tables: Sequence[Table]
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Where a projection stood in the very snapshot a read was made from."""
+
+    checkpoint: Checkpoint
+    parked: int = 0
+
+
+class ReadSession(Protocol):
+    """One snapshot of the rows, on a connection that can neither write nor see the event tables (R4)."""
+
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one SELECT with named parameters (`:name`), Python values bound; raw database values come back.
+
+        :raises AccessDeniedError: for anything but reading registered tables.
+        """
+        ...
+
+    async def get(self, table: Table, key: tuple[Any, ...]) -> Any | None:
+        """Return the row with this key, built, or None."""
+        ...
+
+    def decode(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Build rows of raw values that stand in the order of the table's columns."""
+        ...
+
+    async def freshness(self, projection: str) -> Freshness:
+        """Where this projection stands in this snapshot."""
+        ...
+
+
+class ViewStore(Protocol):
+    """Rows, and beside them how far they are: always from one transaction, so that they cannot disagree (P2)."""
+
+    async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
+        """Create what is missing. A projection whose tables changed shape, or whose version rose, starts again from 0.
+
+        :raises StoreNewerThanCodeError: and nothing is touched.
+        :raises OtherHistoryError: these rows were made from an event store with another id.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection, thread and file."""
+        ...
+
+    async def checkpoint(self, projection: str, lane: int = 0) -> Checkpoint:
+        """How far this projection is on disk."""
+        ...
+
+    async def load(self, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
+        """Fetch rows, built, by table name; each row once."""
+        ...
+
+    async def commit(self, batch: ViewBatch) -> None:
+        """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
+        ...
+
+    async def parked(self, projection: str) -> Sequence[ParkedEvent]:
+        """All parked events of a projection, by position."""
+        ...
+
+    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What one append may be (I1)."""
+
+    event_bytes: int = 256 * 1024
+    events_per_append: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Choices of the operator, given in the URL: `sqlite:///shop.db?synchronous=normal`."""
+
+    synchronous: str = "full"  # or "normal": a power cut may then lose the last commits, a crash of the process not
+    lock_timeout: float = 10.0  # seconds an append waits for another process
+    command_window_days: int = 30  # how long a command id is remembered (C4)
+    wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
+    poll_seconds: float = 0.005  # how often another process's commits are looked for
+    limits: StoreLimits = field(default_factory=StoreLimits)

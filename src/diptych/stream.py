@@ -1,0 +1,54 @@
+"""Names of streams, what a writer may expect of one, and the slice it belongs to."""
+
+from typing import Final, NamedTuple
+from uuid import UUID
+from zlib import crc32
+
+SLICES: Final = 1024
+
+
+class StreamName(NamedTuple):
+    """Which stream: `category` is the aggregate's name, `id` its UUID; `tenant` is empty unless you have tenants."""
+
+    tenant: str
+    category: str
+    id: UUID
+
+    def __str__(self) -> str:
+        tenant = f"{self.tenant}/" if self.tenant else ""
+        return f"{tenant}{self.category}-{self.id}"
+
+    @property
+    def slice(self) -> int:
+        """The slice (0..1023) of this stream: CRC-32 of tenant, category and id, separated by NUL, modulo 1024."""
+        return crc32(f"{self.tenant}\0{self.category}\0{self.id}".encode()) % SLICES
+
+
+class Expectation:
+    """What a writer believes of a stream when it is not a version number."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+NO_STREAM: Final = Expectation("NO_STREAM")
+STREAM_EXISTS: Final = Expectation("STREAM_EXISTS")
+ANY: Final = Expectation("ANY")
+
+Expected = int | Expectation
+
+
+def is_met(expected: Expected, actual: int) -> bool:
+    """Whether a stream at version `actual` (0: it does not exist) is what the writer expected."""
+    if expected is ANY:
+        return True
+    if expected is NO_STREAM:
+        return actual == 0
+    if expected is STREAM_EXISTS:
+        return actual > 0
+    return expected == actual

@@ -1,0 +1,1 @@
+"""The loop that projections run on: reading the log, progress, failures, lag."""

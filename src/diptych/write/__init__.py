@@ -1,0 +1,1 @@
+"""Commands to events: aggregates, repositories, the command bus."""
