@@ -5,18 +5,19 @@ Rule: messages are data; nothing here knows a handler, a store or a bus.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import get_annotations
 from typing import Any, ClassVar, Generic
 from uuid import UUID
+from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic._internal._model_construction import ModelMetaclass
 from typing_extensions import TypeVar, dataclass_transform
 
 from diptych.clock import new_id
-from diptych.stream import StreamName
+from diptych.stream import StreamName, token
 
 R = TypeVar("R", default=None)
 
@@ -134,10 +135,10 @@ class DomainEvent(_Message):
         _refuse_reserved(cls, ("event_name", "schema_version"))
         cls.event_name = name or cls.__name__
         cls.schema_version = version
-        _declared.append(cls)
+        _declared.add(cls)
 
 
-_declared: list[type[DomainEvent]] = []
+_declared: WeakSet[type[DomainEvent]] = WeakSet()
 
 
 def declared_events() -> tuple[type[DomainEvent], ...]:
@@ -199,14 +200,19 @@ class Metadata:
 class Receipt(Generic[R]):
     """What a command did: proof that it is on disk, and the key to reading your own write.
 
-    `position` is that of its last event, or the head it decided on when it recorded none. `token` is opaque: give it
-    as `after=` to a query, in this process or another, now or after a restart.
+    `position` is that of its last event, or of the newest event it decided on when it recorded none; `event_id` is
+    that event's. Give the receipt, or its `token`, as `after=` to a query, in this process or another.
     """
 
-    position: int
-    streams: Mapping[StreamName, int]
     result: R
+    position: int
+    event_id: bytes
+    streams: Mapping[StreamName, int]
     command_id: UUID
-    token: str
-    event_types: frozenset[str] = field(default_factory=frozenset)
+    event_types: frozenset[str] = frozenset()
     is_replay: bool = False
+
+    @property
+    def token(self) -> str:
+        """The place in the log after this command, as an opaque string: survives restarts, fits in a header."""
+        return token(self.position, self.event_id)

@@ -1,8 +1,14 @@
-"""Names of streams, what a writer may expect of one, and the slice it belongs to."""
+"""Names of streams, what a writer may expect of one, and places in the log as opaque tokens."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64Error
+from struct import Struct
+from struct import error as StructError
 from typing import Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
+
+from diptych.errors import InvalidInputError
 
 SLICES: Final = 1024
 
@@ -52,3 +58,22 @@ def is_met(expected: Expected, actual: int) -> bool:
     if expected is STREAM_EXISTS:
         return actual > 0
     return expected == actual
+
+
+_TOKEN: Final = Struct(">BBQ8s")  # format, shard, position, the random half of the event id
+
+
+def token(position: int, event_id: bytes) -> str:
+    """Make an opaque string of a place in the log; it carries the event there, so that another history is noticed."""
+    return urlsafe_b64encode(_TOKEN.pack(1, 0, position, event_id[8:])).rstrip(b"=").decode()
+
+
+def read_token(text: str) -> tuple[int, bytes]:
+    """Return the position and the last 8 bytes of the event id there. :raises InvalidInputError: it is none of ours."""
+    try:
+        form, shard, position, event = _TOKEN.unpack(urlsafe_b64decode(text.encode("ascii") + b"=="))
+    except (NotBase64Error, ValueError, UnicodeError, StructError):
+        form, shard, position, event = 0, 0, 0, b""
+    if (form, shard) != (1, 0) or position >= 2**63:
+        raise InvalidInputError(f"{text[:40]!r} is not a position of this service. Send back one you were given.")
+    return position, event

@@ -1,0 +1,117 @@
+"""Events to stored text and back, through a registry of names.
+
+Rule: a stored name is looked up, never imported (I2).
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from diptych.clock import new_id_bytes
+from diptych.errors import ConfigurationError, DecodeError, InvalidInputError, UnknownEventTypeError
+from diptych.events.recorded import NewEvent, RecordedEvent, StoredEvent, StoredMetadata
+from diptych.events.upcasting import Upcasters
+from diptych.messages import DomainEvent, declared_events
+
+
+class Codec:
+    """Encodes and decodes the events of one app.
+
+    A name belongs to the class that the app's aggregates and projections use; any other is looked up among the
+    classes defined in this process, and must be there exactly once.
+    """
+
+    def __init__(self, upcasters: Upcasters | None = None) -> None:
+        self.upcasters = upcasters or Upcasters()
+        self._classes: dict[str, type[DomainEvent]] = {}
+        self._decoders: dict[tuple[str, int], Callable[[str], Any]] = {}
+
+    def register(self, cls: type[DomainEvent]) -> None:
+        """Bind a class to its stored name. :raises ConfigurationError: another class of this app has the name."""
+        known = self._classes.setdefault(cls.event_name, cls)
+        if known is not cls:
+            raise ConfigurationError(
+                f"{_place(known)} and {_place(cls)} are both stored as {cls.event_name}. Give one an explicit name=."
+            )
+
+    def knows(self, name: str) -> bool:
+        """Whether a class is stored under this name."""
+        return self._class(name) is not None
+
+    def names(self, classes: Iterable[type[DomainEvent]]) -> frozenset[str]:
+        """Return the stored names of these classes."""
+        return frozenset(cls.event_name for cls in classes)
+
+    def encode(self, event: DomainEvent) -> NewEvent:
+        """Write an event down. :raises InvalidInputError: its text holds NUL or a lone surrogate."""
+        cls = type(event)
+        if self._classes.get(cls.event_name) is not cls:
+            self.register(cls)
+        try:
+            payload = cls.__pydantic_serializer__.to_json(event).decode()
+        except (PydanticSerializationError, UnicodeError) as error:
+            raise InvalidInputError(f"{cls.event_name} cannot be written down: {error}") from error
+        if "\\u0000" in payload and _holds_nul(json.loads(payload)):
+            raise InvalidInputError(f"{cls.event_name} holds a NUL character, which no store can keep. Remove it.")
+        return NewEvent(new_id_bytes(), cls.event_name, cls.schema_version, payload)
+
+    def decode(self, row: StoredEvent) -> DomainEvent:
+        """Read an event.
+
+        :raises UnknownEventTypeError: no class has this name, or the row is of a newer version.
+        :raises DecodeError: the payload does not validate.
+        :raises UpcastError: an old payload cannot be brought up to date.
+        """
+        decoder = self._decoders.get((row[6], row[7])) or self._decoder(row)
+        try:
+            event: DomainEvent = decoder(row[9])
+        except ValidationError as error:
+            why = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors()[:3])
+            raise DecodeError(row.type, row.schema_version, row.position, why) from error
+        return event
+
+    def recorded(self, row: StoredEvent) -> RecordedEvent:
+        """Read an event together with what was written beside it."""
+        return RecordedEvent(self.decode(row), StoredMetadata(row), row)
+
+    def _class(self, name: str) -> type[DomainEvent] | None:
+        known = self._classes.get(name)
+        if known is not None:
+            return known
+        named = [cls for cls in declared_events() if cls.event_name == name]
+        if len(named) > 1:
+            places = ", ".join(sorted(_place(cls) for cls in named))
+            raise ConfigurationError(f"{name} is the stored name of {places}. Give all but one an explicit name=.")
+        if named:
+            self._classes[name] = named[0]
+            return named[0]
+        return None
+
+    def _decoder(self, row: StoredEvent) -> Callable[[str], Any]:
+        cls = self._class(row.type)
+        if cls is None or row.format != 0 or row.schema_version > cls.schema_version:
+            raise UnknownEventTypeError(row.type, row.schema_version, row.position)
+        validate: Callable[[str], Any] = cls.__pydantic_validator__.validate_json
+        found, wanted, name = row.schema_version, cls.schema_version, row.type
+
+        def upcast(payload: str) -> Any:
+            return validate(json.dumps(self.upcasters.bring_up(name, found, wanted, json.loads(payload))))
+
+        decoder = validate if found == wanted else upcast
+        self._decoders[row.type, row.schema_version] = decoder
+        return decoder
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(_holds_nul(part) for part in value)
