@@ -43,6 +43,11 @@ class DatabaseFile:
         return self.path.startswith("file:") and "memdb" in self.path
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether the path is one of the operating system's."""
+        return self.vfs is None and not self.is_in_memory
+
+    @property
     def lock_path(self) -> str | None:
         """The file on which the writers of several processes queue; None for a database in memory."""
         return None if self.is_in_memory else f"{self.path}-writer"
