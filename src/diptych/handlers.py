@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import FrameType, FunctionType
 from typing import Any, TypeVar, get_type_hints, overload
 
+from diptych.errors import TwoHandlersError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__diptych_on__"
@@ -132,3 +134,24 @@ def signature(function: Callable[..., Any], names: Mapping[str, Any] | None = No
         parameters.append(Parameter(parameter.name, hints[parameter.name], has_default))
     returns = hints.get("return", inspect.Signature.empty)
     return Signature(tuple(parameters), returns, where(function))
+
+
+class Handlers:
+    """Message types and their one handler each, in the order they were registered."""
+
+    def __init__(self) -> None:
+        self._found: dict[type, tuple[Any, Mapping[str, Any]]] = {}
+
+    def add(self, message: type, handler: Any, names: Mapping[str, Any]) -> None:
+        """Register a handler. :raises TwoHandlersError: the message has another one."""
+        known = self._found.get(message)
+        if known is not None and known[0] is not handler:
+            raise TwoHandlersError(message.__name__, where(known[0]), where(handler))
+        self._found[message] = (handler, names)
+
+    def items(self) -> list[tuple[type, Any, Mapping[str, Any]]]:
+        """All of them: message type, handler, and the local names its annotations may use."""
+        return [(message, handler, names) for message, (handler, names) in self._found.items()]
+
+    def __contains__(self, message: type) -> bool:
+        return message in self._found

@@ -33,10 +33,18 @@ class _Message(BaseModel, metaclass=_MessageMeta):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _refuse_reserved(cls: type, names: tuple[str, ...]) -> None:
+    taken = [name for name in names if name in get_annotations(cls)]
+    if taken:
+        raise TypeError(f"{cls.__name__}.{taken[0]}: this name is reserved by Diptych. Choose another field name.")
+
+
 class Envelope:
     """Who sent a command, when, and as part of what. Set by the bus, never by data (I4)."""
 
-    __slots__ = ("_command_id", "_given", "causation_id", "correlation_id", "tenant", "timestamp", "user_id")
+    __slots__ = (
+        "_command_id", "causation_id", "correlation_id", "expected", "is_known", "tenant", "timestamp", "user_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -47,7 +55,9 @@ class Envelope:
         causation_id: UUID | None = None,
         tenant: str = "",
     ) -> None:
-        self._command_id, self._given = command_id, command_id is not None
+        self._command_id = command_id
+        self.is_known = command_id is not None  # somebody may have sent this command before
+        self.expected: Mapping[UUID, int] | int | None = None
         self.timestamp = time.time()
         self.user_id, self.tenant = user_id, tenant
         self.correlation_id, self.causation_id = correlation_id, causation_id
@@ -58,11 +68,6 @@ class Envelope:
         if self._command_id is None:
             self._command_id = new_id()
         return self._command_id
-
-    @property
-    def is_id_given(self) -> bool:
-        """Whether the caller chose the command id, and so may send the command again."""
-        return self._given
 
 
 class Command(_Message, Generic[R]):
@@ -148,12 +153,6 @@ def declared_events() -> tuple[type[DomainEvent], ...]:
 
 class Query(_Message, Generic[R]):
     """A question to the read side. `Query[Order | None]` says what its answer is."""
-
-
-def _refuse_reserved(cls: type, names: tuple[str, ...]) -> None:
-    taken = [name for name in names if name in get_annotations(cls)]
-    if taken:
-        raise TypeError(f"{cls.__name__}.{taken[0]}: this name is reserved by Diptych. Choose another field name.")
 
 
 def result_type(message: type[Command[Any]] | type[Query[Any]]) -> Any:

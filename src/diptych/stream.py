@@ -1,9 +1,8 @@
 """Names of streams, what a writer may expect of one, and places in the log as opaque tokens."""
 
+import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64Error
-from struct import Struct
-from struct import error as StructError
 from typing import Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
@@ -60,7 +59,7 @@ def is_met(expected: Expected, actual: int) -> bool:
     return expected == actual
 
 
-_TOKEN: Final = Struct(">BBQ8s")  # format, shard, position, the random half of the event id
+_TOKEN: Final = struct.Struct(">BBQ8s")  # format, shard, position, the random half of the event id
 
 
 def token(position: int, event_id: bytes) -> str:
@@ -72,7 +71,7 @@ def read_token(text: str) -> tuple[int, bytes]:
     """Return the position and the last 8 bytes of the event id there. :raises InvalidInputError: it is none of ours."""
     try:
         form, shard, position, event = _TOKEN.unpack(urlsafe_b64decode(text.encode("ascii") + b"=="))
-    except (NotBase64Error, ValueError, UnicodeError, StructError):
+    except (NotBase64Error, ValueError, UnicodeError, struct.error):
         form, shard, position, event = 0, 0, 0, b""
     if (form, shard) != (1, 0) or position >= 2**63:
         raise InvalidInputError(f"{text[:40]!r} is not a position of this service. Send back one you were given.")

@@ -1,0 +1,106 @@
+"""What handlers may ask for beside their message, and where it comes from.
+
+Rule: everything is made once, when the app starts, and let go of when it stops.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Any, get_args, get_origin
+
+from diptych.errors import ConfigurationError
+from diptych.handlers import Signature, signature, where
+
+Resolver = Callable[[Any], Any]
+
+
+class MissingError(LookupError):
+    """Nobody provides this. Its text says what to write."""
+
+
+class Providers:
+    """Types and what provides them: an object, or a class, function or async generator, its own parameters provided."""
+
+    def __init__(self) -> None:
+        self._factories: dict[Any, tuple[Any, Mapping[str, Any]]] = {}
+        self._made: dict[Any, Any] = {}
+        self._resolvers: list[Resolver] = []
+        self._in_making: list[Any] = []
+
+    def add(self, type: Any, factory: Any, names: Mapping[str, Any]) -> None:
+        """Say what provides a type. :raises ConfigurationError: something else does already."""
+        if type in self._factories:
+            raise ConfigurationError(f"{_name(type)} is provided twice. Delete one app.provide({_name(type)}, ...).")
+        self._factories[type] = (factory, names)
+
+    def add_resolver(self, resolver: Resolver) -> None:
+        """Ask this function too: it returns what it has for an annotation, or raises MissingError."""
+        self._resolvers.append(resolver)
+
+    async def resolve(self, annotation: Any, stack: AsyncExitStack) -> Any:
+        """Return what is provided for an annotation, made now if it was not yet. :raises MissingError:"""
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        if annotation in self._made:
+            return self._made[annotation]
+        if annotation not in self._factories:
+            return self._ask(annotation)
+        if annotation in self._in_making:
+            chain = " -> ".join(_name(one) for one in [*self._in_making, annotation])
+            raise MissingError(f"{_name(annotation)} needs itself: {chain}")
+        self._in_making.append(annotation)
+        try:
+            factory, names = self._factories[annotation]
+            made = self._made[annotation] = await self.make(factory, names, stack)
+        finally:
+            self._in_making.pop()
+        return made
+
+    async def make(self, factory: Any, names: Mapping[str, Any], stack: AsyncExitStack) -> Any:
+        """Call a factory with its parameters provided, awaiting or entering it as it needs."""
+        if not callable(factory):
+            return factory
+        arguments = await self.arguments(_signature(factory, names), stack)
+        if inspect.isasyncgenfunction(factory):
+            return await stack.enter_async_context(asynccontextmanager(factory)(**arguments))
+        made = factory(**arguments)
+        return await made if inspect.isawaitable(made) else made
+
+    async def arguments(self, read: Signature, stack: AsyncExitStack, *, skip: int = 0) -> dict[str, Any]:
+        """Return a value for every parameter after the first `skip` that has no default.
+
+        :raises MissingError: naming the first parameter that nobody provides.
+        """
+        found: dict[str, Any] = {}
+        for parameter in read.parameters[skip:]:
+            try:
+                found[parameter.name] = await self.resolve(parameter.annotation, stack)
+            except MissingError as missing:
+                if not parameter.has_default:
+                    raise MissingError(f"{read.where}: parameter {parameter.name}: {missing}") from missing
+        return found
+
+    def forget(self) -> None:
+        """Drop everything made, so that the next start makes it again."""
+        self._made.clear()
+
+    def _ask(self, annotation: Any) -> Any:
+        for resolver in self._resolvers:
+            try:
+                return resolver(annotation)
+            except LookupError as missing:
+                if str(missing):
+                    raise MissingError(str(missing)) from missing
+        raise MissingError(f"nobody provides {_name(annotation)}; write app.provide({_name(annotation)}, ...)")
+
+
+def _signature(factory: Any, names: Mapping[str, Any]) -> Signature:
+    if not inspect.isclass(factory):
+        return signature(factory, names)
+    if factory.__init__ is object.__init__:
+        return Signature((), factory, where(factory))
+    return signature(factory.__init__, names, skip=1)
+
+
+def _name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -1,0 +1,67 @@
+"""A command takes effect once: what is remembered of it, and how a repetition gets the first answer (C1, C2)."""
+
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
+
+from diptych.errors import CommandIdReusedError, InvalidInputError, ProgrammingError
+from diptych.messages import Command, Envelope, Receipt, result_type
+from diptych.store.protocols import CommandKey, CommandRecord, StoredCommand
+
+
+def key_of(command: Command[Any], envelope: Envelope) -> CommandKey:
+    """Under this key it takes effect once: unique per tenant, user and command type."""
+    return CommandKey(envelope.tenant, envelope.user_id or "", type(command).__name__, envelope.command_id)
+
+
+def fingerprint(command: Command[Any]) -> bytes:
+    """Hash the fields the caller gave, in the order of their declaration; never defaults, never the envelope."""
+    try:
+        given = command.__pydantic_serializer__.to_json(command, exclude_unset=True)
+    except (PydanticSerializationError, UnicodeError) as error:
+        raise InvalidInputError(f"{type(command).__name__} cannot be written down: {error}") from error
+    return blake2b(given, digest_size=16).digest()
+
+
+def record_of(command: Command[Any], envelope: Envelope, result: Any) -> CommandRecord:
+    """Make what is stored with the command's events. :raises ProgrammingError: its result is not what it declares."""
+    return CommandRecord(key_of(command, envelope), fingerprint(command), _dump(type(command), result))
+
+
+def replayed(command: Command[Any], envelope: Envelope, stored: StoredCommand) -> Receipt[Any]:
+    """Give the first answer again. :raises CommandIdReusedError: the caller gave other fields then."""
+    if stored.hash != fingerprint(command):
+        raise CommandIdReusedError(type(command).__name__, envelope.command_id)
+    return Receipt(
+        result=_adapter(type(command)).validate_json(stored.result),
+        position=stored.position,
+        event_id=stored.event_id,
+        streams=stored.streams,
+        command_id=envelope.command_id,
+        event_types=stored.event_types,
+        is_replay=True,
+    )
+
+
+@cache
+def _adapter(command: type[Command[Any]]) -> TypeAdapter[Any]:
+    return TypeAdapter(result_type(command))
+
+
+def _dump(command: type[Command[Any]], result: Any) -> str:
+    adapter = _adapter(command)
+    if result is None and result_type(command) is type(None):
+        return "null"
+    try:
+        with catch_warnings():
+            simplefilter("error")
+            return adapter.dump_json(result, warnings="error").decode()
+    except (PydanticSerializationError, UserWarning) as error:
+        raise ProgrammingError(
+            f"The handler of {command.__name__} returned {result!r}, but {command.__name__} declares "
+            f"{result_type(command)}. Nothing was stored. Correct the handler, or write Command[...]."
+        ) from error

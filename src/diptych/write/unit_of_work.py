@@ -1,0 +1,187 @@
+"""One command's work: the aggregates it loaded, and what of them is to be stored.
+
+Rule: nothing is written before the handler has returned, and then all of it in one append.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from diptych.errors import ConflictError, ProgrammingError, WrongExpectedVersionError
+from diptych.events.codec import Codec
+from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.messages import Envelope
+from diptych.store.protocols import EventStore, StreamWrite
+from diptych.stream import NO_STREAM, StreamName
+from diptych.write import guard
+from diptych.write.aggregate import Aggregate, mark_stored, pending, replay
+from diptych.write.cache import AggregateCache, Cached
+from diptych.write.queues import Queues
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSide:
+    """What every command of an app shares."""
+
+    store: EventStore
+    codec: Codec
+    cache: AggregateCache
+    queues: Queues
+    is_guarded: bool = False  # development and tests: see guard.py
+
+
+class UnitOfWork:
+    """Collects what one command's aggregates record. Current for the time its handler runs."""
+
+    __slots__ = (
+        "_before", "_held", "_is_expectation_met", "_is_queued", "_loaded", "_writes",
+        "envelope", "event_id", "expected", "parent", "position", "side",
+    )  # fmt: skip
+
+    def __init__(self, side: WriteSide, envelope: Envelope, expected: Mapping[UUID, int] | int | None = None) -> None:
+        self.side, self.envelope, self.expected = side, envelope, expected
+        self.position, self.event_id = 0, b""
+        self.parent: UnitOfWork | None = None
+        self._loaded: dict[StreamName, Cached] = {}
+        self._before: dict[StreamName, dict[str, Any]] = {}
+        self._writes: list[StreamWrite] = []
+        self._held: StreamName | None = None
+        self._is_queued = self._is_expectation_met = False
+
+    async def load(self, cls: type[Aggregate], id: UUID) -> Aggregate | None:
+        """Return the aggregate as it is in the log now, or None; the same object every time in one command."""
+        stream = StreamName(self.envelope.tenant, cls.aggregate_name, id)
+        cached = self._loaded.get(stream)
+        if cached is None:
+            if not self._is_queued:
+                await self._queue(stream)
+            cached = self._loaded[stream] = await self._read(cls, stream)
+            if cached.position > self.position:
+                self.position, self.event_id = cached.position, cached.event_id
+            self._expect(stream, cached.aggregate.version)
+            if self.side.is_guarded:
+                self._before[stream] = guard.snapshot(cached.aggregate)
+        return cached.aggregate if cached.aggregate.version or pending(cached.aggregate) else None
+
+    def add(self, aggregate: Aggregate) -> None:
+        """Take a new aggregate in. :raises ConflictError: one with this id is there already."""
+        stream = StreamName(self.envelope.tenant, aggregate.aggregate_name, aggregate.id)
+        known = self._loaded.get(stream)
+        if known is not None and known.aggregate is not aggregate:
+            if known.aggregate.version or pending(known.aggregate):
+                raise ConflictError(f"{aggregate.aggregate_name} {aggregate.id} exists already. Load it instead.")
+            self._before.pop(stream, None)
+        if known is None:
+            self._expect(stream, 0)
+        self._loaded[stream] = Cached(aggregate, 0, b"")
+
+    async def _read(self, cls: type[Aggregate], stream: StreamName) -> Cached:
+        """Load from the cache, checked against the log by its newest event, or from the log alone."""
+        store = self.side.store
+        cached = self.side.cache.take(stream, cls)
+        if cached is not None:
+            rows = await store.read_stream(stream, first=cached.aggregate.version)
+            if rows and rows[0].event_id == cached.event_id:
+                return self._fold(cached, rows[1:]) if len(rows) > 1 else cached
+        return self._fold(Cached(cls(stream.id), 0, b""), await store.read_stream(stream))
+
+    def _fold(self, cached: Cached, rows: Sequence[StoredEvent]) -> Cached:
+        replay(cached.aggregate, map(self.side.codec.decode, rows))
+        return Cached(cached.aggregate, rows[-1].position, rows[-1].event_id) if rows else cached
+
+    async def _queue(self, stream: StreamName) -> None:
+        """Wait for our turn at the first aggregate. A nested command does not: two could wait for each other."""
+        self._is_queued = True
+        outer = self.parent
+        while outer is not None:
+            if stream in outer._loaded:
+                raise ProgrammingError(
+                    f"{stream} is loaded by a command whose handler waits for this one. "
+                    "Do both in one handler, or dispatch the second after the first."
+                )
+            outer = outer.parent
+        if self.parent is None:
+            await self.side.queues.enter(stream)
+            self._held = stream
+
+    def _expect(self, stream: StreamName, actual: int) -> None:
+        """Hold the caller's own expectation (If-Match) against the first aggregate, or against those it names."""
+        expected = self.expected.get(stream.id) if isinstance(self.expected, Mapping) else self.expected
+        if isinstance(expected, int) and self._is_expectation_met and not isinstance(self.expected, Mapping):
+            return
+        self._is_expectation_met = True
+        if expected is not None and expected != actual:
+            raise WrongExpectedVersionError(stream, expected, actual)
+
+    def writes(self) -> Sequence[StreamWrite]:
+        """Return what is to be stored. Aggregates that were only read are guards: the decision rests on them too."""
+        encode = self.side.codec.encode
+        has_events = False
+        self._writes = []
+        for stream, cached in self._loaded.items():
+            aggregate = cached.aggregate
+            if self.side.is_guarded:
+                before = self._before.get(stream)
+                guard.check(aggregate, guard.snapshot(type(aggregate)(aggregate.id)) if before is None else before)
+            events: list[NewEvent] = [encode(event) for event in pending(aggregate)]
+            has_events = has_events or bool(events)
+            self._writes.append(StreamWrite(stream, aggregate.version or NO_STREAM, events))
+        return self._writes if has_events else ()
+
+    def metadata(self) -> str:
+        """Return what is written beside each event, as JSON text."""
+        envelope = self.envelope
+        command = str(envelope.command_id)
+        correlation = str(envelope.correlation_id) if envelope.correlation_id else command
+        user = f',"user":{json.dumps(envelope.user_id)}' if envelope.user_id is not None else ""
+        return f'{{"command":"{command}","causation":"{command}","correlation":"{correlation}"{user}}}'
+
+    def stored(self, position: int, versions: Sequence[int]) -> None:
+        """Put the aggregates back in the cache, after the commit is confirmed. `position` is of the last event."""
+        cached = list(self._loaded.values())
+        for known, write, version in zip(reversed(cached), reversed(self._writes), reversed(versions), strict=True):
+            if write.events:
+                mark_stored(known.aggregate, version)
+                known = Cached(known.aggregate, position, write.events[-1].event_id)  # noqa: PLW2901 - further on
+                position -= len(write.events)
+            self.side.cache.put(write.stream, known)
+
+    def unchanged(self) -> None:
+        """Put the aggregates back in the cache of a command that recorded nothing."""
+        for stream, cached in self._loaded.items():
+            self.side.cache.put(stream, cached)
+
+    def release(self) -> None:
+        """Let the next command of this process at the aggregate that was loaded first."""
+        if self._held is not None:
+            self.side.queues.leave(self._held)
+            self._held = None
+
+
+_current: ContextVar[UnitOfWork | None] = ContextVar("diptych_unit_of_work", default=None)
+
+
+def enclosing() -> UnitOfWork | None:
+    """Return the command whose handler is running here, or None."""
+    return _current.get()
+
+
+def current() -> UnitOfWork:
+    """Return the command being handled. :raises ProgrammingError: none is."""
+    work = _current.get()
+    if work is None:
+        raise ProgrammingError("A repository works inside a command handler only. Dispatch a command.")
+    return work
+
+
+async def run(work: UnitOfWork, handler: Callable[[Any], Awaitable[Any]], command: Any) -> Any:
+    """Run a handler with this unit of work current."""
+    work.parent = _current.get()
+    reset = _current.set(work)
+    try:
+        return await handler(command)
+    finally:
+        _current.reset(reset)
