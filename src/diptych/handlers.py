@@ -137,21 +137,35 @@ def signature(function: Callable[..., Any], names: Mapping[str, Any] | None = No
 
 
 class Handlers:
-    """Message types and their one handler each, in the order they were registered."""
+    """Message types and their one handler each, in the order they were registered.
+
+    A handler that was only decorated is kept until its annotations can be read, at start.
+    """
 
     def __init__(self) -> None:
         self._found: dict[type, tuple[Any, Mapping[str, Any]]] = {}
+        self.decorated: list[tuple[Any, Mapping[str, Any]]] = []
+        self.faults: list[TwoHandlersError] = []
 
     def add(self, message: type, handler: Any, names: Mapping[str, Any]) -> None:
-        """Register a handler. :raises TwoHandlersError: the message has another one."""
+        """Register a handler. A second one for the same message is a fault, listed at start."""
         known = self._found.get(message)
-        if known is not None and known[0] is not handler:
-            raise TwoHandlersError(message.__name__, where(known[0]), where(handler))
-        self._found[message] = (handler, names)
+        if known is None:
+            self._found[message] = (handler, names)
+        elif known[0] is not handler:
+            self.faults.append(TwoHandlersError(message.__name__, where(known[0]), where(handler)))
+
+    def decorate(self, handler: Any, names: Mapping[str, Any]) -> None:
+        """Keep a handler whose first parameter says what it handles."""
+        self.decorated.append((handler, names))
 
     def items(self) -> list[tuple[type, Any, Mapping[str, Any]]]:
-        """All of them: message type, handler, and the local names its annotations may use."""
+        """All registered: message type, handler, and the local names its annotations may use."""
         return [(message, handler, names) for message, (handler, names) in self._found.items()]
 
-    def __contains__(self, message: type) -> bool:
-        return message in self._found
+    def include(self, other: "Handlers") -> None:
+        """Take over all of another's."""
+        for message, handler, names in other.items():
+            self.add(message, handler, names)
+        self.decorated.extend(other.decorated)
+        self.faults.extend(other.faults)

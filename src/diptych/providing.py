@@ -21,10 +21,10 @@ class MissingError(LookupError):
 class Providers:
     """Types and what provides them: an object, or a class, function or async generator, its own parameters provided."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Resolver) -> None:
+        self._otherwise = otherwise
         self._factories: dict[Any, tuple[Any, Mapping[str, Any]]] = {}
         self._made: dict[Any, Any] = {}
-        self._resolvers: list[Resolver] = []
         self._in_making: list[Any] = []
 
     def add(self, type: Any, factory: Any, names: Mapping[str, Any]) -> None:
@@ -33,18 +33,23 @@ class Providers:
             raise ConfigurationError(f"{_name(type)} is provided twice. Delete one app.provide({_name(type)}, ...).")
         self._factories[type] = (factory, names)
 
-    def add_resolver(self, resolver: Resolver) -> None:
-        """Ask this function too: it returns what it has for an annotation, or raises MissingError."""
-        self._resolvers.append(resolver)
+    async def resolve(self, annotation: Any, stack: AsyncExitStack, otherwise: Resolver) -> Any:
+        """Return what is provided for an annotation, made now if it was not yet, else what `otherwise` says.
 
-    async def resolve(self, annotation: Any, stack: AsyncExitStack) -> Any:
-        """Return what is provided for an annotation, made now if it was not yet. :raises MissingError:"""
+        :raises MissingError: nobody provides it.
+        """
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
         if annotation in self._made:
             return self._made[annotation]
         if annotation not in self._factories:
-            return self._ask(annotation)
+            try:
+                return otherwise(annotation)
+            except LookupError as missing:
+                why = (
+                    str(missing) or f"nobody provides {_name(annotation)}; write app.provide({_name(annotation)}, ...)"
+                )
+                raise MissingError(why) from missing
         if annotation in self._in_making:
             chain = " -> ".join(_name(one) for one in [*self._in_making, annotation])
             raise MissingError(f"{_name(annotation)} needs itself: {chain}")
@@ -60,13 +65,15 @@ class Providers:
         """Call a factory with its parameters provided, awaiting or entering it as it needs."""
         if not callable(factory):
             return factory
-        arguments = await self.arguments(_signature(factory, names), stack)
+        arguments = await self.arguments(_signature(factory, names), stack, self._otherwise)
         if inspect.isasyncgenfunction(factory):
             return await stack.enter_async_context(asynccontextmanager(factory)(**arguments))
         made = factory(**arguments)
         return await made if inspect.isawaitable(made) else made
 
-    async def arguments(self, read: Signature, stack: AsyncExitStack, *, skip: int = 0) -> dict[str, Any]:
+    async def arguments(
+        self, read: Signature, stack: AsyncExitStack, otherwise: Resolver, *, skip: int = 0
+    ) -> dict[str, Any]:
         """Return a value for every parameter after the first `skip` that has no default.
 
         :raises MissingError: naming the first parameter that nobody provides.
@@ -74,7 +81,7 @@ class Providers:
         found: dict[str, Any] = {}
         for parameter in read.parameters[skip:]:
             try:
-                found[parameter.name] = await self.resolve(parameter.annotation, stack)
+                found[parameter.name] = await self.resolve(parameter.annotation, stack, otherwise)
             except MissingError as missing:
                 if not parameter.has_default:
                     raise MissingError(f"{read.where}: parameter {parameter.name}: {missing}") from missing
@@ -83,15 +90,6 @@ class Providers:
     def forget(self) -> None:
         """Drop everything made, so that the next start makes it again."""
         self._made.clear()
-
-    def _ask(self, annotation: Any) -> Any:
-        for resolver in self._resolvers:
-            try:
-                return resolver(annotation)
-            except LookupError as missing:
-                if str(missing):
-                    raise MissingError(str(missing)) from missing
-        raise MissingError(f"nobody provides {_name(annotation)}; write app.provide({_name(annotation)}, ...)")
 
 
 def _signature(factory: Any, names: Mapping[str, Any]) -> Signature:

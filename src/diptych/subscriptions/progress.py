@@ -5,6 +5,7 @@ Rule: this is knowledge, not truth; the truth is the checkpoint beside the rows.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Literal
 
 State = Literal["starting", "running", "parked", "stopped"]
@@ -13,9 +14,10 @@ State = Literal["starting", "running", "parked", "stopped"]
 class Progress:
     """One consumer's place in the log. Belongs to one event loop.
 
-    `position` is what was applied or scanned, and is on disk or holds no event of interest since. `behind_since` is
-    when the oldest event not yet applied was recorded (microseconds since 1970), None when there is none known.
-    `heartbeat` is when its loop last turned (monotonic seconds): it tells a dead loop from a quiet one.
+    `position` is what was applied or scanned; `saved` is what is on disk with its rows, so that a snapshot opened now
+    is at least that fresh. `behind_since` is when the oldest event not yet applied was recorded (microseconds since
+    1970), None when there is none known. `heartbeat` is when its loop last turned (monotonic seconds): it tells a dead
+    loop from a quiet one.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class Progress:
     ) -> None:
         self.name, self.mode, self.tables, self.event_types = name, mode, tables, event_types
         self.position = 0
+        self.saved = 0
         self.recorded_at = 0
         self.head = 0
         self.behind_since: int | None = None
@@ -30,6 +33,7 @@ class Progress:
         self.error: str | None = None
         self.parked = 0
         self.heartbeat = time.monotonic()
+        self.wanted: Callable[[], None] = _nobody  # called when somebody begins to wait
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
@@ -39,20 +43,25 @@ class Progress:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether it had applied everything when it last looked at the end of the log."""
+        """Whether it had seen everything when it last looked at the end of the log."""
         return self.position >= self.head
 
     def beat(self) -> None:
         """Note that the loop turns."""
         self.heartbeat = time.monotonic()
 
-    def advance(self, position: int, recorded_at: int = 0) -> None:
-        """Note a new place; lets go of everybody who waited for it. Going back (a rebuild) is allowed."""
+    def saw(self, position: int, recorded_at: int = 0) -> None:
+        """Note a new place that is not on disk: nothing of interest lies between it and `saved`."""
         self.position = position
         if recorded_at:
             self.recorded_at = recorded_at
         if position >= self.head:
             self.head, self.behind_since = position, None
+
+    def advance(self, position: int, recorded_at: int = 0) -> None:
+        """Note a new place on disk; lets go of everybody who waited for it. Going back (a rebuild) is allowed."""
+        self.saved = position
+        self.saw(position, recorded_at)
         if self._waiters:
             self._release()
 
@@ -68,27 +77,32 @@ class Progress:
         return max(0.0, (time.time() if now is None else now) - self.behind_since / 1_000_000)
 
     async def wait_for(self, position: int, timeout: float) -> bool:
-        """Return whether it has reached this position, as soon as it has, it is stopped, or the time is over."""
-        if self.position >= position:
+        """Return whether it has this position on disk, as soon as it has, it is stopped, or the time is over."""
+        if self.saved >= position:
             return True
         if self.state == "stopped" or timeout <= 0:
             return False
         turn = asyncio.get_running_loop().create_future()
         waiter = (position, turn)
         self._waiters.append(waiter)
+        self.wanted()
         try:
             await asyncio.wait((turn,), timeout=timeout)
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-        return self.position >= position
+        return self.saved >= position
 
     def _release(self) -> None:
         still: list[tuple[int, asyncio.Future[None]]] = []
         for waiter in self._waiters:
-            if self.position >= waiter[0] or self.state == "stopped":
+            if self.saved >= waiter[0] or self.state == "stopped":
                 if not waiter[1].done():
                     waiter[1].set_result(None)
             else:
                 still.append(waiter)
         self._waiters = still
+
+
+def _nobody() -> None:
+    """Nobody minds."""

@@ -1,0 +1,259 @@
+"""The app: registers, wires, starts and stops everything."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Self
+
+from diptych.app.module import Module
+from diptych.app.status import Status, measure
+from diptych.app.wiring import Wired, Wiring, either_side
+from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
+from diptych.events.codec import Codec
+from diptych.events.upcasting import Upcasters
+from diptych.handlers import Handlers
+from diptych.messages import Command
+from diptych.projections.definition import define_all
+from diptych.projections.engine import ProjectionEngine
+from diptych.projections.plan import Definition
+from diptych.providing import Providers
+from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
+from diptych.store.opening import open_stores
+from diptych.store.protocols import EventStore, ViewStore
+from diptych.subscriptions.progress import Progress
+from diptych.write import guard
+from diptych.write.aggregate import Aggregate
+from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
+from diptych.write.cache import AggregateCache
+from diptych.write.handling import Handling, RetryPolicy
+from diptych.write.queues import Queues
+from diptych.write.unit_of_work import WriteSide
+
+Environment = Literal["development", "production"]
+
+_RETRY = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What exists between start and stop."""
+
+    events: EventStore
+    views: ViewStore
+    codec: Codec
+    engine: ProjectionEngine
+    definitions: tuple[Definition, ...]
+    wired: Wired
+
+
+class App(Module):
+    """A service: commands change its write side, queries read the other.
+
+    `App("sqlite:///shop.db")` keeps events in that file and rows in `shop.views.db` beside it; `App("memory:")` keeps
+    nothing. `async with app:` starts and stops it; `diptych.web.install` does so inside FastAPI. In development mode
+    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error.
+    """
+
+    def __init__(
+        self,
+        url: str = "memory:",
+        *,
+        mode: Environment | None = None,
+        retry: RetryPolicy = _RETRY,
+        cached_aggregates: int = 10_000,
+    ) -> None:
+        super().__init__("app")
+        self.url = url
+        self.mode: Environment = mode or _environment()
+        self._retry, self._cache_size = retry, cached_aggregates
+        self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
+        self._command_routes.handlers = self.command_handlers
+        self._query_routes.handlers = self.query_handlers
+        self.commands = CommandBus(self._command_routes)
+        self.queries = QueryBus(self._query_routes)
+        self._expected: list[tuple[type[Command[Any]], str]] = []
+        self._running: _Running | None = None
+        self._stack: AsyncExitStack | None = None
+        self._users = 0
+
+    def middleware(self, command: CommandMiddleware | None = None, *, query: QueryMiddleware | None = None) -> None:
+        """Wrap every dispatch of a command, or of a query. The first one added is the outermost."""
+        if command is not None:
+            self._command_routes.middleware.append(command)
+        if query is not None:
+            self._query_routes.middleware.append(query)
+
+    def expect_handler(self, command: type[Command[Any]], place: str) -> None:
+        """Note that something (a route, at `place`) dispatches this command: without a handler the start fails."""
+        self._expected.append((command, place))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started and not stopped."""
+        return self._running is not None
+
+    @property
+    def events(self) -> EventStore:
+        """The open event store. :raises ProgrammingError: the app is not running."""
+        return self._started().events
+
+    @property
+    def views(self) -> ViewStore:
+        """The open view store. :raises ProgrammingError: the app is not running."""
+        return self._started().views
+
+    @property
+    def codec(self) -> Codec:
+        """What reads and writes this app's events. :raises ProgrammingError: the app is not running."""
+        return self._started().codec
+
+    @property
+    def progress(self) -> Mapping[str, Progress]:
+        """How far each projection is, as this process knows it, by name."""
+        return self._started().engine.progress
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """The projections as they are run."""
+        return self._started().definitions
+
+    @property
+    def aggregates(self) -> Mapping[str, type[Aggregate]]:
+        """The aggregates that handlers ask for, by stored name."""
+        return self._started().wired.aggregates
+
+    @property
+    def handled(self) -> tuple[tuple[type, ...], tuple[type, ...]]:
+        """The commands and the queries that have a handler."""
+        wired = self._started().wired
+        return tuple(wired.commands), tuple(wired.queries)
+
+    async def status(self) -> Status:
+        """Say how far everything is, measured against the store now."""
+        return await measure(self.events, self.progress)
+
+    async def caught_up(self, timeout: float = 5.0) -> None:
+        """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
+        await self._started().engine.caught_up(timeout)
+
+    async def __aenter__(self) -> Self:
+        self._users += 1
+        if self._users == 1:
+            try:
+                self._stack = await self._start()
+            except BaseException:
+                self._users = 0
+                raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users == 0 and self._stack is not None:
+            stack, self._stack = self._stack, None
+            await stack.aclose()
+
+    @asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+        """Start and stop with an ASGI application: `FastAPI(lifespan=app.lifespan)`. `install` does it for you."""
+        async with self:
+            yield
+
+    async def _start(self) -> AsyncExitStack:
+        async with AsyncExitStack() as stack:
+            codec = Codec(_upcasters(self.everything()))
+            wired, definitions = await self._wire(codec, stack)
+            stores = open_stores(self.url)
+            await stores.events.open()
+            stack.push_async_callback(stores.events.close)
+            apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
+            await stores.views.open(apart["async"], store_id=stores.events.store_id)
+            stack.push_async_callback(stores.views.close)
+            await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions)
+            await engine.start()
+            stack.push_async_callback(engine.stop)
+            self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired)
+            stack.callback(self._close)
+            self._open(self._running)
+            return stack.pop_all()
+
+    async def _wire(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
+        """Resolve everything that was registered. :raises ConfigurationError: listing all that is wrong."""
+        modules = self.everything()
+        problems: list[str] = []
+        providers = Providers(either_side)
+        for module in modules:
+            for provided in module.provided:
+                _collect(problems, partial(providers.add, *provided))
+        wiring = Wiring(providers, codec, (self.commands, self.queries))
+        await wiring.commands(_merged(module.command_handlers for module in modules), stack)
+        await wiring.queries(_merged(module.query_handlers for module in modules), stack)
+        definitions: tuple[Definition, ...] = ()
+        try:
+            definitions = define_all(
+                {one.projection: one.mode for module in modules for one in module.projected}.items()
+            )
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+        for event in {event for definition in definitions for event in definition.events}:
+            _collect(problems, partial(codec.register, event))
+        for command, place in self._expected:
+            if command not in wiring.wired.commands:
+                problems.extend(NoHandlerFoundError(command.__name__, place).problems)
+        problems.extend(wiring.wired.problems)
+        if problems:
+            raise ConfigurationError(list(dict.fromkeys(problems)))
+        return wiring.wired, definitions
+
+    def _open(self, running: _Running) -> None:
+        if self.mode == "development":
+            guard.install()
+        side = WriteSide(
+            running.events, running.codec, AggregateCache(self._cache_size), Queues(), self.mode == "development"
+        )
+        engine = running.engine
+        handling = Handling(side, engine.inline, engine.appended, self._retry)
+        self._command_routes.open(handling, running.wired.commands)
+        self._query_routes.open(ReadSide(running.views, engine.progress), running.wired.queries)
+
+    def _close(self) -> None:
+        self._command_routes.close()
+        self._query_routes.close()
+        self._running = None
+
+    def _started(self) -> _Running:
+        if self._running is None:
+            raise ProgrammingError("The app is not running. Write `async with app:` around this.")
+        return self._running
+
+
+def _environment() -> Environment:
+    said = os.environ.get("DIPTYCH_MODE", "production")
+    if said == "development":
+        return "development"
+    if said == "production":
+        return "production"
+    raise ConfigurationError(f"DIPTYCH_MODE is {said!r}. Set it to development or production.")
+
+
+def _merged(handlers: Iterable[Handlers]) -> Handlers:
+    merged = Handlers()
+    for one in handlers:
+        merged.include(one)
+    return merged
+
+
+def _upcasters(modules: Iterable[Module]) -> Upcasters:
+    found = Upcasters()
+    for module in modules:
+        found.update(module.upcasters)
+    return found
+
+
+def _collect(problems: list[str], step: Callable[[], None]) -> None:
+    try:
+        step()
+    except ConfigurationError as error:
+        problems.extend(error.problems)

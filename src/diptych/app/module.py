@@ -1,0 +1,91 @@
+"""Groups of handlers and projections, as APIRouter groups routes."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from typing_extensions import TypeForm
+
+from diptych.events.upcasting import Upcaster, Upcasters
+from diptych.handlers import Handlers, local_names, where
+from diptych.projections.projection import Projection
+
+T = TypeVar("T")
+Handler = TypeVar("Handler", bound=Callable[..., Coroutine[Any, Any, Any]])
+U = TypeVar("U", bound=Upcaster)
+
+Mode = Literal["async", "inline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """A projection as it was registered."""
+
+    projection: type[Projection[Any]]
+    mode: Mode
+    where: str
+
+
+class Module:
+    """Handlers, projections and what they need, under one name: `orders = Module("orders")`, `app.include(orders)`.
+
+    Included by reference: what is added later, before the start, counts too.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.command_handlers = Handlers()
+        self.query_handlers = Handlers()
+        self.projected: list[Projected] = []
+        self.provided: list[tuple[Any, Any, Mapping[str, Any]]] = []
+        self.upcasters = Upcasters()
+        self.included: list[Module] = []
+
+    def command_handler(self, handler: Handler) -> Handler:
+        """Register an async function whose first parameter is the command it handles."""
+        self.command_handlers.decorate(handler, local_names())
+        return handler
+
+    def query_handler(self, handler: Handler) -> Handler:
+        """Register an async function whose first parameter is the query it answers."""
+        self.query_handlers.decorate(handler, local_names())
+        return handler
+
+    def project(self, projection: type[Projection[Any]], *, mode: Mode = "async") -> type[Projection[Any]]:
+        """Keep a projection's read models: behind the log by milliseconds (`async`) or within each command (`inline`).
+
+        May be used as a decorator.
+        """
+        self.projected.append(Projected(projection, mode, where(projection)))
+        return projection
+
+    def provide(self, type: TypeForm[T], factory: T | Callable[..., Any]) -> None:
+        """Say what a parameter of this type gets: an object, or a class, function or async generator that makes it.
+
+        Made once, when the app starts; its own parameters are provided; an async generator is finished when it stops.
+        """
+        self.provided.append((type, factory, local_names()))
+
+    def upcast(self, event_name: str, from_version: int) -> Callable[[U], U]:
+        """Register the step that turns an old payload (a dict) of this stored name into the next version's."""
+
+        def register(upcaster: U) -> U:
+            self.upcasters.add(event_name, from_version, upcaster)
+            return upcaster
+
+        return register
+
+    def include(self, module: "Module") -> None:
+        """Make another module part of this one."""
+        self.included.append(module)
+
+    def everything(self) -> list["Module"]:
+        """Return this module and all that it includes, each once, itself first."""
+        found: list[Module] = []
+        waiting = [self]
+        while waiting:
+            module = waiting.pop(0)
+            if module not in found:
+                found.append(module)
+                waiting.extend(module.included)
+        return found

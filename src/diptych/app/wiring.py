@@ -1,0 +1,173 @@
+"""From what was registered to what can be called, every fault collected and none hidden behind another."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from diptych.clock import Clock, SystemClock
+from diptych.errors import ConfigurationError, DiptychError
+from diptych.events.codec import Codec
+from diptych.handlers import Handlers, Signature, signature, where
+from diptych.messages import Command, Query, is_parametrised, result_type
+from diptych.providing import MissingError, Providers
+from diptych.read.bus import QueryBus, Reading
+from diptych.read.read_models import ReadModels
+from diptych.store.protocols import EventStore, ViewStore
+from diptych.write.aggregate import Aggregate, appliers
+from diptych.write.bus import CommandBus, bound
+from diptych.write.repository import Repository
+
+_WRITE_SIDE: tuple[Any, ...] = (Repository, CommandBus, EventStore)
+_READ_SIDE: tuple[Any, ...] = (ReadModels, QueryBus, ViewStore)
+
+
+@dataclass(slots=True)
+class Wired:
+    """What came out: calls by message type, and the faults, each `file:line function: what; what to write`."""
+
+    commands: dict[type, Callable[[Any], Awaitable[Any]]] = field(default_factory=dict)
+    queries: dict[type, Reading] = field(default_factory=dict)
+    aggregates: dict[str, type[Aggregate]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Wiring:
+    """Wires the handlers of one app. Makes what is provided, once."""
+
+    def __init__(self, providers: Providers, codec: Codec, buses: tuple[CommandBus, QueryBus]) -> None:
+        self._providers, self._codec = providers, codec
+        self._commands, self._queries = buses
+        self.wired = Wired()
+
+    async def commands(self, handlers: Handlers, stack: AsyncExitStack) -> None:
+        """Wire all command handlers."""
+        for message, handler, names in self._declared(handlers, Command):
+            read = self._read(message, handler, names)
+            arguments = None if read is None else await self._arguments(read, self._write_side, stack)
+            if arguments is not None:
+                self.wired.commands[message] = bound(_function(handler), arguments)
+
+    async def queries(self, handlers: Handlers, stack: AsyncExitStack) -> None:
+        """Wire all query handlers; `ReadModels` is given with each query."""
+        for message, handler, names in self._declared(handlers, Query):
+            read = self._read(message, handler, names)
+            if read is None:
+                continue
+            asked = [p.name for p in read.parameters[1:] if p.annotation is ReadModels]
+            rest = Signature(
+                tuple(p for p in read.parameters if p.annotation is not ReadModels), read.returns, read.where
+            )
+            arguments = await self._arguments(rest, self._read_side, stack)
+            if arguments is not None:
+                self.wired.queries[message] = Reading(bound(_function(handler), arguments), asked[0] if asked else None)
+
+    def aggregate(self, cls: type[Aggregate]) -> None:
+        """Note an aggregate: its events are this app's, and its stored name is its own."""
+        known = self.wired.aggregates.setdefault(cls.aggregate_name, cls)
+        if known is not cls:
+            self.wired.problems.append(
+                f"{where(cls)}: {where(known)} is stored under the same name; write class {cls.__name__}(Aggregate, "
+                'name="...")'
+            )
+        for event in appliers(cls):
+            self._codec.register(event)
+
+    def _declared(self, handlers: Handlers, kind: type) -> list[tuple[type, Any, Mapping[str, Any]]]:
+        """Resolve the messages of decorated handlers, now that every name is known."""
+        complete = Handlers()
+        complete.include(handlers)
+        for handler, names in handlers.decorated:
+            try:
+                message = signature(_function(handler), names).message
+            except (NameError, TypeError) as error:
+                self.wired.problems.append(_at(handler, f"{error}; annotate it with names that can be imported"))
+                continue
+            found = message.annotation if message else None
+            if not (
+                isinstance(found, type) and issubclass(found, BaseModel) and issubclass(found, kind)
+            ) or is_parametrised(found):
+                what = f"its first parameter is {found!r}; write a {kind.__name__} of your own there"
+                self.wired.problems.append(_at(handler, what))
+                continue
+            complete.add(found, handler, names)
+        self.wired.problems.extend(str(fault) for fault in complete.faults)
+        return complete.items()
+
+    def _read(self, message: type, handler: Any, names: Mapping[str, Any]) -> Signature | None:
+        function = _function(handler)
+        if not _is_async(function):
+            self.wired.problems.append(_at(handler, "it is not async; write async def"))
+            return None
+        try:
+            read = signature(function, names)
+        except (NameError, TypeError) as error:
+            self.wired.problems.append(_at(handler, f"{error}; annotate it with names that can be imported"))
+            return None
+        declared = result_type(message)
+        if read.returns is not inspect.Signature.empty and (read.returns is type(None)) != (declared is type(None)):
+            what = f"it returns {_name(read.returns)}, {message.__name__} declares {_name(declared)}; make them agree"
+            self.wired.problems.append(_at(handler, what))
+        return read
+
+    async def _arguments(
+        self, read: Signature, side: Callable[[Any], Any], stack: AsyncExitStack
+    ) -> dict[str, Any] | None:
+        try:
+            return await self._providers.arguments(read, stack, side, skip=1)
+        except MissingError as missing:
+            self.wired.problems.append(str(missing))
+        except ConfigurationError as error:
+            self.wired.problems.extend(error.problems)
+        except DiptychError as error:
+            self.wired.problems.append(f"{read.where}: {error}")
+        return None
+
+    def _write_side(self, annotation: Any) -> Any:
+        if get_origin(annotation) is Repository:
+            aggregate = get_args(annotation)[0]
+            self.aggregate(aggregate)
+            return Repository(aggregate)
+        if annotation is CommandBus:
+            return self._commands
+        if annotation in _READ_SIDE:
+            raise MissingError(
+                f"a command handler may not ask for {_name(annotation)}, which may be behind; load the aggregate"
+            )
+        return either_side(annotation)
+
+    def _read_side(self, annotation: Any) -> Any:
+        if annotation is QueryBus:
+            return self._queries
+        if annotation in _WRITE_SIDE or get_origin(annotation) is Repository:
+            raise MissingError(
+                f"a query handler may not ask for {_name(annotation)}, which is the write side; ask for ReadModels"
+            )
+        return either_side(annotation)
+
+
+def either_side(annotation: Any) -> Any:
+    """What everybody may ask for without providing it. :raises LookupError: this is none of it."""
+    if annotation is Clock:
+        return SystemClock()
+    raise LookupError
+
+
+def _function(handler: Any) -> Any:
+    return handler.handle if hasattr(handler, "handle") else handler
+
+
+def _is_async(function: Any) -> bool:
+    inner = inspect.unwrap(getattr(function, "func", function))
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+
+
+def _at(handler: Any, what: str) -> str:
+    return f"{where(_function(handler))}: {what}"
+
+
+def _name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -1,0 +1,183 @@
+"""The query bus: one handler per query, which sees read models and nothing else."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from diptych.errors import NoHandlerFoundError, ProgrammingError
+from diptych.handlers import Handlers, local_names
+from diptych.messages import Query, Receipt
+from diptych.read.freshness import Fresh, fresh
+from diptych.read.read_models import ReadModels
+from diptych.read.waiting import Waited, Wanted, wait
+from diptych.store.protocols import ViewStore
+from diptych.subscriptions.progress import Progress
+
+R = TypeVar("R")
+Q_contra = TypeVar("Q_contra", bound=Query[Any], contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+Ask = Callable[[Query[Any]], Awaitable[Any]]
+QueryMiddleware = Callable[[Ask], Ask]
+"""Wraps every query, as CommandMiddleware wraps commands."""
+
+
+@runtime_checkable
+class QueryHandler(Protocol[Q_contra, R_co]):
+    """The class-based spelling of a handler: register an object of it with `queries.register`."""
+
+    async def handle(self, query: Q_contra) -> R_co:
+        """Answer from read models."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """A query's result and how old it is.
+
+    `as_of_position`: everything up to there, and nothing after it, is in the answer. `age` is in seconds: how long
+    ago the oldest event was recorded that is not in it, 0.0 when there is none. When `is_stale`, `reason` says why:
+    `behind`, `parked` (a failing event must be mended) or `stopped`. `token` may be given as `after=` (R2).
+    """
+
+    value: R
+    as_of_position: int
+    as_of_time: datetime | None
+    age: float
+    is_stale: bool
+    reason: str | None
+    token: str
+
+
+@dataclass(slots=True)
+class Reading:
+    """A query handler, ready to be called, and the tables it was seen to read."""
+
+    call: Callable[..., Awaitable[Any]]
+    parameter: str | None  # the name under which it gets its ReadModels
+    tables: set[str] = field(default_factory=set)
+
+
+class ReadSide:
+    """What all queries of an app share, once it has started."""
+
+    def __init__(self, views: ViewStore, progress: Mapping[str, Progress]) -> None:
+        self.views = views
+        self.progress = progress
+        self.projection_of = {table: name for name, one in progress.items() for table in one.tables}
+
+    def behind(self, tables: set[str]) -> list[Progress]:
+        """Return the projections that keep these tables."""
+        names = {self.projection_of[table] for table in tables if table in self.projection_of}
+        return [self.progress[name] for name in sorted(names)]
+
+
+class QueryRoutes:
+    """What the query bus knows: handlers as registered, and their calls once the app has started."""
+
+    def __init__(self) -> None:
+        self.handlers = Handlers()
+        self.middleware: list[QueryMiddleware] = []
+        self.calls: dict[type, Reading] = {}
+        self.side: ReadSide | None = None
+
+    def open(self, side: ReadSide, calls: Mapping[type, Reading]) -> None:
+        """Start: from now on queries are answered."""
+        self.side, self.calls = side, dict(calls)
+
+    def close(self) -> None:
+        """Stop: from now on queries are refused."""
+        self.side, self.calls = None, {}
+
+    def reading(self, query: type[Query[Any]]) -> Reading:
+        """Return who answers. :raises NoHandlerFoundError: nobody does."""
+        found = self.calls.get(query)
+        if found is not None:
+            return found
+        if self.side is None:
+            raise ProgrammingError(
+                f"{query.__name__} was dispatched before the app had started. Write `async with app:`, or let "
+                "FastAPI run the lifespan (install(app, api); TestClient needs `with`)."
+            )
+        raise NoHandlerFoundError(query.__name__)
+
+    async def ask(self, query: Query[Any], call: Ask) -> Any:
+        """Run a query through the middleware."""
+        for wrap in reversed(self.middleware):
+            call = wrap(call)
+        return await call(query)
+
+
+class QueryBus:
+    """Sends a query to its one handler. Its read models are of one snapshot, on a connection that cannot write."""
+
+    def __init__(self, routes: QueryRoutes) -> None:
+        self._routes = routes
+
+    def register(self, query: type[Query[R]], handler: QueryHandler[Any, R] | Callable[..., Awaitable[R]]) -> None:
+        """Say who answers a query: an object with `async handle(query)`, or an async function.
+
+        :raises TwoHandlersError: the query has another handler.
+        """
+        self._routes.handlers.add(query, handler, local_names())
+
+    async def dispatch(self, query: Query[R], *, after: Receipt[Any] | str | None = None, within: float = 1.0) -> R:
+        """Answer a query. With `after` (a receipt or a token) the answer has seen that command (R1).
+
+        :raises StaleReadError: it could not, `within` so many seconds.
+        :raises NoHandlerFoundError: nobody answers it.
+        """
+        reading = self._routes.reading(type(query))
+        if after is not None:
+            value, _, waited = await self._fresh(reading, query, Wanted.of(after), within)
+            waited.or_raise()
+            result: R = value
+            return result
+        if reading.parameter is None and not self._routes.middleware:
+            direct: R = await reading.call(query)
+            return direct
+        result, _ = await self._run(reading, query, with_freshness=False)
+        return result
+
+    async def answer(
+        self, query: Query[R], *, after: Receipt[Any] | str | None = None, within: float = 1.0
+    ) -> Answer[R]:
+        """Answer a query and say how old the answer is; a stale one is an answer too, with its reason."""
+        reading = self._routes.reading(type(query))
+        if after is None:
+            value, found = await self._run(reading, query, with_freshness=True)
+            waited = Waited(None, (), 0.0)
+        else:
+            value, found, waited = await self._fresh(reading, query, Wanted.of(after), within)
+        reason = waited.reason or found.reason
+        return Answer(value, found.position, found.time, found.age, reason is not None, reason, found.token)
+
+    async def _fresh(
+        self, reading: Reading, query: Query[Any], wanted: Wanted, within: float
+    ) -> tuple[Any, Fresh, Waited]:
+        """Wait before the snapshot opens; once more if the handler then read a table that nobody had waited for."""
+        side = self._routes.side
+        assert side is not None
+        while True:
+            known = set(reading.tables)
+            waited = await wait(wanted, side.behind(known), side.views, within)
+            value, found = await self._run(reading, query, with_freshness=True)
+            if reading.tables <= known or waited.reason is not None:
+                return value, found, waited
+
+    async def _run(self, reading: Reading, query: Query[Any], *, with_freshness: bool) -> tuple[Any, Fresh]:
+        side = self._routes.side
+        assert side is not None
+        before = {one.name: one.position for one in side.behind(reading.tables)} if with_freshness else {}
+        models = ReadModels(side.views)
+        call = reading.call if reading.parameter is None else partial(reading.call, **{reading.parameter: models})
+        try:
+            value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
+            if not reading.tables.issuperset(models.tables):
+                reading.tables.update(models.tables)
+            found = await fresh(models, side.behind(models.tables), before) if with_freshness else Fresh()
+        finally:
+            await models.close()
+        return value, found

@@ -1,0 +1,66 @@
+"""Reading your own write: which projections a read waits for, how long, and what it says when it was in vain."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diptych.errors import StaleReadError
+from diptych.messages import Receipt
+from diptych.store.protocols import ViewStore
+from diptych.stream import read_token
+from diptych.subscriptions.progress import Progress
+
+Reason = Literal["behind", "parked", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The place in the log that a read must have seen. Without event types, every projection must have."""
+
+    position: int
+    event_types: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, after: Receipt[Any] | str) -> "Wanted":
+        """Read a receipt or a token. :raises InvalidInputError: the token is none of ours."""
+        if isinstance(after, Receipt):
+            return cls(after.position, after.event_types)
+        return cls(read_token(after)[0])
+
+    def concerns(self, progress: Progress) -> bool:
+        """Whether this projection handles any of the events that are waited for."""
+        return self.event_types is None or not progress.event_types.isdisjoint(self.event_types)
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How a wait ended: no reason means fresh."""
+
+    reason: Reason | None
+    projections: tuple[str, ...]
+    seconds: float
+
+    def or_raise(self) -> None:
+        """:raises StaleReadError: it was in vain."""
+        if self.reason is not None:
+            raise StaleReadError(self.projections, self.reason, self.seconds)
+
+
+async def wait(wanted: Wanted, among: Iterable[Progress], views: ViewStore, seconds: float) -> Waited:
+    """Return when all these projections have applied what is wanted, or one is stopped, or the time is over."""
+    start = time.monotonic()
+    concerned = [progress for progress in among if wanted.concerns(progress)]
+    late = [progress for progress in concerned if progress.position < wanted.position]
+    if late:
+        await asyncio.gather(*(progress.wait_for(wanted.position, seconds) for progress in late))
+    waited = time.monotonic() - start
+    behind = [progress for progress in late if progress.position < wanted.position]
+    if behind:
+        stopped = any(progress.state == "stopped" for progress in behind)
+        return Waited("stopped" if stopped else "behind", tuple(p.name for p in behind), waited)
+    for progress in concerned:
+        if progress.parked and any(e.position == wanted.position for e in await views.parked(progress.name)):
+            return Waited("parked", (progress.name,), waited)
+    return Waited(None, (), waited)
