@@ -1,0 +1,127 @@
+"""The two buses as a request sees them: bound to who asks, to its headers, and to the headers of its answer."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from diptych.clock import new_id
+from diptych.errors import WrongExpectedVersionError
+from diptych.messages import Command, Query, Receipt
+from diptych.read.bus import Answer, QueryBus, QueryHandler
+from diptych.web.exchange import Exchange
+from diptych.web.request_headers import command_id_of, correlation_of, nth_command_id, tag_of, version_of
+from diptych.write.bus import CommandBus, CommandHandler, Expected
+
+R = TypeVar("R")
+C = TypeVar("C", bound=Command[Any])
+
+
+class RequestCommands(CommandBus):
+    """The command bus of one request.
+
+    Idempotency-Key becomes the command id, If-Match the expected version of the first command, X-Correlation-ID or
+    traceparent the correlation. The answer gets Diptych-Position, ETag where one aggregate changed, and
+    Idempotent-Replayed where all of it had happened before.
+    """
+
+    def __init__(self, exchange: Exchange, user_id: str | None) -> None:
+        self._bus = exchange.app.commands.as_user(user_id)
+        self._exchange = exchange
+        key, if_match = exchange.header(b"idempotency-key"), exchange.header(b"if-match")
+        self._key = None if key is None else command_id_of(key)
+        self._expected = None if if_match is None else version_of(if_match)
+        self._correlation_id = correlation_of(exchange.header(b"x-correlation-id"), exchange.header(b"traceparent"))
+        self._sent: dict[type, int] = {}
+        self._are_all_replays = True
+
+    def as_user(self, user_id: str | None) -> CommandBus:
+        """Return the same, for another user. The key and the version in the headers hold for both."""
+        return RequestCommands(self._exchange, user_id)
+
+    def register(self, command: type[C], handler: CommandHandler[C] | Callable[..., Awaitable[Any]]) -> None:
+        """Say who handles a command; before the app starts, as on the app's own bus."""
+        self._bus.register(command, handler)
+
+    async def dispatch(
+        self,
+        command: Command[R],
+        *,
+        command_id: UUID | None = None,
+        user_id: str | None = None,
+        expected: Expected = None,
+        correlation_id: UUID | None = None,
+    ) -> Receipt[R]:
+        """Handle a command; when this returns it is on disk. What is given here goes before what the headers say.
+
+        Several commands of one type get ids of their own, in the order in which the route sends them.
+        """
+        if command_id is None and self._key is not None:
+            command_id = nth_command_id(self._key, self._sent.get(type(command), 0))
+        if not self._sent and expected is None:
+            expected = self._expected
+        self._sent[type(command)] = self._sent.get(type(command), 0) + 1
+        if correlation_id is None:
+            correlation_id = self._correlation_id = self._correlation_id or new_id()
+        try:
+            receipt = await self._bus.dispatch(
+                command, command_id=command_id, user_id=user_id, expected=expected, correlation_id=correlation_id
+            )
+        except WrongExpectedVersionError:
+            self._exchange.is_precondition_failed = expected is not None and expected == self._expected
+            raise
+        self._note(receipt)
+        return receipt
+
+    def _note(self, receipt: Receipt[Any]) -> None:
+        exchange = self._exchange
+        exchange.saw(receipt.position, receipt.token)
+        if len(receipt.streams) == 1:
+            exchange.give(b"etag", tag_of(*receipt.streams.values()))
+        else:
+            exchange.given.pop(b"etag", None)
+        self._are_all_replays = self._are_all_replays and receipt.is_replay
+        if self._are_all_replays:
+            exchange.give(b"idempotent-replayed", "true")
+        else:
+            exchange.given.pop(b"idempotent-replayed", None)
+
+
+class RequestQueries(QueryBus):
+    """The query bus of one request.
+
+    Diptych-After makes a query wait for that position, up to a second; then it is answered as it is. The answer gets
+    Diptych-Position, Diptych-Age (seconds) and, when it is stale, Diptych-Stale and the reason.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._bus, self._exchange = exchange.app.queries, exchange
+        self._after = exchange.header(b"diptych-after")
+
+    def register(self, query: type[Query[R]], handler: QueryHandler[Any, R] | Callable[..., Awaitable[R]]) -> None:
+        """Say who answers a query; before the app starts, as on the app's own bus."""
+        self._bus.register(query, handler)
+
+    async def dispatch(self, query: Query[R], *, after: Receipt[Any] | str | None = None, within: float = 1.0) -> R:
+        """Answer a query. With `after` given here it is fresh or an error; with Diptych-After it may say it is stale.
+
+        :raises StaleReadError: `after` was given here, and was not reached in time.
+        """
+        if after is not None:
+            return await self._bus.dispatch(query, after=after, within=within)
+        answer = await self.answer(query)
+        return answer.value
+
+    async def answer(
+        self, query: Query[R], *, after: Receipt[Any] | str | None = None, within: float | None = None
+    ) -> Answer[R]:
+        """Answer a query, say how old the answer is, and put that on the HTTP answer too."""
+        exchange = self._exchange
+        if within is None:
+            within = exchange.settings.fresh_within
+        answer = await self._bus.answer(query, after=self._after if after is None else after, within=within)
+        exchange.saw(answer.as_of_position, answer.token)
+        exchange.aged(answer.age)
+        if answer.is_stale:
+            exchange.give(b"diptych-stale", "true")
+            exchange.give(b"diptych-stale-reason", answer.reason or "behind")
+        return answer

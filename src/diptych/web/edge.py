@@ -1,0 +1,113 @@
+"""The outermost ring: what may come in at all, and the headers that go out (I1).
+
+Rule: pure ASGI, and nothing is read that the route does not read.
+"""
+
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from diptych.app.application import App
+from diptych.web.exchange import Exchange
+from diptych.web.problems import RefusedError, problem
+from diptych.web.settings import WebSettings
+from diptych.web.strict_json import NotStrictJsonError, check_json
+
+_JSON_LINES = (b"jsonl", b"ndjson", b"json-seq", b"json-lines")  # not one JSON text; no route reads them as such
+
+
+class Edge:
+    """ASGI middleware: measures and checks bodies while the route reads them, and puts Diptych's headers on answers."""
+
+    def __init__(self, app: ASGIApp, diptych: App, settings: WebSettings) -> None:
+        self.app, self.diptych, self.settings = app, diptych, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(self.diptych, self.settings, scope, send)
+        try:
+            check_target(scope)
+            body = Body(exchange, receive)
+        except RefusedError as refused:
+            await problem(refused.kind, refused.detail, refused.headers)(scope, receive, send)
+            return
+        await self.app(scope, body.receive, exchange.send)
+
+
+class Body:
+    """A request's body on its way in. JSON is checked whole before the route gets any of it; the rest is measured."""
+
+    __slots__ = ("_exchange", "_is_json", "_receive", "_size")
+
+    def __init__(self, exchange: Exchange, receive: Receive) -> None:
+        headers = exchange.headers
+        self._exchange, self._receive, self._size = exchange, receive, 0
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and (len(announced) > 18 or int(announced) > exchange.settings.body_limit):
+            raise self._too_large()
+        media_type = headers.get(b"content-type", b"").lower()
+        self._is_json = b"json" in media_type and not media_type.split(b";")[0].strip().endswith(_JSON_LINES)
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
+            detail = "Send the body as it is, without Content-Encoding."
+            raise RefusedError(415, "unsupported-media-type", "The body is encoded", detail)
+
+    async def receive(self) -> Message:
+        """Return the next piece; of JSON, all of it at once. :raises RefusedError: which the route lets through."""
+        message = await self._receive()
+        if message["type"] != "http.request" or self._exchange.has_started:
+            return message
+        self._measure(message)
+        if not self._is_json:
+            return message
+        if message.get("more_body", False):
+            message = await self._rest(message)
+        body = message.get("body", b"")
+        if body:
+            try:
+                check_json(body, self._exchange.settings.json_depth)
+            except NotStrictJsonError as error:
+                raise RefusedError(400, "malformed-body", "The body is not strict JSON", str(error)) from error
+        return message
+
+    async def _rest(self, message: Message) -> Message:
+        pieces = [message.get("body", b"")]
+        while message.get("more_body", False):
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return message
+            self._measure(message)
+            pieces.append(message.get("body", b""))
+        return {"type": "http.request", "body": b"".join(pieces), "more_body": False}
+
+    def _measure(self, message: MutableMapping[str, Any]) -> None:
+        self._size += len(message.get("body", b""))
+        if self._size > self._exchange.settings.body_limit:
+            raise self._too_large()
+
+    def _too_large(self) -> RefusedError:
+        limit = self._exchange.settings.body_limit
+        return RefusedError(413, "too-large", "The body is too large", f"At most {limit} bytes are read.")
+
+
+def check_target(scope: Scope) -> None:
+    """Refuse a path or query string that holds a NUL or is not UTF-8. :raises RefusedError:"""
+    path, query = scope["path"], scope.get("query_string", b"")
+    if "\0" in path or (b"%" in query and b"\0" in unquote_to_bytes(query)):
+        raise _malformed("It holds a NUL character (%00).")
+    try:
+        if not path.isascii():
+            path.encode()
+            unquote_to_bytes(scope.get("raw_path") or b"").decode()
+        if b"%" in query:
+            unquote_to_bytes(query).decode()
+    except UnicodeError as error:
+        raise _malformed("Its percent-encoded bytes are not UTF-8.") from error
+
+
+def _malformed(detail: str) -> RefusedError:
+    return RefusedError(400, "malformed-target", "The path or query string is malformed", detail)

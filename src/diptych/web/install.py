@@ -1,0 +1,85 @@
+"""`install`: joins an App and a FastAPI application, in one call and only once."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from diptych.app.application import App
+from diptych.errors import ConfigurationError, DomainError
+from diptych.web.edge import Edge
+from diptych.web.health import add_health
+from diptych.web.openapi import describe
+from diptych.web.problems import (
+    KINDS,
+    answer_error,
+    answer_http,
+    answer_invalid,
+    answer_invalid_message,
+    answer_unexpected,
+)
+from diptych.web.routes import uses
+from diptych.web.settings import WebSettings
+
+_DEFAULTS = WebSettings()
+_installed: WeakKeyDictionary[FastAPI, App] = WeakKeyDictionary()
+
+
+def install(app: App, api: FastAPI, *, settings: WebSettings = _DEFAULTS) -> None:
+    """Make a FastAPI application serve an App.
+
+    Its lifespan starts the app first and stops it last, around the one it has already. Errors become problem details
+    (RFC 9457), bodies are limited and checked, `/health/live` and `/health/ready` are there, and the OpenAPI document
+    says all of it. Exception handlers that you registered before stay yours. Call it right after `api = FastAPI()`.
+
+    :raises ConfigurationError: it was called before for this application, or the application has served a request.
+    """
+    if api in _installed:
+        raise ConfigurationError(
+            "install(app, api) was called twice for one FastAPI application. Delete one of the calls; "
+            "to serve two groups of handlers, use app.include(module)."
+        )
+    if api.middleware_stack is not None:
+        raise ConfigurationError("install(app, api) came after the first request. Call it right after api = FastAPI().")
+    _installed[api] = app
+    _nest_lifespan(app, api)
+    _answer_errors(api)
+    add_health(app, api, settings)
+    describe(api)
+    api.add_middleware(Edge, diptych=app, settings=settings)
+
+
+def _nest_lifespan(app: App, api: FastAPI) -> None:
+    inner = api.router.lifespan_context
+    expected: set[Any] = set()
+
+    @asynccontextmanager
+    async def lifespan(served: Any) -> AsyncIterator[Any]:
+        for use in uses(api):
+            for command in use.commands:
+                if (command, use.where) not in expected:
+                    expected.add((command, use.where))
+                    app.expect_handler(command, use.where)
+        async with app, inner(served) as state:
+            yield state
+
+    api.router.lifespan_context = lifespan
+
+
+def _answer_errors(api: FastAPI) -> None:
+    handlers: dict[Any, Callable[..., Any]] = api.exception_handlers
+    for error in (*KINDS, DomainError):
+        handlers.setdefault(error, answer_error)
+    handlers.setdefault(ValidationError, answer_invalid_message)
+    if 500 not in handlers:
+        handlers.setdefault(Exception, answer_unexpected)
+    if handlers.get(HTTPException) is http_exception_handler:
+        handlers[HTTPException] = answer_http
+    if handlers.get(RequestValidationError) is request_validation_exception_handler:
+        handlers[RequestValidationError] = answer_invalid

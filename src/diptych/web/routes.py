@@ -1,0 +1,55 @@
+"""What the routes of a FastAPI application use of Diptych, read from their dependencies."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from inspect import isclass
+from typing import Any
+
+import fastapi.routing
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+
+from diptych.handlers import where
+from diptych.messages import Command
+from diptych.web.dependencies import COMMANDS, queries, require_if_match
+from diptych.web.path_commands import MESSAGE
+
+
+@dataclass(slots=True)
+class Use:
+    """One route: its path and methods in the OpenAPI document, and which parts of Diptych it asks for."""
+
+    path: str
+    methods: frozenset[str]
+    where: str
+    has_commands: bool = False
+    has_queries: bool = False
+    needs_if_match: bool = False
+    commands: list[type[Command[Any]]] = field(default_factory=list)
+
+
+def uses(api: FastAPI) -> Iterator[Use]:
+    """Look at every route of an application, those of included routers too."""
+    flatten = getattr(fastapi.routing, "iter_route_contexts", None)  # newer FastAPI keeps included routers as a tree
+    routes: Iterable[Any] = flatten(api.routes) if flatten else api.routes
+    for route in routes:
+        dependant = getattr(route, "dependant", None)
+        if isinstance(dependant, Dependant) and route.methods:
+            use = Use(route.path_format, frozenset(method.lower() for method in route.methods), where(route.endpoint))
+            _look(dependant, use)
+            yield use
+
+
+def _look(dependant: Dependant, use: Use) -> None:
+    for body in dependant.body_params:
+        annotation = body.field_info.annotation
+        if isclass(annotation) and issubclass(annotation, Command):
+            use.commands.append(annotation)
+    for inner in dependant.dependencies:
+        use.has_commands = use.has_commands or hasattr(inner.call, COMMANDS)
+        use.has_queries = use.has_queries or inner.call is queries
+        use.needs_if_match = use.needs_if_match or inner.call is require_if_match
+        made = getattr(inner.call, MESSAGE, None)
+        if made is not None:
+            use.commands.append(made)
+        _look(inner, use)
