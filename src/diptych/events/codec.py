@@ -4,6 +4,7 @@ Rule: a stored name is looked up, never imported (I2).
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -83,6 +84,8 @@ class Codec:
             return known
         named = [cls for cls in declared_events() if cls.event_name == name]
         if len(named) > 1:
+            named = [cls for cls in named if _is_current(cls)] or named
+        if len(named) > 1:
             places = ", ".join(sorted(_place(cls) for cls in named))
             raise ConfigurationError(f"{name} is the stored name of {places}. Give all but one an explicit name=.")
         if named:
@@ -103,6 +106,11 @@ class Codec:
         decoder = validate if found == wanted else upcast
         self._decoders[row.type, row.schema_version] = decoder
         return decoder
+
+
+def _is_current(cls: type) -> bool:
+    """Whether a class is what its module still calls by its name: not redefined, and not local to a function."""
+    return getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls
 
 
 def _place(cls: type) -> str:
