@@ -1,0 +1,89 @@
+"""`./run`: what it says when Python does not do, and that what it installs is pinned and complete."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)", re.M)
+
+
+def fake_python(folder: Path, version: str, *, has_venv: bool = True) -> Path:
+    """A stand-in for a Python of some version that answers the questions `run` asks it."""
+    is_old = "exit 1" if tuple(map(int, version.split("."))) < (3, 11) else "exit 0"
+    missing = "exit 0" if has_venv else "exit 1"
+    answers = f"*print*) echo {version} ;; *version_info*) {is_old} ;; *ensurepip*) {missing} ;; *) exit 9 ;;"
+    python = folder / f"python-{version}"
+    python.write_text(f'#!/bin/sh\ncase "$2" in {answers} esac\n')
+    python.chmod(0o755)
+    return python
+
+
+def run_with(python: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = shutil.copy(ROOT / "run", folder / "run")
+    return subprocess.run(
+        [script, "demo"],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_old_python_is_refused_with_its_version(tmp_path: Path) -> None:
+    ran = run_with(fake_python(tmp_path, "3.8"), tmp_path)
+    assert ran.returncode == 2
+    assert "needs Python 3.11 or newer" in ran.stderr
+    assert "is 3.8" in ran.stderr
+
+
+def test_a_python_without_venv_is_told_apart_from_an_old_one(tmp_path: Path) -> None:
+    ran = run_with(fake_python(tmp_path, "3.12", has_venv=False), tmp_path)
+    assert ran.returncode == 2
+    assert "python3-venv" in ran.stderr
+
+
+def test_no_python_at_all_is_said(tmp_path: Path) -> None:
+    ran = run_with(tmp_path / "nowhere", tmp_path)
+    assert ran.returncode == 2
+    assert "Found: none" in ran.stderr
+
+
+def test_an_unknown_job_lists_the_known_ones(tmp_path: Path) -> None:
+    ran = subprocess.run([ROOT / "run", "fly"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "./run demo" in ran.stderr
+
+
+def wanted(name: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    lines = [*project["project"]["dependencies"], *extras["fastapi"], *extras["cli"], *groups["build"]]
+    if name == "test":
+        lines += [*extras["testing"], *groups["test"]]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_every_dependency_is_pinned_in_the_range_that_was_asked_for(name: str) -> None:
+    pins = {pin["name"]: pin["version"] for pin in PIN.finditer((ROOT / "requirements" / f"{name}.txt").read_text())}
+    unmet = [str(need) for need in wanted(name) if not need.specifier.contains(pins.get(need.name, "0"))]
+    assert unmet == []
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_the_pins_name_no_place_to_install_from(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_both_sets_pin_the_same_versions() -> None:
+    run, test = (dict(PIN.findall((ROOT / "requirements" / f"{name}.txt").read_text())) for name in ("run", "test"))
+    assert {name: version for name, version in run.items() if test.get(name) != version} == {}
