@@ -114,7 +114,7 @@ def test_the_checksum_covers_every_column_x4(field: int, noise: bytes) -> None:
     good = row("codec.other", '{"text":"x"}')
     good = good._replace(checksum=checksum(good))
     assert is_intact(good)
-    old = good[field]
+    old: Any = good[field]
     new = old + 1 if isinstance(old, int) else old + (noise if isinstance(old, bytes) else noise.hex())
     changed: tuple[Any, ...] = (*good[:field], new, *good[field + 1 :])
     assert not is_intact(StoredEvent._make(changed))
