@@ -1,1 +1,1 @@
-"""Events to read models."""
+"""From events to read models: projections, folded in batches or inside the append."""

@@ -1,1 +1,1 @@
-"""The loop that projections run on: reading the log, progress, failures, lag."""
+"""The one loop that consumers of the log run on: reading, progress, lag, failures."""

@@ -1,0 +1,195 @@
+"""From a projection class to its plan, all faults collected and raised together at start.
+
+Rule: every refusal says where, what, and what to write instead.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from diptych.errors import ConfigurationError
+from diptych.handlers import marked, where
+from diptych.messages import DomainEvent, Metadata, declared_events
+from diptych.projections.keys import RowKeys
+from diptych.projections.methods import Faults, Models, read_method
+from diptych.projections.plan import Definition, Handler, Mode, Script
+from diptych.projections.projection import Projection
+from diptych.read.models import ReadModel, table_name, table_of
+from diptych.store.protocols import ProjectionTables
+from diptych.store.tables import check_identifier
+
+
+def define(projection: type[Projection[Any]] | Projection[Any], mode: Mode = "async") -> Definition:
+    """Compile one projection. :raises ConfigurationError: listing everything that is wrong with it."""
+    return define_all([(projection, mode)])[0]
+
+
+def define_all(projections: Iterable[tuple[type[Projection[Any]] | Projection[Any], Mode]]) -> tuple[Definition, ...]:
+    """Compile the projections of an app. :raises ConfigurationError: listing everything wrong with any of them."""
+    faults = Faults()
+    found = [definition for given, mode in projections if (definition := _compile(given, mode, faults)) is not None]
+    _refuse_shared(found, faults)
+    if faults.sentences:
+        raise ConfigurationError(faults.sentences)
+    return tuple(found)
+
+
+def _compile(given: type[Projection[Any]] | Projection[Any], mode: Mode, faults: Faults) -> Definition | None:
+    before = len(faults.sentences)
+    cls = given if isinstance(given, type) else type(given)
+    place = where(cls)
+    instance = _instance(given, place, faults)
+    name = _name(cls, place, faults)
+    models = _models(cls, place, faults)
+    if instance is None or not models:
+        return None
+    sheets = tuple(RowKeys(table_of(model)) for model in models)
+    script = _script(instance, cls, faults)
+    methods = marked(cls)
+    if script is None and not methods and not hasattr(cls, "handle"):
+        faults.add(place, "it handles no event", "mark a method with @on, or write `async def handle(self, event, db)`")
+    if methods and hasattr(cls, "handle"):
+        faults.add(place, "it has both @on methods and its own handle", "keep one of the two, or make it two classes")
+    names = Models({model: at for at, model in enumerate(models)}, sheets)
+    handlers = [
+        handler
+        for function, mark in methods.values()
+        if (handler := read_method(function.__get__(instance), function, mark, names, faults)) is not None
+    ]
+    _refuse_twins(handlers, faults)
+    if len(faults.sentences) > before:
+        return None
+    events = script[1] if script else tuple(dict.fromkeys(event for h in handlers for event in h.events))
+    return Definition(
+        name=name,
+        mode=mode,
+        tables=ProjectionTables(name, tuple(keys.table for keys in sheets), cls.projection_version),
+        sheets=sheets,
+        events=events,
+        takes=frozenset(event.event_name for event in events),
+        handlers={e.event_name: tuple(h for h in handlers if e in h.events) for e in events},
+        watched=tuple(_watched(handlers, at) for at in range(len(sheets))),
+        script=script[0] if script else None,
+        is_isolated=script is None and all(handler.is_isolated for handler in handlers),
+        where=place,
+    )
+
+
+def _watched(handlers: Sequence[Handler], sheet: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(h.each.column for h in handlers if h.each and h.source == sheet))
+
+
+def _instance(given: Any, place: str, faults: Faults) -> Any:
+    if not isinstance(given, type):
+        return given
+    if not issubclass(given, Projection):
+        faults.add(place, "this is not a projection", "inherit from Projection[YourReadModel]")
+        return None
+    try:
+        return given()
+    except TypeError as error:
+        faults.add(place, f"it cannot be made without arguments ({error})", "leave out __init__; a projection is pure")
+        return None
+
+
+def _name(cls: type[Any], place: str, faults: Faults) -> str:
+    name: str = getattr(cls, "projection_name", None) or table_name(cls)
+    try:
+        return check_identifier(name, "The projection name")
+    except ValueError as error:
+        faults.add(place, str(error).rstrip("."), 'say `class ...(Projection[...], name="...")`')
+        return name
+
+
+def _models(cls: type, place: str, faults: Faults) -> list[type[ReadModel]]:
+    arguments: tuple[Any, ...] = ()
+    for base in cls.__mro__:
+        for origin in getattr(base, "__orig_bases__", ()):
+            if get_origin(origin) is Projection and not arguments:
+                argument = get_args(origin)[0]
+                arguments = get_args(argument) if get_origin(argument) in (Union, UnionType) else (argument,)
+    found = []
+    for argument in arguments:
+        if not (isinstance(argument, type) and issubclass(argument, ReadModel)):
+            faults.add(place, f"Projection[...] holds {argument!r}", "list read models there, joined by |")
+            continue
+        try:
+            table_of(argument)
+        except TypeError as error:
+            faults.add(place, f"{argument.__name__} cannot be a table", str(error))
+            continue
+        found.append(argument)
+    if not arguments:
+        faults.add(place, "it does not say which read models it owns", "inherit from Projection[YourReadModel]")
+    return found
+
+
+def _script(instance: Any, cls: type[Any], faults: Faults) -> tuple[Script, tuple[type[DomainEvent], ...]] | None:
+    function = getattr(cls, "handle", None)
+    if function is None:
+        return None
+    place = where(function)
+    if not inspect.iscoroutinefunction(function):
+        faults.add(place, "handle is not async", "write `async def handle(self, event, db)`")
+        return None
+    try:
+        hints = get_type_hints(function, localns=dict(cls.projection_names))
+    except NameError as error:
+        faults.add(place, str(error), "import it, or define it before the class")
+        return None
+    names = list(inspect.signature(function).parameters)[1:]
+    meta = next((name for name in names if hints.get(name) is Metadata), None)
+    plain = [name for name in names if name != meta]
+    if len(plain) != 2:
+        faults.add(place, "it must take an event and a db", "write `async def handle(self, event, db)`")
+        return None
+    events = _script_events(hints.get(plain[0]), place, faults)
+    return Script(_script_call(function.__get__(instance), plain, meta), place), events
+
+
+def _script_call(method: Callable[..., Any], plain: list[str], meta: str | None) -> Callable[[Any, Any, Any], Any]:
+    event_name, db_name = plain
+
+    def call(event: Any, metadata: Any, db: Any) -> Any:
+        arguments = {event_name: event, db_name: db}
+        if meta is not None:
+            arguments[meta] = metadata
+        return method(**arguments)
+
+    return call
+
+
+def _script_events(hint: Any, place: str, faults: Faults) -> tuple[type[DomainEvent], ...]:
+    if hint is None or hint is Any or hint is DomainEvent:
+        return declared_events()
+    named = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    wrong = [one for one in named if not (isinstance(one, type) and issubclass(one, DomainEvent))]
+    if wrong:
+        faults.add(place, f"{wrong[0]!r} is not an event", "annotate `event` with DomainEvent classes, joined by |")
+    return tuple(one for one in named if one not in wrong)
+
+
+def _refuse_twins(handlers: Sequence[Handler], faults: Faults) -> None:
+    seen: dict[tuple[type, type], Handler] = {}
+    for handler in handlers:
+        for event in handler.events:
+            first = seen.setdefault((event, handler.model), handler)
+            if first is not handler:
+                what = f"{event.__name__} already changes {handler.model.__name__} in {first.name}"
+                faults.add(handler.where, what, "make one method of the two")
+
+
+def _refuse_shared(definitions: Sequence[Definition], faults: Faults) -> None:
+    owners: dict[str, Definition] = {}
+    names: dict[str, Definition] = {}
+    for definition in definitions:
+        first = names.setdefault(definition.name, definition)
+        if first is not definition:
+            what = f"the name {definition.name} is taken by {first.where}"
+            faults.add(definition.where, what, 'say `class ...(Projection[...], name="...")`')
+        for table in definition.tables.tables:
+            owner = owners.setdefault(table.name, definition)
+            if owner is not definition:
+                what = f"the table {table.name} is owned by {owner.where}"
+                faults.add(definition.where, what, "make it one projection, or give each its own read model")

@@ -1,0 +1,38 @@
+"""`Projection`: what a user subclasses to say how events become rows.
+
+Rule: a projection is pure; it gets rows, events and metadata, and nothing that could cause an effect (P9).
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from diptych.handlers import local_names
+
+Rows = TypeVar("Rows")
+
+
+class Projection(Generic[Rows]):
+    """Turns events into rows of the read models in its brackets: `Projection[OrderSummary | CustomerName]`.
+
+    A method marked `@on` returns what the row will be: a row, a sequence of rows, or None for no row where its
+    annotation says `| None`. The row is found by the stream's id unless `key=` or `each=` says otherwise. A method
+    that takes a row of one read model and returns another writes the returned row under the key it carries.
+
+        class Sales(Projection[ProductSales]):
+            @on(key="product_id")
+            def sold(self, row: ProductSales | None, event: OrderItemAdded) -> ProductSales: ...
+
+    Or write the SQL yourself: `async def handle(self, event: OrderCreated | OrderCancelled, db: Db) -> None`, which may
+    await nothing but its `db`. Either way each event takes effect once: rows and checkpoint commit together.
+
+    `class Sales(Projection[...], name="sales", version=2)`: a raised version builds the rows again from the start.
+    """
+
+    projection_name: ClassVar[str | None] = None
+    projection_version: ClassVar[int] = 1
+    projection_names: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.projection_name, cls.projection_version = name, version
+        cls.projection_names = local_names()

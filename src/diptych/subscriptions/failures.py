@@ -1,0 +1,67 @@
+"""What a failure of a subscription means: wait and try again, stop, or put one key aside.
+
+Rule: the database's troubles are never blamed on an event, and an event's never on the database.
+"""
+
+from enum import Enum
+from random import random
+from typing import Final
+
+from diptych.errors import (
+    CheckpointMovedError,
+    OtherHistoryError,
+    SkippedPositionsError,
+    StoreCorruptedError,
+    StoreError,
+    UnknownEventTypeError,
+)
+
+MOST_PARKED: Final = 100
+"""More failing keys than this are not poison but a bug: the subscription stops."""
+
+
+class EventFailure(Exception):  # noqa: N818 - carries a cause with its place, and never reaches a user
+    """A consumer could not take one event. `cause` says why, as an error of Diptych."""
+
+    def __init__(self, position: int, cause: Exception) -> None:
+        super().__init__(f"position {position}: {cause}")
+        self.position, self.cause = position, cause
+
+
+class Remedy(Enum):
+    """What to do about a failure."""
+
+    RELOAD = "reload"  # somebody else moved the checkpoint: go on from where it is
+    PAUSE = "pause"  # the database is away: nothing is parked, nothing is lost, try again
+    STOP = "stop"  # going on would be wrong until somebody acts
+
+
+def remedy(error: Exception) -> Remedy:
+    """Say what to do about a failure that is not one event's of an isolated subscription."""
+    if isinstance(error, CheckpointMovedError):
+        return Remedy.RELOAD
+    if isinstance(error, OtherHistoryError | SkippedPositionsError | StoreCorruptedError):
+        return Remedy.STOP
+    return Remedy.PAUSE if isinstance(error, StoreError) else Remedy.STOP
+
+
+def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> bool:
+    """Whether the failing key may be put aside while the others go on."""
+    return is_isolated and parked < MOST_PARKED and not isinstance(failure.cause, UnknownEventTypeError)
+
+
+class Backoff:
+    """Delays that double from one failure to the next, up to a limit, each with full jitter (half of it at least)."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first, self._longest, self._failures = first, longest, 0
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        delay: float = min(self._longest, self._first * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return delay * (0.5 + random() / 2)
+
+    def reset(self) -> None:
+        """Forget the failures: it worked."""
+        self._failures = 0

@@ -1,0 +1,148 @@
+"""The log reader of a process: every consumer at the end of the log shares one read and one decoding of each event.
+
+Rule: pages are unfiltered, so a gap is always seen (P4) and so is an event that this code does not know (I2).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from diptych.errors import DiptychError, SkippedPositionsError
+from diptych.events.codec import Codec
+from diptych.events.recorded import StoredEvent
+from diptych.messages import DomainEvent
+from diptych.store.protocols import EventStore, Head, Page
+from diptych.subscriptions.failures import Backoff
+
+_KEPT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a subscription reads and waits; times in seconds."""
+
+    page_events: int = 2000
+    poll: float = 0.5  # a lost hint delays by no more than this (P6)
+    save: float = 1.0  # progress without rows goes to disk at most this often
+    first_pause: float = 0.05
+    longest_pause: float = 5.0
+
+
+class SharedPage:
+    """A piece of the log without gaps, each event decoded when the first consumer asks for it."""
+
+    __slots__ = ("after", "codec", "decoded", "rows", "scanned")
+
+    def __init__(self, page: Page, codec: Codec) -> None:
+        self.after, self.rows = page.after, page.events
+        self.scanned = page.after + len(page.events)
+        self.decoded: list[DomainEvent | None] = [None] * len(page.events)
+        self.codec = codec
+
+    def covers(self, after: int) -> bool:
+        """Whether the event after this position is in the page."""
+        return self.after <= after < self.scanned
+
+    def decode(self, index: int) -> DomainEvent:
+        """Return the event of a row. Two threads may both decode it; they make equal events."""
+        event = self.decoded[index]
+        if event is None:
+            event = self.decoded[index] = self.codec.decode(self.rows[index])
+        return event
+
+
+class LogReader:
+    """Reads the log for all consumers of one process, and wakes those that wait at its end."""
+
+    def __init__(self, store: EventStore, codec: Codec, pace: Pace) -> None:
+        self._store, self.codec, self._pace = store, codec, pace
+        self._pages: deque[SharedPage] = deque(maxlen=_KEPT)
+        self._reading = asyncio.Lock()
+        self._listeners: set[asyncio.Event] = set()
+        self._trouble: DiptychError | None = None
+        self.head = Head()
+
+    def listen(self, event: asyncio.Event) -> None:
+        """Set this event whenever the log has grown."""
+        self._listeners.add(event)
+
+    async def follow(self) -> None:
+        """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
+        backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
+        while True:
+            try:
+                head = await self._store.head()
+                if head.position <= self.head.position and self._trouble is None:
+                    await self._store.wait(self.head.position, self._pace.poll)
+                    page = await self._read(self.head.position)
+                    if page is None:
+                        await asyncio.sleep(0.002)  # a false hint may not become a busy loop
+                        continue
+                else:
+                    self.head = head
+                self._trouble = None
+                backoff.reset()
+                self._wake()
+            except DiptychError as error:
+                self._trouble = error
+                self._wake()
+                await asyncio.sleep(backoff.next())
+
+    async def page(self, after: int) -> SharedPage | None:
+        """Return a page that holds the event after a position, shared if it can be; None at the end of the log.
+
+        :raises StoreError: the log cannot be read now.
+        """
+        return self._kept(after) or await self._read(after)
+
+    async def read_ahead(self, after: int) -> None:
+        """Fetch the page that will be asked for next. Its troubles are for whoever asks."""
+        try:
+            await self.page(after)
+        except DiptychError:
+            return
+
+    def check(self) -> None:
+        """Raise what keeps the reader from seeing the end of the log, if anything does."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    async def at(self, position: int) -> StoredEvent | None:
+        """Return the event at one position, or None if the log does not reach it."""
+        events = (await self._store.read_log(after=position - 1, limit=1)).events
+        return events[0] if events else None
+
+    async def _read(self, after: int) -> SharedPage | None:
+        async with self._reading:
+            kept = self._kept(after)
+            if kept is not None:
+                return kept
+            page = await self._store.read_log(after=after, limit=self._pace.page_events)
+            _check_contiguous(after, page.events)
+            if page.head.position > self.head.position:
+                self.head = page.head
+                self._wake()
+            if not page.events:
+                return None
+            shared = SharedPage(page, self.codec)
+            self._pages.append(shared)
+            return shared
+
+    def _kept(self, after: int) -> SharedPage | None:
+        return next((page for page in reversed(self._pages) if page.covers(after)), None)
+
+    def _wake(self) -> None:
+        for listener in self._listeners:
+            listener.set()
+
+
+def _check_contiguous(after: int, events: Sequence[StoredEvent]) -> None:
+    """Positions ascend, so the first, the last and the count say whether one is missing (P4)."""
+    if events and (events[0].position != after + 1 or events[-1].position != after + len(events)):
+        expected = after
+        for event in events:
+            if event.position != expected + 1:
+                raise SkippedPositionsError(expected, event.position)
+            expected = event.position
