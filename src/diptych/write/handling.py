@@ -8,13 +8,13 @@ from typing import Any
 
 from diptych.errors import UnknownOutcomeError, WrongExpectedVersionError
 from diptych.messages import Command, Envelope, Receipt
-from diptych.store.protocols import Append, CommandKeyTaken, Fold, StreamWrite
+from diptych.store.protocols import Append, Appended, CommandKeyTaken, Fold, StreamWrite
 from diptych.write.idempotency import key_of, record_of, replayed
 from diptych.write.queues import Queues
 from diptych.write.unit_of_work import UnitOfWork, WriteSide, run
 
 Call = Callable[[Any], Awaitable[Any]]
-Committed = Callable[[int], None]
+Committed = Callable[[Appended, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Handling:
             work.unchanged()
             return Receipt(result, appended.position, appended.event_id, {}, envelope.command_id)
         work.stored(appended.position, appended.versions)
-        self._committed(appended.position)
+        self._committed(appended, sum(len(write.events) for write in writes))
         streams = {
             write.stream: version for write, version in zip(writes, appended.versions, strict=True) if write.events
         }
