@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, StoredEvent
-from diptych.store.tables import Table
+from diptych.store.tables import Column, Table
 from diptych.stream import Expected, StreamName
 
 # --- what an append is made of: guards and writes ---------------------------------------------------------------
@@ -275,14 +275,29 @@ class Freshness:
     parked: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a SELECT gave: Python values where `columns` knows the column a value came from, else raw ones."""
+
+    names: tuple[str, ...]
+    columns: tuple[Column | None, ...]
+    rows: Sequence[tuple[Any, ...]]
+    tables: frozenset[str]
+
+
 class ReadSession(Protocol):
     """One snapshot of the rows, on a connection that can neither write nor see the event tables (R4)."""
 
     async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one SELECT with named parameters (`:name`), Python values bound; raw database values come back.
 
-        :raises AccessDeniedError: for anything but reading registered tables.
+        A value may be a `Bound`, kept as its column is. :raises AccessDeniedError: for anything but reading
+        registered tables. :raises StoreUnavailableError: it ran for too long and was stopped.
         """
+        ...
+
+    async def select(self, sql: str, parameters: Mapping[str, Any]) -> Selected:
+        """Run one SELECT like `fetch`, its values made Python's by the columns they came from, or are named as."""
         ...
 
     async def get(self, table: Table, key: tuple[Any, ...]) -> Any | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 IDENTIFIER: Final = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 
@@ -66,6 +66,13 @@ class Table:
         """Changes when and only when the table's shape does."""
         columns = ",".join(f"{c.name}:{c.kind.value}:{c.is_nullable}:{c.scale}" for c in self.columns)
         return f"{self.name}({columns};{self.key};{self.indexes})"
+
+
+class Bound(NamedTuple):
+    """A parameter of a statement whose column is known, so that the backend keeps it exactly as that column does."""
+
+    column: Column
+    value: Any
 
 
 def check_identifier(name: str, what: str) -> str:

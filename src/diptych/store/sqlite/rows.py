@@ -78,6 +78,7 @@ class RowCodec:
         )
         self._key_encoders = tuple(encoder(table.column(name)) for name in table.key)
         self.upsert, self.delete, self.select = _statements(table)
+        self.get = f"{self.select} WHERE " + _equals(table.key)
 
     def encode(self, row: Any) -> list[Any]:
         """Return the row's values as SQLite keeps them. :raises ValueDoesNotFitError: one has no exact place."""
@@ -134,8 +135,12 @@ def _statements(table: Table) -> tuple[str, str, str]:
     rest = [quoted(column.name) for column in table.columns if column.name not in table.key]
     update = "UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in rest) if rest else "NOTHING"
     upsert = f"INSERT INTO {name} ({columns}) VALUES ({places}) ON CONFLICT ({key}) DO {update}"  # noqa: S608
-    delete = f"DELETE FROM {name} WHERE " + " AND ".join(f"{quoted(each)} = ?" for each in table.key)  # noqa: S608
+    delete = f"DELETE FROM {name} WHERE " + _equals(table.key)  # noqa: S608
     return upsert, delete, f"SELECT {columns} FROM {name}"  # noqa: S608
+
+
+def _equals(names: Sequence[str]) -> str:
+    return " AND ".join(f"{quoted(each)} = ?" for each in names)
 
 
 _codecs: dict[int, RowCodec] = {}

@@ -1,0 +1,172 @@
+"""What happens to rows on a connection: loading them, and writing a batch with its checkpoint.
+
+Rule: all of it synchronous, on one connection; who owns the transaction is the caller's business.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import apsw
+
+from diptych.errors import CheckpointMovedError, ProgrammingError, ValueDoesNotFitError
+from diptych.events.recorded import StoredEvent
+from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.sqlite.rows import Convert, RowCodec, codec_of, encode_value, encoder, quoted
+from diptych.store.sqlite.script import ScriptDb
+from diptych.store.tables import Table
+
+_CHUNKS: Final = (1, 8, 64, 512)  # few sizes, so that few statements are prepared
+_CHECKPOINT: Final = (
+    "SELECT position, epoch, event_id, recorded_at FROM projection_checkpoints WHERE projection = ? AND lane = ?"
+)
+_MOVE: Final = (
+    "UPDATE projection_checkpoints SET position = ?, event_id = ?, recorded_at = ? "
+    "WHERE projection = ? AND lane = ? AND tenant = '' AND epoch = ? AND position = ?"
+)
+_BEGIN_LANE: Final = "INSERT INTO projection_checkpoints VALUES (?, ?, '', ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_PARK: Final = "INSERT INTO parked_events VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET error = excluded.error"
+_UNPARK: Final = "DELETE FROM parked_events WHERE projection = ? AND key = ?"
+_PARKED: Final = "SELECT key, position, error FROM parked_events WHERE projection = ? ORDER BY position, key"
+
+
+def read_checkpoint(connection: apsw.Connection, projection: str, lane: int = 0) -> Checkpoint:
+    """Return how far a projection is; the beginning when it never moved."""
+    found: list[Any] = connection.execute(_CHECKPOINT, (projection, lane)).fetchall()
+    return Checkpoint(*found[0]) if found else Checkpoint()
+
+
+def read_parked(connection: apsw.Connection, projection: str) -> list[ParkedEvent]:
+    """Return all parked events of a projection, by position."""
+    return [ParkedEvent(*row) for row in connection.execute(_PARKED, (projection,))]
+
+
+def load_rows(connection: apsw.Connection, loads: Sequence[Load]) -> dict[str, list[Any]]:
+    """Return the rows asked for, built, by table name; each row once, whatever how many loads ask for it."""
+    found: dict[str, list[Any]] = {}
+    for table, wanted in _by_table(loads).items():
+        codec = codec_of(table)
+        if len(wanted) == 1:  # distinct values match distinct rows
+            found[table.name] = codec.decode_all(_matching(connection, codec, wanted[0]))
+            continue
+        places = [codec.names.index(name) for name in table.key]
+        rows = {
+            tuple([row[place] for place in places]): row
+            for load in wanted
+            for row in _matching(connection, codec, load)
+        }
+        found[table.name] = codec.decode_all(rows.values())
+    return found
+
+
+def _by_table(loads: Sequence[Load]) -> dict[Table, list[Load]]:
+    grouped: dict[Table, list[Load]] = {}
+    by_name: dict[str, Table] = {}
+    for load in loads:
+        grouped.setdefault(by_name.setdefault(load.table.name, load.table), []).append(load)
+    return grouped
+
+
+def _matching(connection: apsw.Connection, codec: RowCodec, load: Load) -> Iterator[tuple[Any, ...]]:
+    encoders = [encoder(codec.table.column(name)) for name in load.columns]
+    values = list(dict.fromkeys(_encoded(codec.table, load, encoders)))
+    width = len(load.columns)
+    names = ", ".join(map(quoted, load.columns))
+    start = 0
+    while start < len(values):
+        size = next((each for each in _CHUNKS if each >= len(values) - start), _CHUNKS[-1])
+        chunk = values[start : start + size]
+        start += size
+        chunk += [chunk[-1]] * (size - len(chunk))
+        if width == 1:
+            condition = f"{names} = ?" if size == 1 else f"{names} IN ({', '.join('?' * size)})"
+        else:
+            one = f"({', '.join('?' * width)})"
+            condition = f"({names}) IN (VALUES {', '.join([one] * size)})"
+        yield from connection.execute(f"{codec.select} WHERE {condition}", [each for value in chunk for each in value])
+
+
+def _encoded(table: Table, load: Load, encoders: Sequence[Convert]) -> Iterator[tuple[Any, ...]]:
+    for value in load.values:
+        try:
+            yield tuple([convert(each) for convert, each in zip(encoders, value, strict=True)])
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
+            for name, each in zip(load.columns, value, strict=True):
+                encode_value(table.column(name), each, table.name)
+            raise
+
+
+def write_batch(connection: apsw.Connection, batch: ViewBatch, tables: Sequence[Table]) -> None:
+    """Write a batch and move its checkpoint. :raises CheckpointMovedError: somebody else was there first."""
+    move_checkpoint(connection, batch.checkpoint, batch.recorded_at)
+    if batch.script is not None:
+        ScriptDb(connection, batch.projection, tables).drive(batch.script)
+    write_rows(connection, batch.changes)
+    if batch.unparked:
+        connection.executemany(_UNPARK, [(batch.projection, key) for key in batch.unparked])
+    if batch.parked:
+        rows = [(batch.projection, each.position, each.key, each.error) for each in batch.parked]
+        connection.executemany(_PARK, rows)
+
+
+def move_checkpoint(connection: apsw.Connection, move: CheckpointMove, recorded_at: int) -> None:
+    """Compare and set. :raises CheckpointMovedError: it stands elsewhere, or under another epoch."""
+    connection.execute(
+        _MOVE, (move.position, move.event_id, recorded_at, move.name, move.lane, move.epoch, move.expected)
+    )
+    if connection.changes():
+        return
+    if move.expected == 0:
+        values = (move.name, move.lane, move.epoch, move.position, move.event_id, recorded_at)
+        connection.execute(_BEGIN_LANE, values)
+        if connection.changes():
+            return
+    actual = read_checkpoint(connection, move.name, move.lane)
+    raise CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
+
+
+def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges]) -> None:
+    """Delete and upsert, one statement each for a table. :raises ValueDoesNotFitError: a value has no place."""
+    for change in changes:
+        codec = codec_of(change.table)
+        try:
+            if change.deletes:
+                connection.executemany(codec.delete, map(codec.encode_key, change.deletes))
+            if change.upserts:
+                connection.executemany(codec.upsert, map(codec.encode, change.upserts))
+        except (apsw.ConstraintError, apsw.MismatchError, OverflowError) as error:
+            raise ValueDoesNotFitError(change.table.name, "a row", str(error)) from error
+
+
+def fold_inline(
+    connection: apsw.Connection,
+    fold: Fold,
+    events: Sequence[StoredEvent],
+    head_before: int,
+    tables: Callable[[str], Sequence[Table]],
+) -> bool:
+    """Fold the events of one append into its projection's rows, inside the append's transaction.
+
+    Returns False, and does nothing, when the projection is not at the head before them: the asynchronous worker
+    catches it up first. What it raises refuses the append; the caller undoes it.
+    """
+    if not events:
+        return True
+    checkpoint = read_checkpoint(connection, fold.name)
+    if checkpoint.position != head_before:
+        return False
+    rows: Mapping[str, Sequence[Any]] = load_rows(connection, fold.loads(events))
+    changes = fold.fold(events, rows)
+    last = events[-1]
+    move = CheckpointMove(fold.name, 0, checkpoint.epoch, head_before, last.position, last.event_id)
+    write_batch(
+        connection, ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events)), tables(fold.name)
+    )
+    return True
+
+
+def known_tables(tables: Mapping[str, Sequence[Table]], projection: str) -> Sequence[Table]:
+    """Return a projection's tables. :raises ProgrammingError: the store was not opened with it."""
+    try:
+        return tables[projection]
+    except KeyError:
+        raise ProgrammingError(f"The store was not opened with the projection {projection}.") from None

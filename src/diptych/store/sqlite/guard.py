@@ -1,0 +1,45 @@
+"""What a reading connection may do: SELECT from registered tables, and nothing else (R4).
+
+Rule: SQLite asks here while it prepares a statement; it refuses the statement itself.
+"""
+
+from typing import Final
+
+import apsw
+
+from diptych.store.sqlite.script import JSON_TABLES, existing_tables
+
+_PASSIVE: Final = frozenset({apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_TRANSACTION})
+_OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
+_OWN: Final = frozenset({"projection_checkpoints", "parked_events"})
+
+
+class ReadGuard:
+    """The authorizer of one connection. `used` collects the tables of the statement being prepared."""
+
+    def __init__(self, connection: apsw.Connection, tables: frozenset[str]) -> None:
+        self._tables, self._existing = tables, existing_tables(connection)
+        self._allowed = tables | JSON_TABLES | _OWN
+        self.used: set[str] = set()
+        self.denied: str | None = None
+
+    def __call__(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
+        """Answer SQLite's question whether a statement may do this."""
+        if action == apsw.SQLITE_READ:
+            if first in self._tables:
+                self.used.add(str(first))
+                return apsw.SQLITE_OK
+            if first in self._allowed or (second == "" and first not in self._existing):
+                return apsw.SQLITE_OK
+            registered = ", ".join(sorted(self._tables)) or "none"
+            self.denied = f"The read side may not read {first}, only registered read models ({registered})."
+        elif action in _PASSIVE or (action == apsw.SQLITE_FUNCTION and second not in _OUTSIDE):
+            return apsw.SQLITE_OK
+        else:
+            self.denied = f"The read side may only SELECT{self._where(action, first)}. Changes are made by commands."
+        return apsw.SQLITE_DENY
+
+    @staticmethod
+    def _where(action: int, first: str | None) -> str:
+        name = str(apsw.mapping_authorizer_function.get(action, action)).removeprefix("SQLITE_").lower()
+        return f", not {name} {first}" if first else f", not {name}"

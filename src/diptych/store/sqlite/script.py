@@ -1,0 +1,194 @@
+"""Hand-written SQL of a projection, run inside the writer's transaction.
+
+Rule: it reaches its own tables and nothing else, and it waits for nothing but its `db`.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Final
+from uuid import UUID
+
+import apsw
+
+from diptych.errors import ProgrammingError
+from diptych.store.sqlite.rows import encode_value
+from diptych.store.tables import Bound, Column, Kind, Table
+
+_TOKEN: Final = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[:@$]\w+|\[[^\]]*\]|\w+|;""", re.S
+)
+_PASSIVE: Final = frozenset({apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE})
+_WRITES: Final = {apsw.SQLITE_INSERT: "insert into", apsw.SQLITE_UPDATE: "update", apsw.SQLITE_DELETE: "delete from"}
+_VOLATILE: Final = frozenset({"random", "randomblob", "changes", "total_changes", "last_insert_rowid"})
+_CLOCK: Final = frozenset({"current_time", "current_date", "current_timestamp"})
+_OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
+_FORBIDDEN: Final = _VOLATILE | _CLOCK | _OUTSIDE
+
+
+JSON_TABLES: Final = frozenset({"json_each", "json_tree"})
+
+
+def existing_tables(connection: apsw.Connection) -> frozenset[str]:
+    """Return every name that stands for stored data or for SQLite's own tables, in all attached files."""
+    files = [name for _, name, _ in connection.execute("PRAGMA database_list")]
+    found = {"sqlite_schema", "sqlite_master", "sqlite_temp_schema", "sqlite_temp_master"}
+    for file in files:
+        found.update(name for (name,) in connection.execute(f'SELECT name FROM "{file}".sqlite_schema'))  # noqa: S608
+    found.update(name for (name,) in connection.execute("PRAGMA module_list"))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=512)
+def words(sql: str) -> tuple[str, ...]:
+    """Return the bare words of a statement in upper case, `;` among them, without comments and quoted text."""
+    found = (match.group() for match in _TOKEN.finditer(sql))
+    return tuple(word.upper() for word in found if word == ";" or word[0].isalnum() or word[0] == "_")
+
+
+def refuse_several(sql: str) -> None:
+    """:raises ProgrammingError: there is more than one statement in it."""
+    if any(word == ";" for word in words(sql.strip().rstrip(";"))):
+        raise ProgrammingError(f"One statement at a time, not several: {_short(sql)}")
+
+
+def _refuse_unrepeatable(sql: str) -> None:
+    found = words(sql)
+    first = found[0] if found else ""
+    is_replace = first == "REPLACE" or any(
+        verb in ("INSERT", "UPDATE") and following == "OR" for verb, following in pairwise(found)
+    )
+    is_bare = "INSERT" in found and ("ON", "CONFLICT") not in pairwise(found)
+    if is_replace or is_bare:
+        raise ProgrammingError(
+            f"INSERT needs ON CONFLICT (key) DO UPDATE or DO NOTHING, so that it may run twice: {_short(sql)}"
+        )
+
+
+def _short(sql: str) -> str:
+    text = " ".join(sql.split())
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
+class ScriptDb:
+    """The `Db` that hand-written SQL gets. It is only valid while its batch is written."""
+
+    def __init__(self, connection: apsw.Connection, projection: str, tables: Sequence[Table]) -> None:
+        self._connection, self._projection, self._tables = connection, projection, tables
+        self._names = frozenset(table.name for table in tables)
+        self._existing = existing_tables(connection)
+        self._denied: str | None = None
+        self._is_open = True
+
+    async def execute(self, sql: str, **parameters: Any) -> None:
+        """Write. INSERT needs ON CONFLICT, so that it may run twice."""
+        _refuse_unrepeatable(sql)
+        self._run(sql, parameters)
+
+    async def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Read."""
+        _refuse_unrepeatable(sql)
+        return self._run(sql, parameters)
+
+    def _run(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        if not self._is_open:
+            raise ProgrammingError(f"{self._projection}: db is only valid inside handle; it was used after it.")
+        refuse_several(sql)
+        self._denied = None
+        try:
+            return self._connection.execute(sql, bindings(parameters, self._tables)).fetchall()
+        except apsw.AuthError as error:
+            raise ProgrammingError(f"{self._projection}: {self._denied or error}") from error
+        except (apsw.SQLError, apsw.BindingsError) as error:
+            raise ProgrammingError(f"{self._projection}: {error} in: {_short(sql)}") from error
+
+    def authorize(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
+        """Answer SQLite's question whether a statement may do this."""
+        if action in _PASSIVE:
+            return apsw.SQLITE_OK
+        if action == apsw.SQLITE_FUNCTION:
+            if second not in _FORBIDDEN:
+                return apsw.SQLITE_OK
+            self._denied = f"{second}() gives another answer the next time; rows must follow from events alone."
+        elif action == apsw.SQLITE_READ or action in _WRITES:
+            if first in self._names or first in JSON_TABLES or (second == "" and not self._is_table(first)):
+                return apsw.SQLITE_OK
+            self._denied = (
+                f"it may not {_WRITES.get(action, 'read')} {first}, which is not one of its tables "
+                f"({', '.join(sorted(self._names))})."
+            )
+        else:
+            self._denied = "its SQL may only SELECT, INSERT, UPDATE and DELETE; tables come from read models."
+        return apsw.SQLITE_DENY
+
+    def _is_table(self, name: str | None) -> bool:
+        """Whether a name is a table's; else it is one that the statement itself gave to a part of it."""
+        return name in self._existing
+
+    def drive(self, script: Callable[["ScriptDb"], Awaitable[None]]) -> None:
+        """Run it to its end without an event loop. :raises ProgrammingError: it awaited something else than its db."""
+        before = self._connection.authorizer
+        self._connection.authorizer = self.authorize
+        try:
+            steps = script(self).__await__()
+            for _ in steps:
+                close = getattr(steps, "close", None)
+                if close is not None:
+                    close()
+                raise ProgrammingError(
+                    f"{self._projection}: handle may await nothing but its db: it runs inside the transaction. "
+                    "Do the rest in a reaction."
+                )
+        finally:
+            self._is_open = False
+            self._connection.authorizer = before
+
+
+def bindings(parameters: Mapping[str, Any], tables: Sequence[Table]) -> dict[str, Any]:
+    """Return named parameters as SQLite takes them.
+
+    A Decimal is scaled as the column of its name is, else as all decimal columns of the tables, if they agree.
+    """
+    return {name: _binding(name, value, tables) for name, value in parameters.items()}
+
+
+def _binding(name: str, value: Any, tables: Sequence[Table]) -> Any:
+    if type(value) is Bound:
+        return encode_value(value.column, value.value)
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or type(value) is bytes:
+        return value
+    if isinstance(value, Decimal):
+        return encode_value(_decimal_column(name, value, tables), value)
+    for type_, kind in _KINDS.items():
+        if isinstance(value, type_):
+            return encode_value(Column(name, kind), value)
+    raise ProgrammingError(f":{name} cannot be bound: {type(value).__name__} is no column's type.")
+
+
+_KINDS: Final[dict[type, Kind]] = {
+    str: Kind.TEXT,
+    bool: Kind.BOOLEAN,
+    int: Kind.INTEGER,
+    float: Kind.REAL,
+    datetime: Kind.DATETIME,
+    date: Kind.DATE,
+    UUID: Kind.UUID,
+}
+
+
+def _decimal_column(name: str, value: Decimal, tables: Sequence[Table]) -> Column:
+    columns = [column for table in tables for column in table.columns if column.kind is Kind.DECIMAL]
+    for chosen in ([column for column in columns if column.name == name], columns):
+        scales = {column.scale for column in chosen}
+        if len(scales) == 1:
+            return Column(name, Kind.DECIMAL, scale=scales.pop())
+    raise ProgrammingError(
+        f":{name} = {value}: decimals are kept scaled, and the tables have several scales or none. "
+        "Name the parameter as the column that it is for."
+    )
