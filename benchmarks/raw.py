@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS commands(
     id BLOB PRIMARY KEY, hash BLOB NOT NULL, result TEXT NOT NULL, position INTEGER NOT NULL,
     recorded_at INTEGER NOT NULL) STRICT, WITHOUT ROWID
 """
-_VERSION = "SELECT max(version) FROM events WHERE stream = ?"
+_VERSION = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
 _INSERT = "INSERT INTO events(stream, version, event_id, type, payload, metadata, recorded_at) VALUES(?,?,?,?,?,?,?)"
 _COMMAND = "INSERT INTO commands(id, hash, result, position, recorded_at) VALUES(?,?,?,?,?)"
 _STREAM = "SELECT type, payload FROM events WHERE stream = ? AND version >= ? ORDER BY version"
@@ -214,7 +214,7 @@ class RawStore:
     def _commit(self, group: list[_Job]) -> list[int | None]:
         db, now = self._db, time.time_ns() // 1000
         db.execute("BEGIN IMMEDIATE")
-        position = db.execute("SELECT max(position) FROM events").fetchall()[0][0] or 0
+        position: int = db.execute("SELECT coalesce(max(position), 0) FROM events").get
         versions: dict[bytes, int] = {}
         rows: list[tuple[Any, ...]] = []
         commands: list[tuple[Any, ...]] = []
@@ -222,7 +222,7 @@ class RawStore:
         for job in group:
             version = versions.get(job.stream)
             if version is None:
-                version = db.execute(_VERSION, (job.stream,)).fetchall()[0][0] or 0
+                version = db.execute(_VERSION, (job.stream,)).get
             if version != job.expected:
                 outcomes.append(None)
                 continue

@@ -32,7 +32,7 @@ class RawViews:
         self.log = apsw.Connection(str(events), flags=apsw.SQLITE_OPEN_READONLY)
         self.db = open_database(views, synchronous="NORMAL")
         self.db.execute(_TABLES)
-        self.position: int = self.db.execute("SELECT position FROM checkpoint").fetchall()[0][0]
+        self.position: int = self.db.execute("SELECT position FROM checkpoint").get
 
     def close(self) -> None:
         """Let go of both files."""
@@ -41,7 +41,7 @@ class RawViews:
 
     def advance(self, limit: int = 10_000) -> int:
         """Apply the next batch; return how many events it had."""
-        page = self.log.execute(_PAGE, (self.position, limit)).fetchall()
+        page: list[Any] = self.log.execute(_PAGE, (self.position, limit)).fetchall()
         if not page:
             return 0
         new, changed = _fold(page)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import TextIO
@@ -13,7 +14,7 @@ _GATE = 0.7  # a quick run on a noisy machine fails only below this share of the
 
 def number(value: float) -> str:
     """Three significant digits, thousands separated."""
-    if value != value:  # nan: the twin has no such figure
+    if isnan(value):  # the twin has no such figure
         return "-"
     if value >= 100:
         return f"{value:,.0f}"
@@ -78,7 +79,7 @@ def write(path: Path, outcomes: Sequence[Outcome], scale: Scale, machine: dict[s
             "twin": outcome.twin,
             "versus": outcome.workload.versus,
             "peers": dict(outcome.peers),
-            "ratio": None if outcome.ratio != outcome.ratio else round(outcome.ratio, 4),
+            "ratio": None if isnan(outcome.ratio) else round(outcome.ratio, 4),
             "target": str(outcome.goal) or None,
             "attained": round(outcome.attained, 4),
             "verdict": outcome.verdict,

@@ -16,12 +16,13 @@ async def run(workload: Workload, scale: Scale, folder: Path, *, with_peers: boo
         sides.update(workload.peers)
     taken: dict[str, list[Figures]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory(prefix=f"diptych-{workload.key.lower()}-", dir=folder) as temporary:
+        places = {name: Path(temporary, name) for name in sides}
+        for place in places.values():
+            place.mkdir()
         async with AsyncExitStack() as stack:
             measures: dict[str, Measure] = {}
             for name, side in sides.items():
-                place = Path(temporary, name)
-                place.mkdir()
-                measures[name] = await stack.enter_async_context(side(place, scale))
+                measures[name] = await stack.enter_async_context(side(places[name], scale))
             if scale.name != "tiny":
                 for measure in measures.values():  # the first time is for warming up
                     await measure()

@@ -34,7 +34,7 @@ Side = Callable[[Path, Scale], AbstractAsyncContextManager[Measure]]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure must reach: as a `ratio` to the twin's, or as an `absolute` value; `limit` None is for information."""
+    """What a figure must reach: as a `ratio` to the twin's, or as an `absolute` value; no `limit`: for information."""
 
     figure: str
     unit: str

@@ -1,0 +1,53 @@
+"""Work in a second process: started by name, spoken to in lines, ended by closing its input."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def child(module: str, *arguments: object) -> AsyncIterator[Process]:
+    """Run `python -m module` until the block ends, from the moment it has said `ready`."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+    try:
+        ready = await heard(process)
+        if ready != "ready":
+            raise RuntimeError(f"{module} said {ready!r} instead of 'ready'")
+        yield process
+    finally:
+        if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), 10)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def heard(process: Process) -> Any:
+    """Return the next line a child wrote, read as JSON."""
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"a child process ended with {await process.wait()}")
+    return json.loads(line)
+
+
+def say(message: object) -> None:
+    """Write a line to the parent."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+async def parent_is_gone() -> None:
+    """Return when the parent closes our input: the sign to end."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()

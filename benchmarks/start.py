@@ -1,0 +1,61 @@
+"""start: what `import diptych` costs, and that it loads no driver, no FastAPI and no typer."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from benchmarks.workload import Figures, Goal, Measure, Scale, Workload
+
+_HEAVY = ("apsw", "asyncpg", "sqlite3", "fastapi", "starlette", "uvicorn", "typer", "rich", "jinja2", "sqlglot")
+_SCRIPT = """
+import sys, time
+begun = time.perf_counter()
+{statement}
+taken = (time.perf_counter() - begun) * 1000
+print(taken, sum(name in sys.modules for name in {heavy!r}))
+"""
+
+
+async def _import(statement: str) -> Figures:
+    script = _SCRIPT.format(statement=statement, heavy=_HEAVY)
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    output, _ = await child.communicate()
+    taken, heavy = output.split()
+    return {"import": float(taken), "drivers": float(heavy)}
+
+
+@asynccontextmanager
+async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """In a new interpreter each time."""
+
+    async def measure() -> Figures:
+        return await _import("import diptych; diptych.App, diptych.Aggregate, diptych.Projection")
+
+    yield measure
+
+
+@asynccontextmanager
+async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """pydantic alone, which is most of it."""
+
+    async def measure() -> Figures:
+        return await _import("from pydantic import BaseModel, Field, TypeAdapter")
+
+    yield measure
+
+
+WORKLOADS = (
+    Workload(
+        "start",
+        "import diptych",
+        (
+            Goal("import", "ms", 120, kind="absolute"),
+            Goal("drivers", "loaded", 0, kind="absolute"),
+        ),
+        diptych,
+        twin,
+        versus="pydantic",
+    ),
+)

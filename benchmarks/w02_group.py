@@ -1,0 +1,91 @@
+"""W2: 32 clients, 1 to 3 events per append, each on a stream of its own: what group commit is for."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from benchmarks import raw, shop
+from benchmarks.clients import together
+from benchmarks.generator import Fact, log
+from benchmarks.workload import Figures, Goal, Measure, Scale, Workload
+from diptych import App
+from diptych.store.protocols import Append, StreamWrite
+from diptych.stream import StreamName
+
+_CLIENTS = 32
+
+
+def _shares(scale: Scale) -> list[list[tuple[int, list[Fact]]]]:
+    """Per client: the version expected, and the events of one append."""
+    source = random.Random(2)
+    facts = list(log(3000))
+    shares = []
+    for _ in range(_CLIENTS):
+        version, share = 0, []
+        for _ in range(scale.of(2, 150, 400)):
+            count = source.randint(1, 3)
+            share.append((version, source.sample(facts, count)))
+            version += count
+        shares.append(share)
+    return shares
+
+
+def _streams(source: random.Random) -> list[UUID]:
+    return [UUID(int=source.getrandbits(128), version=4) for _ in range(_CLIENTS)]
+
+
+@asynccontextmanager
+async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """`EventStore.append` with the codec."""
+    plan = [[(v, [shop.event(fact) for fact in facts]) for v, facts in share] for share in _shares(scale)]
+    total = sum(len(events) for share in plan for _, events in share)
+    source = random.Random(3)
+    async with App(f"sqlite:///{folder}/shop.db") as app:
+        store, encode = app.events, app.codec.encode
+
+        async def measure() -> Figures:
+            streams = [shop.stream(order_id) for order_id in _streams(source)]
+            work = [[(stream, *step) for step in share] for stream, share in zip(streams, plan, strict=True)]
+
+            async def step(job: tuple[StreamName, int, list[shop.DomainEvent]]) -> None:
+                stream, version, events = job
+                await store.append(Append([StreamWrite(stream, version, [encode(event) for event in events])]))
+
+            return {"events": total / await together(work, step)}
+
+        yield measure
+
+
+@asynccontextmanager
+async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """The raw twin's group commit."""
+    plan = [[(v, [raw.event(fact) for fact in facts]) for v, facts in share] for share in _shares(scale)]
+    total = sum(len(events) for share in plan for _, events in share)
+    source = random.Random(3)
+    store = raw.RawStore(folder / "raw.db")
+
+    async def measure() -> Figures:
+        streams = [order_id.bytes for order_id in _streams(source)]
+        work = [[(stream, *step) for step in share] for stream, share in zip(streams, plan, strict=True)]
+
+        async def step(job: tuple[bytes, int, list[raw.RawEvent]]) -> None:
+            stream, version, events = job
+            await store.append(stream, version, [raw.encode(event) for event in events])
+
+        return {"events": total / await together(work, step)}
+
+    yield measure
+    await store.close()
+
+
+WORKLOADS = (
+    Workload(
+        "W2",
+        "32 clients, 1 to 3 events per append",
+        (Goal("events", "per s", 0.6, better="higher"),),
+        diptych,
+        twin,
+    ),
+)

@@ -1,0 +1,162 @@
+"""W6: from commit to visible in an async projection, at 200 commands a second, in the same process and in another."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from benchmarks import raw, shop
+from benchmarks.children import child, heard
+from benchmarks.follower import Follower
+from benchmarks.generator import Fact, created, order_ids
+from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
+
+_RATE = 200
+_SEEDS = random.Random(21)
+
+
+def _count(scale: Scale) -> int:
+    return scale.of(20, 400, 1000)
+
+
+def _facts(scale: Scale) -> list[Fact]:
+    source = random.Random(_SEEDS.random())
+    seed = source.randrange(2**32)
+    return [Fact(order_id, "bench.order_created", created(source)) for order_id in order_ids(_count(scale), seed)]
+
+
+async def paced(facts: list[Fact], step: Callable[[Fact], Awaitable[None]]) -> None:
+    """Begin a step every 5 ms, whether or not the ones before have ended."""
+    begun = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number, fact in enumerate(facts):
+            await asyncio.sleep(max(0.0, begun + number / _RATE - time.perf_counter()))
+            group.create_task(step(fact))
+
+
+def _figures(taken: list[float]) -> Figures:
+    return {"p50": percentile(taken, 0.5) * 1000, "p99": percentile(taken, 0.99) * 1000}
+
+
+def _command(fact: Fact) -> shop.CreateOrder:
+    return shop.CreateOrder.model_validate(
+        {
+            "order_id": fact.order_id,
+            "customer_id": fact.fields["customer_id"],
+            "shipping_address": fact.fields["shipping_address"],
+            "items": [],
+        }
+    )
+
+
+@asynccontextmanager
+async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """From the receipt to the row, asked for with `after=receipt`."""
+
+    async def measure() -> Figures:
+        taken: list[float] = []
+        async with shop.shop(folder / "shop.db") as app:
+
+            async def step(fact: Fact) -> None:
+                receipt = await app.commands.dispatch(_command(fact))
+                begun = time.perf_counter()
+                row = await app.queries.dispatch(shop.GetOrder(order_id=fact.order_id), after=receipt, within=5.0)
+                taken.append(time.perf_counter() - begun)
+                assert row is not None
+
+            await paced(_facts(scale), step)
+        return _figures(taken)
+
+    yield measure
+
+
+@asynccontextmanager
+async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """A projector thread, woken after each commit."""
+
+    async def measure() -> Figures:
+        taken: list[float] = []
+        store = raw.RawStore(folder / "raw.db")
+        follower = Follower(folder / "raw.db", folder / "raw.views.db")
+
+        async def step(fact: Fact) -> None:
+            event = raw.event(fact)
+            position = await store.append(fact.order_id.bytes, 0, [raw.encode(event)])
+            begun = time.perf_counter()
+            await follower.wait_for(position)
+            taken.append(time.perf_counter() - begun)
+
+        await paced(_facts(scale), step)
+        await follower.close()
+        await store.close()
+        return _figures(taken)
+
+    yield measure
+
+
+async def _follow(side: str, file: Path, facts: list[Fact], write: Callable[[Fact], Awaitable[int]]) -> Figures:
+    """Write here, look there: both processes read the same clock."""
+    committed: dict[int, int] = {}
+
+    async def step(fact: Fact) -> None:
+        position = await write(fact)
+        committed[position] = time.monotonic_ns()
+
+    async with child("benchmarks.follower", side, file, len(facts)) as process:
+        await paced(facts, step)
+        visible = await heard(process)
+    return _figures([max(0, seen - committed[position]) / 1e9 for position, seen in visible if position in committed])
+
+
+@asynccontextmanager
+async def diptych_elsewhere(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """The app with projections runs in a child, the one that takes commands here."""
+    file = folder / "shop.db"
+
+    async def measure() -> Figures:
+        async with shop.shop(file, projects=False) as app:
+
+            async def write(fact: Fact) -> int:
+                return (await app.commands.dispatch(_command(fact))).position
+
+            return await _follow("diptych", file, _facts(scale), write)
+
+    yield measure
+
+
+@asynccontextmanager
+async def twin_elsewhere(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """The projector in a child looks for new events every millisecond."""
+    file = folder / "raw.db"
+
+    async def measure() -> Figures:
+        store = raw.RawStore(file)
+
+        async def write(fact: Fact) -> int:
+            return await store.append(fact.order_id.bytes, 0, [raw.encode(raw.event(fact))])
+
+        figures = await _follow("raw", file, _facts(scale), write)
+        await store.close()
+        return figures
+
+    yield measure
+
+
+WORKLOADS = (
+    Workload(
+        "W6",
+        "commit to visible, same process",
+        (Goal("p50", "ms", 2, kind="absolute"), Goal("p99", "ms", 8, kind="absolute")),
+        diptych,
+        twin,
+    ),
+    Workload(
+        "W6",
+        "commit to visible, other process",
+        (Goal("p50", "ms", 6, kind="absolute"), Goal("p99", "ms")),
+        diptych_elsewhere,
+        twin_elsewhere,
+    ),
+)

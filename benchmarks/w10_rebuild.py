@@ -1,0 +1,69 @@
+"""W10: the p99 of appends while a projection rebuilds at full speed in a child process, and while none does."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from benchmarks import shop
+from benchmarks.children import child
+from benchmarks.generator import log
+from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
+from diptych import App
+from diptych.store.protocols import Append, StreamWrite
+
+_SEEDS = random.Random(41)
+
+
+async def appends(app: App, scale: Scale) -> Figures:
+    """Append single events to new streams."""
+    events = [shop.event(fact) for fact in log(scale.of(20, 1000, 2000), seed=43)]
+    taken = []
+    for event in events:
+        stream = shop.stream(UUID(int=_SEEDS.getrandbits(128), version=4))
+        begun = time.perf_counter()
+        await app.events.append(Append([StreamWrite(stream, 0, [app.codec.encode(event)])]))
+        taken.append(time.perf_counter() - begun)
+    return {"p99": percentile(taken, 0.99) * 1000, "p50": percentile(taken, 0.5) * 1000}
+
+
+@asynccontextmanager
+async def rebuilding(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """With a child that rebuilds over the same log."""
+    file = folder / "shop.db"
+    await shop.fill(file, log(scale.of(500, 30_000, 100_000)))
+
+    async def measure() -> Figures:
+        async with App(f"sqlite:///{file}") as app, child("benchmarks.rebuilder", file):
+            await asyncio.sleep(scale.of(0, 1, 1))  # until the child reads
+            return await appends(app, scale)
+
+    yield measure
+
+
+@asynccontextmanager
+async def idle(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    """With nothing beside it."""
+    file = folder / "shop.db"
+    await shop.fill(file, log(scale.of(500, 30_000, 100_000)))
+
+    async def measure() -> Figures:
+        async with App(f"sqlite:///{file}") as app:
+            return await appends(app, scale)
+
+    yield measure
+
+
+WORKLOADS = (
+    Workload(
+        "W10",
+        "append while a projection rebuilds",
+        (Goal("p99", "ms", 3), Goal("p50", "ms")),
+        rebuilding,
+        idle,
+        versus="idle",
+    ),
+)
