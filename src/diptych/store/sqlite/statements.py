@@ -81,8 +81,9 @@ class Statements:
 
     def refusal(self, held: PooledConnection, error: apsw.Error) -> DiptychError:
         """Return our error for SQLite's, as a sentence."""
-        if isinstance(error, apsw.AuthError) and held.guard is not None and held.guard.denied:
-            return AccessDeniedError(held.guard.denied)
+        if isinstance(error, apsw.AuthError | apsw.SQLError) and held.guard is not None and held.guard.denied:
+            denied, held.guard.denied = held.guard.denied, None
+            return AccessDeniedError(denied)
         if isinstance(error, apsw.InterruptError):
             return StoreUnavailableError(f"{self._path}: the query ran for too long and was stopped. Add an Index.")
         if type(error) is apsw.SQLError:
@@ -97,6 +98,7 @@ class Statements:
         guard = held.guard
         assert guard is not None
         guard.used.clear()
+        guard.denied = None
         cursor = held.connection.cursor()
         described: list[Sequence[Any]] = []
 
