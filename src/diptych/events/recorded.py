@@ -14,6 +14,7 @@ from diptych.messages import DomainEvent, Metadata
 from diptych.stream import StreamName
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NUMBERS = Struct(">QQIII")
 
 
@@ -65,6 +66,11 @@ def is_intact(row: StoredEvent) -> bool:
 def from_microseconds(value: int) -> datetime:
     """The aware datetime of a stored time."""
     return _EPOCH + timedelta(microseconds=value)
+
+
+def to_microseconds(at: datetime) -> int:
+    """An aware datetime as it is stored, exactly."""
+    return (at - _EPOCH) // _MICROSECOND
 
 
 class StoredMetadata(Metadata):
