@@ -6,15 +6,15 @@ Rule: nothing but cancellation leaves `run`; whatever goes wrong is in its `Prog
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from diptych.errors import DiptychError, OtherHistoryError
+from diptych.errors import DiptychError, OtherHistoryError, ProjectionError, StoreError
 from diptych.events.recorded import StoredEvent
-from diptych.projections.batch import Draft, draft, draft_parked
+from diptych.projections.batch import Draft, draft
+from diptych.projections.parking import Parked, fold_key
 from diptych.projections.plan import Definition
-from diptych.store.protocols import Checkpoint, CheckpointMove, ParkedEvent, ViewBatch, ViewStore
+from diptych.store.protocols import Checkpoint, CheckpointMove, ViewBatch, ViewStore
 from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, may_be_parked, remedy
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace, SharedPage
@@ -23,18 +23,23 @@ from diptych.subscriptions.thread import WorkThread
 _log: Final = logging.getLogger("diptych.projections")
 
 
+class _SomeEvent(Exception):  # noqa: N818 - never leaves this file
+    """One of several events cannot be written, and it is not known which."""
+
+
 class Runner:
     """Keeps one projection at the end of the log."""
 
     def __init__(self, definition: Definition, views: ViewStore, reader: LogReader, pace: Pace) -> None:
         self._definition, self._views, self._reader, self._pace = definition, views, reader, pace
+        self._is_inline = definition.mode == "inline"
         tables = tuple(table.name for table in definition.tables.tables)
         self.progress = Progress(definition.name, definition.mode, tables, definition.takes)
         self._thread = WorkThread(f"diptych-{definition.name}")
         self._wake = asyncio.Event()
         self._retry = True  # after a start the code may be mended: parked keys get another try
         self._checkpoint = Checkpoint()
-        self._parked: dict[str, int] = {}
+        self._parked = Parked()
         self._saved_at = 0.0
         self._unsaved: StoredEvent | None = None
         reader.listen(self._wake)
@@ -76,9 +81,9 @@ class Runner:
 
     async def _stand(self, error: Exception) -> None:
         """Stand still until somebody asks for another try."""
-        known = isinstance(error, DiptychError)
-        self.progress.stop(str(error) if known else f"{type(error).__name__}: {error}")
-        _log.error("%s stopped: %s", self._definition.name, self.progress.error, exc_info=None if known else error)
+        is_known = isinstance(error, DiptychError)
+        self.progress.stop(str(error) if is_known else f"{type(error).__name__}: {error}")
+        _log.error("%s stopped: %s", self._definition.name, self.progress.error, exc_info=error)
         self._retry = False
         while not self._retry:
             self.progress.beat()
@@ -87,19 +92,6 @@ class Runner:
 
     async def _begin(self) -> None:
         """Take up where the checkpoint says, if it belongs to this log."""
-        await self._reload()
-        parked = await self._views.parked(self._definition.name)
-        self._parked = {}
-        for event in parked:
-            self._parked.setdefault(event.key, event.position)
-        errors = [event.error for event in parked if event.error]
-        self.progress.error = errors[0] if errors else None
-        self._show_state()
-        if self._retry:
-            self._retry = False
-            await self._try_again(parked)
-
-    async def _reload(self) -> None:
         name = self._definition.name
         self._checkpoint = checkpoint = await self._views.checkpoint(name)
         if checkpoint.position:
@@ -108,25 +100,29 @@ class Runner:
                 raise OtherHistoryError(f"The checkpoint of {name}", checkpoint.position)
         self._unsaved = None
         self.progress.advance(checkpoint.position, checkpoint.recorded_at)
+        self._parked = Parked(await self._views.parked(name))
+        if self._retry:
+            self._retry = False
+            await self._try_again()
+        self._show_state()
 
     async def _turn(self) -> None:
         self.progress.beat()
         self._wake.clear()
         if self._retry:
             await self._begin()
-        if self._definition.mode == "inline":
+        if self._is_inline:
             await self._follow_appends()
         page = None
         if self.progress.position < self._reader.head.position:
             page = await self._reader.page(self.progress.position)
         if page is not None:
-            self._note_lag(page)
             await self._take(page)
             return
         self._reader.check()
-        self._recovered()
-        if self._is_save_due():
-            await self._save()
+        self._show_state()
+        if self._unsaved is not None and self._is_save_due():
+            await self._write(self._unsaved, Draft(), self._parked)
         await self._sleep(self._pace.save if self._unsaved else self._pace.longest_pause)
 
     async def _follow_appends(self) -> None:
@@ -136,74 +132,64 @@ class Runner:
             self._checkpoint, self._unsaved = checkpoint, None
             self.progress.advance(checkpoint.position, checkpoint.recorded_at)
 
-    def _note_lag(self, page: SharedPage) -> None:
-        self.progress.head = max(self.progress.head, self._reader.head.position)
-        self.progress.behind_since = page.rows[self.progress.position - page.after].recorded_at
-
     async def _take(self, page: SharedPage) -> None:
         """Apply the rest of a page, up to the first event that stops the projection."""
         start, stop = self.progress.position - page.after, len(page.rows)
+        self.progress.head = max(self.progress.head, self._reader.head.position)
+        self.progress.behind_since = page.rows[start].recorded_at
         halt: EventFailure | None = None
-        parked = dict(self._parked)
-        errors: dict[int, str] = {}
+        parked = self._parked.copy()
         while start < stop:
             try:
-                batch = await self._fold(page, start, stop, parked)
-                await self._commit(batch, page.rows[stop - 1], errors)
+                await self._apply(page, start, stop, parked)
                 self._parked = parked
                 break
+            except _SomeEvent:
+                stop, halt = start + (stop - start) // 2, None
             except EventFailure as failure:
                 at = page.rows[failure.position - page.after - 1]
-                if may_be_parked(failure, is_isolated=self._may_park(), parked=len(parked)):
-                    parked[at.stream_id], errors[failure.position] = failure.position, str(failure.cause)
+                is_isolated = self._definition.is_isolated and not self._is_inline
+                if may_be_parked(failure, is_isolated=is_isolated, parked=len(parked.since)):
+                    parked.add(at, str(failure.cause))
                     _log.error("%s parks %s: %s", self._definition.name, at.stream_id, failure.cause)
                 else:
                     stop, halt = failure.position - page.after - 1, failure
-        if errors:
-            self.progress.error = next(iter(errors.values()))
         self._show_state()
         if halt is not None:
             raise halt
 
-    def _may_park(self) -> bool:
-        return self._definition.is_isolated and self._definition.mode == "async"
-
-    async def _fold(self, page: SharedPage, start: int, stop: int, parked: Mapping[str, int]) -> Draft:
-        batch = await self._thread.run(draft, self._definition, page, range(start, stop), parked)
-        if batch.loads:
-            rows = await self._views.load(batch.loads)
-            await self._thread.run(batch.finish, rows)
-        return batch
-
-    async def _commit(self, batch: Draft, last: StoredEvent, errors: Mapping[int, str]) -> None:
-        self._unsaved = last
-        if batch.is_empty and not self._is_save_due() and self._definition.mode == "async":
-            self.progress.saw(last.position, last.recorded_at)
-            return
-        waiting = [ParkedEvent(key, position, errors.get(position, "")) for key, position in batch.waiting]
-        await self._write(last, batch, waiting)
+    async def _apply(self, page: SharedPage, start: int, stop: int, parked: Parked) -> None:
+        """Fold and commit some events. :raises EventFailure: this one cannot be; nothing is written."""
+        try:
+            batch = await self._thread.run(draft, self._definition, page, range(start, stop), parked.since)
+            if batch.loads:
+                await self._thread.run(batch.finish, await self._views.load(batch.loads))
+            last = page.rows[stop - 1]
+            if batch.is_empty and not self._is_inline and not self._is_save_due():
+                self._unsaved = last
+                self.progress.saw(last.position, last.recorded_at)
+            else:
+                await self._write(last, batch, parked)
+        except (EventFailure, StoreError):
+            raise
+        except Exception as error:  # a value that no column takes, say: known only after the whole batch was tried
+            if stop - start > 1:
+                raise _SomeEvent from error
+            at, why = page.rows[start], str(error) if isinstance(error, DiptychError) else repr(error)
+            raise EventFailure(
+                at.position, ProjectionError(self._definition.name, at.position, at.type, why)
+            ) from error
 
     def _is_save_due(self) -> bool:
-        if self._unsaved is None:
-            return False
         return self.progress.is_waited_for or time.monotonic() - self._saved_at >= self._pace.save
 
-    async def _save(self) -> None:
-        if self._unsaved is not None:
-            await self._write(self._unsaved, Draft(), [])
-
-    async def _write(self, last: StoredEvent, batch: Draft, waiting: list[ParkedEvent]) -> None:
+    async def _write(self, last: StoredEvent, batch: Draft, parked: Parked) -> None:
+        move = self._move(last.position, last.event_id)
+        waiting = parked.waiting(batch)
         await self._views.commit(
-            ViewBatch(
-                self._definition.name,
-                self._move(last.position, last.event_id),
-                last.recorded_at,
-                batch.changes,
-                waiting,
-                script=batch.script,
-            )
+            ViewBatch(move.name, move, last.recorded_at, batch.changes, waiting, script=batch.script)
         )
-        self._checkpoint = Checkpoint(last.position, self._checkpoint.epoch, last.event_id, last.recorded_at)
+        self._checkpoint = Checkpoint(last.position, move.epoch, last.event_id, last.recorded_at)
         self._saved_at, self._unsaved = time.monotonic(), None
         self.progress.advance(last.position, last.recorded_at)
 
@@ -211,35 +197,24 @@ class Runner:
         at = self._checkpoint
         return CheckpointMove(self._definition.name, 0, at.epoch, at.position, position, event_id)
 
-    async def _try_again(self, parked: Sequence[ParkedEvent]) -> None:
+    async def _try_again(self) -> None:
         """Apply the parked events of each key, all of a key or none, in order."""
-        for key in dict(self._parked):
-            positions = [event.position for event in parked if event.key == key]
-            events = [event for position in positions if (event := await self._reader.at(position)) is not None]
+        at = self._checkpoint
+        for key in list(self._parked.since):
+            positions = self._parked.positions(key)
             try:
-                fold = await self._thread.run(draft_parked, self._definition, self._reader.codec, events)
-                rows = await self._views.load(fold.loads)
-                await self._thread.run(fold.finish, rows)
+                batch = await fold_key(self._definition, positions, self._reader, self._views, self._thread)
             except EventFailure as failure:
-                self.progress.error = str(failure.cause)
+                _log.error("%s still parks %s: %s", self._definition.name, key, failure.cause)
                 continue
-            at = self._checkpoint
             move = self._move(at.position, at.event_id)
-            await self._views.commit(
-                ViewBatch(self._definition.name, move, at.recorded_at, fold.changes, unparked=[key])
-            )
-            del self._parked[key]
-        self._show_state()
+            await self._views.commit(ViewBatch(move.name, move, at.recorded_at, batch.changes, unparked=[key]))
+            self._parked.release(key)
 
     def _show_state(self) -> None:
-        self.progress.parked = len(self._parked)
-        self.progress.state = "parked" if self._parked else "running"
-        if not self._parked:
-            self.progress.error = None
-
-    def _recovered(self) -> None:
-        if not self._parked and self.progress.error is not None:
-            self.progress.error = None
+        self.progress.parked = len(self._parked.since)
+        self.progress.state = "parked" if self._parked.since else "running"
+        self.progress.error = self._parked.error
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -1,0 +1,168 @@
+"""What a projection's annotations may say, and the sentence for each thing they may not."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import pytest
+
+from diptych.errors import ConfigurationError
+from diptych.handlers import on
+from diptych.messages import DomainEvent, Metadata
+from diptych.projections.definition import define, define_all
+from diptych.projections.projection import Projection
+from diptych.read.models import Key, ReadModel
+from diptych.store.protocols import Db
+from tests.projections import shop
+from tests.projections.shop import Added, Basket, Order, Placed, ProductSales, Registered
+
+
+class Line(ReadModel):
+    order: Annotated[UUID, Key]
+    number: Annotated[int, Key]
+    text: str
+
+
+def faults(projection: type[Projection[Any]]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        define(projection)
+    return str(caught.value)
+
+
+def test_a_projection_is_isolated_when_every_method_touches_only_its_own_stream() -> None:
+    assert define(shop.Baskets).is_isolated
+    assert not define(shop.Orders).is_isolated
+    assert not define(shop.Sales).is_isolated
+    assert not define(shop.SalesBySql).is_isolated
+
+
+def test_a_definition_names_its_tables_and_the_events_it_takes() -> None:
+    definition = define(shop.Orders)
+    assert definition.name == "orders"
+    assert [table.name for table in definition.tables.tables] == ["order", "customer_name"]
+    assert definition.takes == {"Registered", "Renamed", "Placed", "Added", "Cancelled", "Erased"}
+
+
+def test_a_projection_can_choose_its_name_and_version() -> None:
+    class Chosen(Projection[Basket], name="baskets_of_today", version=3):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket: ...
+
+    definition = define(Chosen)
+    assert (definition.name, definition.tables.version) == ("baskets_of_today", 3)
+
+
+def test_hand_written_sql_takes_the_events_of_its_annotation_or_all() -> None:
+    class Everything(Projection[Basket]):
+        async def handle(self, event: DomainEvent, db: Db) -> None: ...
+
+    assert define(shop.SalesBySql).takes == {"Added"}
+    assert {"Added", "Placed", "Noise"} <= define(Everything).takes
+
+
+def test_all_faults_are_listed_at_once_each_with_its_place() -> None:
+    class Wrong(Projection[Basket]):
+        @on
+        async def one(self, event: Placed) -> Basket: ...
+
+        @on
+        def two(self, event: Added) -> ProductSales: ...
+
+        @on
+        def three(self, row: Basket, clock: int, event: shop.Erased) -> Basket: ...
+
+    text = faults(Wrong)
+    assert "3 problems" in text
+    assert "write `def`" in text
+    assert "ProductSales is not in this projection's brackets" in text
+    assert "parameter clock is nothing a projection can have" in text
+    assert text.count(__file__) == 3
+
+
+def test_a_method_must_say_what_it_returns() -> None:
+    class Silent(Projection[Basket]):
+        @on
+        def placed(self, event: Placed): ...  # type: ignore[no-untyped-def]
+
+    assert "it does not say what it returns" in faults(Silent)
+
+
+def test_a_key_of_several_columns_needs_to_be_named() -> None:
+    class Lines(Projection[Line]):
+        @on
+        def added(self, row: Line | None, event: Added) -> Line: ...
+
+    assert "found by order, number, which is not the stream's id" in faults(Lines)
+
+
+def test_a_key_must_name_fields_of_the_event() -> None:
+    class Typo(Projection[ProductSales]):
+        @on(key="prodcut")
+        def sold(self, row: ProductSales | None, event: Added) -> ProductSales: ...
+
+    assert "Added has no field prodcut" in faults(Typo)
+
+
+def test_each_needs_a_column_of_the_row() -> None:
+    class Typo(Projection[Order]):
+        @on(each="customer")
+        def renamed(self, row: Order, event: shop.Renamed) -> Order: ...
+
+    assert "Order has no column customer" in faults(Typo)
+
+
+def test_two_methods_cannot_make_one_row_of_one_event() -> None:
+    class Twins(Projection[Basket]):
+        @on
+        def first(self, event: Placed, meta: Metadata) -> Basket: ...
+
+        @on
+        def second(self, event: Placed, meta: Metadata) -> Basket: ...
+
+    assert "Placed already changes Basket in" in faults(Twins)
+
+
+def test_a_second_row_has_to_be_a_look_up() -> None:
+    class Two(Projection[Basket | Order]):
+        @on
+        def placed(self, row: Basket, other: Order, event: Placed) -> Basket: ...
+
+    assert 'other: Annotated[Order | None, Key("<field of the event>")]' in faults(Two)
+
+
+def test_one_table_has_one_owner() -> None:
+    class Other(Projection[Basket]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket: ...
+
+    with pytest.raises(ConfigurationError, match="the table basket is owned by"):
+        define_all([(shop.Baskets, "async"), (Other, "inline")])
+
+
+def test_a_projection_without_brackets_or_handlers_is_refused() -> None:
+    class Bare(Projection): ...  # type: ignore[type-arg]
+
+    class Idle(Projection[Basket]): ...
+
+    assert "it does not say which read models it owns" in faults(Bare)
+    assert "it handles no event" in faults(Idle)
+
+
+def test_handle_must_be_async_and_take_an_event_and_a_db() -> None:
+    class Sync(Projection[Basket]):
+        def handle(self, event: Placed, db: Db) -> None: ...
+
+    class Short(Projection[Basket]):
+        async def handle(self, event: Placed) -> None: ...
+
+    assert "handle is not async" in faults(Sync)
+    assert "it must take an event and a db" in faults(Short)
+
+
+def test_methods_and_own_sql_do_not_mix() -> None:
+    class Both(Projection[Basket]):
+        @on
+        def registered(self, event: Registered, meta: Metadata) -> Basket: ...
+
+        async def handle(self, event: Placed, db: Db) -> None: ...
+
+    assert "both @on methods and its own handle" in faults(Both)

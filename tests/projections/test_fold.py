@@ -1,0 +1,249 @@
+"""The pure fold: what methods return is what rows become, and a batch is the same as its events one by one (P1)."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from random import Random
+from typing import Annotated, Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diptych.errors import ProjectionError
+from diptych.events.recorded import StoredEvent
+from diptych.handlers import on
+from diptych.messages import Metadata
+from diptych.projections.definition import define
+from diptych.projections.fold import BatchFold
+from diptych.projections.plan import Definition
+from diptych.projections.projection import Projection
+from diptych.read.models import Key, ReadModel
+from diptych.subscriptions.failures import EventFailure
+from tests.projections import shop
+from tests.projections.naive import naive_orders, naive_sales
+from tests.projections.shop import Added, Basket, Cancelled, Erased, Fact, Order, Placed, Registered, Renamed
+
+Tables = dict[str, dict[tuple[Any, ...], Any]]
+
+
+def fold(definition: Definition, rows: Sequence[StoredEvent], tables: Tables) -> None:
+    """Fold a batch over tables kept in dicts, reading only what the fold asks for."""
+    codec = shop.codec()
+    batch = BatchFold(definition, [(row, codec.decode(row)) for row in rows if row.type in definition.takes])
+    loaded: dict[str, dict[tuple[Any, ...], Any]] = {}
+    for load in batch.loads():
+        for key, row in tables.setdefault(load.table.name, {}).items():
+            if tuple(getattr(row, column) for column in load.columns) in set(load.values):
+                loaded.setdefault(load.table.name, {})[key] = row
+    given_rows: Mapping[str, Sequence[Any]] = {name: list(found.values()) for name, found in loaded.items()}
+    for changes in batch.run(given_rows):
+        table = tables.setdefault(changes.table.name, {})
+        for key in changes.deletes:
+            table.pop(key, None)
+        for row in changes.upserts:
+            table[tuple(getattr(row, column) for column in changes.table.key)] = row
+
+
+def folded(projection: type[Projection[Any]], facts: Sequence[Fact], tables: Tables | None = None) -> Tables:
+    tables = {} if tables is None else tables
+    fold(define(projection), shop.stored(facts), tables)
+    return tables
+
+
+def failure(projection: type[Projection[Any]], facts: Sequence[Fact]) -> ProjectionError:
+    with pytest.raises(EventFailure) as caught:
+        folded(projection, facts)
+    assert isinstance(caught.value.cause, ProjectionError)
+    return caught.value.cause
+
+
+names = st.sampled_from(["a", "b", "c"])
+customer_facts = st.builds(
+    lambda who, event: (shop.customer(who), event),
+    names,
+    st.one_of(st.builds(Registered, name=names), st.builds(Renamed, name=st.text("xyz", max_size=3))),
+)
+order_facts = st.builds(
+    lambda which, event: (shop.order(which), event),
+    names,
+    st.one_of(
+        st.builds(shop.placed, names),
+        st.builds(shop.added, names, st.integers(1, 5), st.sampled_from(["0.05", "2.50"])),
+        st.builds(Cancelled, reason=names),
+        st.builds(Erased),
+    ),
+)
+
+
+@given(st.lists(st.one_of(customer_facts, order_facts), max_size=40), st.integers(0, 2**32))
+def test_rows_are_the_fold_over_the_log_however_it_is_cut_into_batches(facts: list[Fact], seed: int) -> None:
+    """P1, against an independent naive fold."""
+    facts = possible(facts)
+    for projection, naive in ((shop.Orders, naive_orders), (shop.Sales, naive_sales)):
+        definition, rows, tables, random = define(projection), shop.stored(facts), Tables(), Random(seed)
+        while rows:
+            size = random.randint(1, 10)
+            fold(definition, rows[:size], tables)
+            rows = rows[size:]
+        assert {name: table for name, table in tables.items() if table} == naive(facts)
+
+
+def possible(facts: list[Fact]) -> list[Fact]:
+    """Leave out what no aggregate would record: a change of what is not there."""
+    there: set[Any] = set()
+    kept = []
+    for stream, event in facts:
+        if isinstance(event, Registered | Placed):
+            there.add(stream)
+        elif stream not in there:
+            continue
+        kept.append((stream, event))
+        if isinstance(event, Erased):
+            there.discard(stream)
+    return kept
+
+
+def test_a_row_made_in_the_batch_is_not_read_from_the_store() -> None:
+    codec, definition = shop.codec(), define(shop.Baskets)
+    rows = shop.stored([(shop.order("x"), shop.placed()), (shop.order("x"), shop.added())])
+    assert BatchFold(definition, [(row, codec.decode(row)) for row in rows]).loads() == []
+
+
+def test_every_row_with_the_value_changes_even_one_made_in_the_same_batch() -> None:
+    ada, one, two, other = shop.customer("ada"), shop.order("1"), shop.order("2"), shop.order("3")
+    tables = folded(shop.Orders, [(ada, Registered(name="Ada")), (one, shop.placed()), (other, shop.placed("bob"))])
+    folded(shop.Orders, [(two, shop.placed()), (ada, Renamed(name="Countess"))], tables)
+    names_of = {key[0]: row.customer_name for key, row in tables["order"].items()}
+    assert names_of == {one.id: "Countess", two.id: "Countess", other.id: "?"}
+
+
+def test_none_deletes_where_the_annotation_says_so() -> None:
+    one = shop.order("1")
+    assert folded(shop.Baskets, [(one, shop.placed()), (one, Erased())])["basket"] == {}
+
+
+def test_a_forgotten_return_is_an_error_and_not_a_delete() -> None:
+    class Forgetful(Projection[Basket]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            Basket(id=meta.stream.id, total=Decimal(0), items=0)  # type: ignore[return]
+
+    error = failure(Forgetful, [(shop.order("1"), shop.placed())])
+    assert "it returned None, but its annotation promises Basket. Return the row" in str(error)
+    assert error.position == 1
+
+
+def test_a_missing_row_is_an_error_unless_it_may_be_new() -> None:
+    error = failure(shop.Baskets, [(shop.order("1"), shop.added())])
+    assert f"there is no row {shop.order('1').id} in basket" in str(error)
+
+
+def test_a_changed_key_is_refused() -> None:
+    class Mover(Projection[Basket]):
+        @on
+        def placed(self, event: Placed) -> Basket:
+            return Basket(id=event.customer_id, total=Decimal(0), items=0)
+
+    error = failure(Mover, [(shop.order("1"), shop.placed())])
+    assert "A key never changes" in str(error)
+
+
+def test_a_changed_key_of_a_row_that_is_there_is_refused() -> None:
+    class Mover(Projection[Basket]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            return Basket(id=meta.stream.id, total=Decimal(0), items=0)
+
+        @on
+        def added(self, row: Basket, event: Added) -> Basket:
+            return row.replace(id=shop.customer("ada").id)
+
+    error = failure(Mover, [(shop.order("1"), shop.placed()), (shop.order("1"), shop.added())])
+    assert "A key never changes" in str(error)
+    assert error.position == 2
+
+
+def test_something_else_than_a_row_is_refused() -> None:
+    class Stranger(Projection[Basket]):
+        @on
+        def placed(self, event: Placed) -> Basket:
+            return "a basket"  # type: ignore[return-value]
+
+    assert "it returned a str" in str(failure(Stranger, [(shop.order("1"), shop.placed())]))
+
+
+def test_a_handler_that_exits_fails_its_event_only() -> None:
+    class Exiting(Projection[Basket]):
+        @on
+        def placed(self, event: Placed) -> Basket:
+            raise SystemExit(3)
+
+    assert "SystemExit: 3" in str(failure(Exiting, [(shop.order("1"), shop.placed())]))
+
+
+class Line(ReadModel):
+    order: Annotated[UUID, Key]
+    product: Annotated[str, Key]
+    quantity: int
+
+
+class Total(ReadModel):
+    product: Annotated[str, Key]
+    quantity: int
+
+
+def test_a_method_may_return_several_rows_each_under_its_own_key() -> None:
+    class Doubles(Projection[Line]):
+        @on
+        def added(self, event: Added, meta: Metadata) -> list[Line]:
+            return [
+                Line(order=meta.stream.id, product=event.product, quantity=event.quantity),
+                Line(order=meta.stream.id, product=f"{event.product} (gift)", quantity=1),
+            ]
+
+    one = shop.order("1")
+    assert set(folded(Doubles, [(one, shop.added())])["line"]) == {(one.id, "pen"), (one.id, "pen (gift)")}
+
+
+def line_key(event: Added, meta: Metadata) -> tuple[UUID, str]:
+    return meta.stream.id, event.product
+
+
+def test_a_key_may_be_a_function_of_event_and_metadata() -> None:
+    class Lines(Projection[Line]):
+        @on(key=line_key)
+        def added(self, row: Line | None, event: Added, meta: Metadata) -> Line:
+            before = row.quantity if row else 0
+            return Line(order=meta.stream.id, product=event.product, quantity=before + event.quantity)
+
+    one, two = shop.order("1"), shop.order("2")
+    tables = folded(Lines, [(one, shop.added()), (two, shop.added()), (one, shop.added(quantity=4))])
+    assert {key: row.quantity for key, row in tables["line"].items()} == {(one.id, "pen"): 5, (two.id, "pen"): 1}
+
+
+def test_a_method_may_return_another_read_model_than_its_row() -> None:
+    class Both(Projection[Basket | Total]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            return Basket(id=meta.stream.id, total=Decimal(0), items=0)
+
+        @on
+        def added(self, row: Basket, event: Added) -> Basket:
+            return row.replace(items=row.items + event.quantity)
+
+        @on
+        def counted(self, row: Basket, event: Added) -> Total | None:
+            return Total(product=event.product, quantity=row.items) if row.items > 1 else None
+
+    one = shop.order("1")
+    tables = folded(Both, [(one, shop.placed()), (one, shop.added()), (one, shop.added("ink"))])
+    assert {key: row.quantity for key, row in tables["total"].items()} == {("ink",): 2}
+
+
+def test_a_look_up_that_must_be_there_and_is_not_is_an_error() -> None:
+    class Strict(Projection[Order | shop.CustomerName]):
+        @on
+        def placed(self, event: Placed, customer: Annotated[shop.CustomerName, Key("customer_id")]) -> Order: ...
+
+    assert "for its parameter customer" in str(failure(Strict, [(shop.order("1"), shop.placed())]))
