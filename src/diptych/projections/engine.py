@@ -81,7 +81,7 @@ class ProjectionEngine:
         for fold in self.inline:
             progress = self.progress[fold.name]
             if appended.position - events <= progress.position < appended.position:
-                progress.advance(appended.position, appended.recorded_at)
+                progress.advance(appended.position, appended.recorded_at, appended.event_id)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has on disk what is now in the log.

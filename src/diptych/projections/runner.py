@@ -99,7 +99,7 @@ class Runner:
             if there is None or (checkpoint.event_id and there.event_id != checkpoint.event_id):
                 raise OtherHistoryError(f"The checkpoint of {name}", checkpoint.position)
         self._unsaved = None
-        self.progress.advance(checkpoint.position, checkpoint.recorded_at)
+        self.progress.advance(checkpoint.position, checkpoint.recorded_at, checkpoint.event_id)
         self._parked = Parked(await self._views.parked(name))
         if self._retry:
             self._retry = False
@@ -130,7 +130,7 @@ class Runner:
         checkpoint = await self._views.checkpoint(self._definition.name)
         if checkpoint.position > self._checkpoint.position:
             self._checkpoint, self._unsaved = checkpoint, None
-            self.progress.advance(checkpoint.position, checkpoint.recorded_at)
+            self.progress.advance(checkpoint.position, checkpoint.recorded_at, checkpoint.event_id)
 
     async def _take(self, page: SharedPage) -> None:
         """Apply the rest of a page, up to the first event that stops the projection."""
@@ -167,7 +167,7 @@ class Runner:
             last = page.rows[stop - 1]
             if batch.is_empty and not self._is_inline and not self._is_save_due():
                 self._unsaved = last
-                self.progress.saw(last.position, last.recorded_at)
+                self.progress.saw(last.position, last.recorded_at, last.event_id)
             else:
                 await self._write(last, batch, parked)
         except (EventFailure, StoreError):
@@ -191,7 +191,7 @@ class Runner:
         )
         self._checkpoint = Checkpoint(last.position, move.epoch, last.event_id, last.recorded_at)
         self._saved_at, self._unsaved = time.monotonic(), None
-        self.progress.advance(last.position, last.recorded_at)
+        self.progress.advance(last.position, last.recorded_at, last.event_id)
 
     def _move(self, position: int, event_id: bytes) -> CheckpointMove:
         at = self._checkpoint

@@ -27,6 +27,7 @@ class Progress:
         self.position = 0
         self.saved = 0
         self.recorded_at = 0
+        self.event_id = b""
         self.head = 0
         self.behind_since: int | None = None
         self.state: State = "starting"
@@ -50,18 +51,18 @@ class Progress:
         """Note that the loop turns."""
         self.heartbeat = time.monotonic()
 
-    def saw(self, position: int, recorded_at: int = 0) -> None:
+    def saw(self, position: int, recorded_at: int = 0, event_id: bytes = b"") -> None:
         """Note a new place that is not on disk: nothing of interest lies between it and `saved`."""
         self.position = position
-        if recorded_at:
-            self.recorded_at = recorded_at
+        if event_id:
+            self.recorded_at, self.event_id = recorded_at, event_id
         if position >= self.head:
             self.head, self.behind_since = position, None
 
-    def advance(self, position: int, recorded_at: int = 0) -> None:
+    def advance(self, position: int, recorded_at: int = 0, event_id: bytes = b"") -> None:
         """Note a new place on disk; lets go of everybody who waited for it. Going back (a rebuild) is allowed."""
         self.saved = position
-        self.saw(position, recorded_at)
+        self.saw(position, recorded_at, event_id)
         if self._waiters:
             self._release()
 
