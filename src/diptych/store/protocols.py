@@ -122,7 +122,11 @@ class EventStore(Protocol):
     """
 
     store_id: UUID
-    inline: "ViewStore"  # the rows that commit with the log
+
+    @property
+    def inline(self) -> "ViewStore":
+        """The rows that commit with the log."""
+        ...
 
     async def open(self) -> None:
         """Create or migrate the store. :raises StoreNewerThanCodeError: and nothing is touched."""

@@ -1,0 +1,105 @@
+"""From a URL to the two stores.
+
+Rule: the only place that chooses a backend; it imports the chosen one and no other.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+from diptych.errors import ConfigurationError
+from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
+
+_SQLITE: Final = "sqlite:///"
+_EXAMPLES: Final = "Use sqlite:///shop.db, sqlite:////var/lib/shop.db or memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The two sides of one application, not yet open. Open `events` first: `views` wants its `store_id`."""
+
+    events: EventStore
+    views: ViewStore
+    settings: StoreSettings
+
+
+def open_stores(url: str, settings: StoreSettings | None = None) -> Stores:
+    """Return the stores that a URL names; its options go over `settings`. :raises ConfigurationError:"""
+    place, _, query = url.partition("?")
+    chosen = _with_options(settings or StoreSettings(), url, query)
+    if place == "memory:":
+        return _memory(chosen)
+    if place.startswith(_SQLITE) and len(place) > len(_SQLITE):
+        return _sqlite(unquote(place.removeprefix(_SQLITE)), chosen)
+    if place.startswith("sqlite:"):
+        raise ConfigurationError(f"{url!r} names no file. {_EXAMPLES}.")
+    raise ConfigurationError(f"{url!r}: no store is known by this scheme. {_EXAMPLES}.")
+
+
+def views_path(path: str) -> str:
+    """Where the rows of a file of events live: `shop.views.db` beside `shop.db`."""
+    stem, dot, suffix = path.rpartition(".")
+    return f"{stem}.views.{suffix}" if dot and "/" not in suffix else f"{path}.views"
+
+
+def _memory(settings: StoreSettings) -> Stores:
+    from diptych.store.memory import MemoryEventStore
+    from diptych.store.sqlite.views import temporary_view_store
+
+    inline = temporary_view_store(settings)
+    return Stores(MemoryEventStore(settings, inline=inline), temporary_view_store(settings, inline), settings)
+
+
+def _sqlite(path: str, settings: StoreSettings) -> Stores:
+    from diptych.store.sqlite.events import SqliteEventStore
+    from diptych.store.sqlite.views import SqliteViewStore, views_file
+
+    events = SqliteEventStore(path, settings)
+    return Stores(events, SqliteViewStore(views_file(views_path(path)), settings, inline=events.inline), settings)
+
+
+def _with_options(settings: StoreSettings, url: str, query: str) -> StoreSettings:
+    changes: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        parse = _OPTIONS.get(name)
+        if parse is None:
+            problems.append(f"{url!r}: there is no option {name!r}. There are {', '.join(sorted(_OPTIONS))}.")
+            continue
+        try:
+            (limits if name in _LIMITS else changes)[name] = parse(text)
+        except ValueError as error:
+            problems.append(f"{url!r}: {name}={text} is no good: {error}.")
+    if problems:
+        raise ConfigurationError(problems)
+    return replace(settings, **changes, limits=replace(settings.limits, **limits))
+
+
+def _synchronous(text: str) -> str:
+    if text.lower() not in ("full", "normal"):
+        raise ValueError("it is full or normal")
+    return text.lower()
+
+
+def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < 1e15:
+            raise ValueError("it must be above 0")
+        return value
+
+    return parse
+
+
+_LIMITS: Final = frozenset(field.name for field in fields(StoreLimits))
+_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "synchronous": _synchronous,
+    **{
+        field.name: _number(field.type)
+        for kind in (StoreSettings, StoreLimits)
+        for field in fields(kind)
+        if isinstance(field.type, type) and field.type in (int, float)
+    },
+}
