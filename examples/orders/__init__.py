@@ -1,0 +1,1 @@
+"""The order service: a worked example of Diptych in vertical slices."""

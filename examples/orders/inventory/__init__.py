@@ -1,0 +1,1 @@
+"""Products and how many of them are there."""

@@ -1,0 +1,1 @@
+"""Orders, from placed to delivered or cancelled."""

@@ -1,0 +1,47 @@
+"""Values that every slice shares: validated once, where data comes in.
+
+The upper limits keep every sum far away from what a 64-bit column can hold.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from diptych import DomainError
+
+_FIRST_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+RequiredText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Quantity = Annotated[int, Field(strict=True, gt=0, le=100_000)]
+Price = Annotated[Decimal, Field(gt=0, le=100_000, decimal_places=2)]
+Money = Annotated[Decimal, Field(decimal_places=2)]
+PageSize = Annotated[int, Field(ge=1, le=100)]
+PageNumber = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Address(BaseModel):
+    """Where goods go. Only the country is required: imported orders say no more."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    street: Text = ""
+    city: Text = ""
+    postal_code: Text = ""
+    country: RequiredText
+
+
+class ImpossibleTimeError(DomainError):
+    """Something is said to have happened before the shop opened, or has not happened yet."""
+
+    def __init__(self, given: datetime) -> None:
+        super().__init__(f"{given.isoformat()} is before {_FIRST_DAY.date()} or in the future. Give the real time.")
+
+
+def business_time(given: datetime | None, now: datetime) -> datetime:
+    """Return when something happened in the shop: now, unless it was entered later with its own time."""
+    if given is not None and not _FIRST_DAY <= given <= now:
+        raise ImpossibleTimeError(given)
+    return given or now
