@@ -1,1 +1,68 @@
-"""Diptych: commands change one side, queries read the other, events are the hinge."""
+"""Diptych: commands change one side, queries read the other, events are the hinge.
+
+The names below are the library; FastAPI is in `diptych.web`, the test kit in `diptych.testing`.
+"""
+
+from diptych.app.application import App
+from diptych.app.module import Module
+from diptych.clock import Clock, FixedClock, id_for, new_id
+from diptych.errors import (
+    AggregateNotFoundError,
+    ConfigurationError,
+    ConflictError,
+    DiptychError,
+    DomainError,
+    NotFoundError,
+    StaleReadError,
+    UnknownOutcomeError,
+    WrongExpectedVersionError,
+)
+from diptych.handlers import on
+from diptych.messages import Command, DomainEvent, Metadata, Query, Receipt
+from diptych.projections.projection import Projection
+from diptych.read.bus import Answer, QueryBus, QueryHandler
+from diptych.read.models import Index, Key, ReadModel
+from diptych.read.pages import Page
+from diptych.read.read_models import ReadModels
+from diptych.store.protocols import Db
+from diptych.write.aggregate import Aggregate
+from diptych.write.bus import CommandBus, CommandHandler
+from diptych.write.repository import Repository
+
+__all__ = [
+    "Aggregate",
+    "AggregateNotFoundError",
+    "Answer",
+    "App",
+    "Clock",
+    "Command",
+    "CommandBus",
+    "CommandHandler",
+    "ConfigurationError",
+    "ConflictError",
+    "Db",
+    "DiptychError",
+    "DomainError",
+    "DomainEvent",
+    "FixedClock",
+    "Index",
+    "Key",
+    "Metadata",
+    "Module",
+    "NotFoundError",
+    "Page",
+    "Projection",
+    "Query",
+    "QueryBus",
+    "QueryHandler",
+    "ReadModel",
+    "ReadModels",
+    "Receipt",
+    "Repository",
+    "StaleReadError",
+    "UnknownOutcomeError",
+    "WrongExpectedVersionError",
+    "id_for",
+    "new_id",
+    "on",
+]
