@@ -90,7 +90,7 @@ class Appended:
     position: int
     event_id: bytes
     recorded_at: int
-    versions: Sequence[int]  # of the streams written, in the order of `Append.writes`
+    versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
 
 
 @dataclass(frozen=True, slots=True)

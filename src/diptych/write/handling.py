@@ -98,10 +98,7 @@ class Handling:
         if not writes:
             work.unchanged()
             return Receipt(result, appended.position, appended.event_id, {}, envelope.command_id)
-        work.stored(appended.position, appended.versions)
+        streams = work.stored(appended.position, appended.versions)
         self._committed(appended, sum(len(write.events) for write in writes))
-        streams = {
-            write.stream: version for write, version in zip(writes, appended.versions, strict=True) if write.events
-        }
         types = frozenset([event.type for write in writes for event in write.events])
         return Receipt(result, appended.position, appended.event_id, streams, envelope.command_id, types)

@@ -139,15 +139,21 @@ class UnitOfWork:
         user = f',"user":{json.dumps(envelope.user_id)}' if envelope.user_id is not None else ""
         return f'{{"command":"{command}","causation":"{command}","correlation":"{correlation}"{user}}}'
 
-    def stored(self, position: int, versions: Sequence[int]) -> None:
-        """Put the aggregates back in the cache, after the commit is confirmed. `position` is of the last event."""
-        cached = list(self._loaded.values())
-        for known, write, version in zip(reversed(cached), reversed(self._writes), reversed(versions), strict=True):
+    def stored(self, position: int, versions: Sequence[int]) -> Mapping[StreamName, int]:
+        """Put the aggregates back in the cache, after the commit is confirmed, and return the streams written.
+
+        `position` is of the last event, `versions` are those of the streams that got events, in their order.
+        """
+        streams: dict[StreamName, int] = {}
+        ends = list(versions)
+        for known, write in zip(reversed(self._loaded.values()), reversed(self._writes), strict=True):
             if write.events:
+                version = streams[write.stream] = ends.pop()
                 mark_stored(known.aggregate, version)
                 known = Cached(known.aggregate, position, write.events[-1].event_id)  # noqa: PLW2901 - further on
                 position -= len(write.events)
             self.side.cache.put(write.stream, known)
+        return streams
 
     def unchanged(self) -> None:
         """Put the aggregates back in the cache of a command that recorded nothing."""
