@@ -78,7 +78,6 @@ class Command(_Message, Generic[R]):
     """
 
     __slots__ = ("_envelope",)
-    _envelope: Envelope
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -88,7 +87,8 @@ class Command(_Message, Generic[R]):
     def envelope(self) -> Envelope:
         """Who, when and as part of what; a new one until the command is dispatched."""
         try:
-            return self._envelope
+            known: Envelope = object.__getattribute__(self, "_envelope")
+            return known
         except AttributeError:
             envelope = Envelope()
             object.__setattr__(self, "_envelope", envelope)
