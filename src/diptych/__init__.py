@@ -23,7 +23,7 @@ from diptych.projections.projection import Projection
 from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.read.models import Index, Key, ReadModel
 from diptych.read.pages import Page
-from diptych.read.read_models import ReadModels
+from diptych.read.read_models import ReadModels, given
 from diptych.store.protocols import Db
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandHandler
@@ -62,6 +62,7 @@ __all__ = [
     "StaleReadError",
     "UnknownOutcomeError",
     "WrongExpectedVersionError",
+    "given",
     "id_for",
     "new_id",
     "on",
