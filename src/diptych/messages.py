@@ -160,7 +160,8 @@ def result_type(message: type[Command[Any]] | type[Query[Any]]) -> Any:
     for cls in message.__mro__:
         generic = cls.__dict__.get("__pydantic_generic_metadata__")
         if generic and generic["origin"] in (Command, Query):
-            return generic["args"][0]
+            result = generic["args"][0]
+            return type(None) if result is None else result
     return type(None)
 
 
