@@ -8,6 +8,7 @@ from diptych.clock import new_id
 from diptych.errors import WrongExpectedVersionError
 from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, QueryHandler
+from diptych.stream import StreamName
 from diptych.web.exchange import Exchange
 from diptych.web.request_headers import command_id_of, correlation_of, nth_command_id, tag_of, version_of
 from diptych.write.bus import CommandBus, CommandHandler, Expected
@@ -32,6 +33,7 @@ class RequestCommands(CommandBus):
         self._expected = None if if_match is None else version_of(if_match)
         self._correlation_id = correlation_of(exchange.header(b"x-correlation-id"), exchange.header(b"traceparent"))
         self._sent: dict[type, int] = {}
+        self._versions: dict[StreamName, int] = {}
         self._are_all_replays = True
 
     def as_user(self, user_id: str | None) -> CommandBus:
@@ -75,8 +77,9 @@ class RequestCommands(CommandBus):
     def _note(self, receipt: Receipt[Any]) -> None:
         exchange = self._exchange
         exchange.saw(receipt.position, receipt.token)
-        if len(receipt.streams) == 1:
-            exchange.give(b"etag", tag_of(*receipt.streams.values()))
+        self._versions.update(receipt.streams)
+        if len(self._versions) == 1:
+            exchange.give(b"etag", tag_of(*self._versions.values()))
         else:
             exchange.given.pop(b"etag", None)
         self._are_all_replays = self._are_all_replays and receipt.is_replay

@@ -32,7 +32,7 @@ class Exchange:
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"][::-1])  # the first of several wins, as in Starlette
         self.given: dict[bytes, bytes] = {}
         self.has_started = self.is_precondition_failed = False
-        self._position, self._age = 0, -1.0
+        self._position, self._age = -1, -1.0
         scope[_KEY] = self
 
     def header(self, name: bytes) -> str | None:

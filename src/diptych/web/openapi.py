@@ -88,10 +88,18 @@ def _describe(document: dict[str, Any], routes: Iterable[Use]) -> None:
                 _describe_operation(operation, route)
     for name in _FASTAPI_ERRORS:
         schemas.pop(name, None)
+    written = str(document)
+    for name in [
+        name for name, schema in schemas.items() if schema.get("properties", {}) == {} and name.endswith("Body")
+    ]:
+        if f"schemas/{name}'" not in written:
+            del schemas[name]
 
 
 def _describe_operation(operation: dict[str, Any], route: Use) -> None:
     responses = operation.setdefault("responses", {})
+    if route.is_bodiless:
+        operation.pop("requestBody", None)
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
         _add(responses, {422})

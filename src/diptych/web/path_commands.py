@@ -14,6 +14,9 @@ from diptych.errors import ConfigurationError
 from diptych.messages import Command
 
 MESSAGE = "__diptych_message__"  # on a dependency: the command that it makes
+BODILESS = (
+    "__diptych_bodiless__"  # on the same: all of the command is in the path, and a body is only there to be empty
+)
 
 
 def from_path(command: type[Command[Any]], *fields: str) -> Any:
@@ -54,6 +57,7 @@ def _dependency(command: type[Command[Any]], fields: Sequence[str]) -> Any:
     )
     setattr(make, "__signature__", inspect.Signature(parameters))  # noqa: B010 - a function has none to mypy
     setattr(make, MESSAGE, command)
+    setattr(make, BODILESS, not rest)
     return make
 
 

@@ -12,7 +12,7 @@ from fastapi.dependencies.models import Dependant
 from diptych.handlers import where
 from diptych.messages import Command
 from diptych.web.dependencies import COMMANDS, queries, require_if_match
-from diptych.web.path_commands import MESSAGE
+from diptych.web.path_commands import BODILESS, MESSAGE
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class Use:
     has_commands: bool = False
     has_queries: bool = False
     needs_if_match: bool = False
+    is_bodiless: bool = False
     commands: list[type[Command[Any]]] = field(default_factory=list)
 
 
@@ -52,4 +53,5 @@ def _look(dependant: Dependant, use: Use) -> None:
         made = getattr(inner.call, MESSAGE, None)
         if made is not None:
             use.commands.append(made)
+            use.is_bodiless = getattr(inner.call, BODILESS)
         _look(inner, use)

@@ -1,0 +1,68 @@
+"""/health: computed at each call, red with the reason and the event named."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from diptych.app.application import App
+from diptych.errors import StoreUnavailableError
+from diptych.web import WebSettings
+from tests.web.shop import client_of, make_api, make_app, tried
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_healthy_service_is_alive_and_ready(client: httpx.AsyncClient, account: str, app: App) -> None:
+    await app.caught_up()
+    live, ready = await client.get("/health/live"), await client.get("/health/ready")
+    assert (live.status_code, ready.status_code) == (200, 200)
+    assert ready.json()["head"] == 2
+    assert ready.json()["projections"][0]["lag_events"] == 0
+
+
+async def test_a_failed_projection_is_named_with_its_event(client: httpx.AsyncClient, account: str, app: App) -> None:
+    """P7: the position and the type of the event that it failed on."""
+    await client.post(f"{account}/moves", json={"amount": 1, "note": "poison"})
+    await tried(app, 3)
+    ready = await client.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.headers["content-type"] == "application/problem+json"
+    assert ready.headers["Retry-After"] == "5"
+    assert "MoneyMoved" in ready.json()["detail"]
+    assert "3" in ready.json()["reasons"][0]
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_projection_behind_its_limit_is_red_and_green_again_by_itself(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(make_api(app, WebSettings(lag_limit=-1.0))) as client:
+        assert "s behind" in (await client.get("/health/ready")).json()["detail"]
+    async with client_of(make_api(app)) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_store_that_cannot_be_read_is_red(
+    client: httpx.AsyncClient, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise StoreUnavailableError("shop.db is locked by another program")
+
+    monkeypatch.setattr(app.events, "head", fail)
+    ready = await client.get("/health/ready")
+    assert ready.status_code == 503
+    assert "locked" in ready.json()["detail"]
+
+
+async def test_an_app_that_is_not_running_is_alive_and_not_ready() -> None:
+    transport = httpx.ASGITransport(make_api(make_app()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        assert (await client.get("/health/ready")).status_code == 503
+        assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_health_can_be_had_elsewhere(app: App) -> None:
+    api: FastAPI = make_api(app, WebSettings(health_path="/internal/health"))
+    async with client_of(api) as client:
+        assert (await client.get("/internal/health/ready")).status_code == 200
+        assert (await client.get("/health/ready")).status_code == 404

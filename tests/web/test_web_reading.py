@@ -1,0 +1,95 @@
+"""R1 and R2 over HTTP: read your own write with the position of its answer, or be told that you did not."""
+
+import time
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from diptych.app.application import App
+from diptych.stream import read_token, token
+from diptych.web import WebSettings
+from tests.web.shop import MoneyMoved, client_of, make_api, tried
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_read_with_the_position_of_a_write_has_seen_it(client: httpx.AsyncClient, account: str) -> None:
+    """R1: a hundred times, without a sleep."""
+    for balance in range(101, 201):
+        written = await client.post(f"{account}/moves", json={"amount": 1})
+        read = await client.get(account, headers={"Diptych-After": written.headers["Diptych-Position"]})
+        assert read.json()["balance"] == balance
+        assert "Diptych-Stale" not in read.headers
+
+
+async def test_a_read_says_how_far_and_how_old_it_is(client: httpx.AsyncClient, account: str, app: App) -> None:
+    await app.caught_up()
+    read = await client.get(account)
+    assert read_token(read.headers["Diptych-Position"])[0] == 2
+    assert float(read.headers["Diptych-Age"]) == 0.0
+
+
+async def test_positions_do_not_go_back(client: httpx.AsyncClient, account: str) -> None:
+    """R2: what a read has seen, a later read with its position has seen too."""
+    seen = (await client.get(account)).headers.get("Diptych-Position", token(0, bytes(16)))
+    for _ in range(20):
+        await client.post(f"{account}/moves", json={"amount": 1})
+        read = await client.get(account, headers={"Diptych-After": seen})
+        assert read_token(read.headers["Diptych-Position"])[0] >= read_token(seen)[0]
+        seen = read.headers["Diptych-Position"]
+
+
+async def test_a_position_of_the_future_is_answered_stale_in_time(app: App) -> None:
+    """R1: a forged token cannot block past the deadline, and a 404 says that it is stale as well."""
+    async with client_of(make_api(app, WebSettings(fresh_within=0.1))) as client:
+        opened = await client.post("/accounts", json={"owner": "Ada"})
+        await app.caught_up()
+        forged = {"Diptych-After": token(1_000_000, bytes(16))}
+        start = time.monotonic()
+        read = await client.get(opened.headers["Location"], headers=forged)
+        missing = await client.get("/accounts/0190b3c2-7a1e-7000-8000-00000000abcd", headers=forged)
+        assert time.monotonic() - start < 5
+        assert read.status_code == 200
+        assert missing.status_code == 404
+        for answer in (read, missing):
+            assert answer.headers["Diptych-Stale"] == "true"
+            assert answer.headers["Diptych-Stale-Reason"] == "behind"
+
+
+async def test_a_stopped_projection_answers_stale_at_once_and_says_why(
+    api: FastAPI, client: httpx.AsyncClient, account: str, app: App
+) -> None:
+    """R1, P7: parked or stopped is said, not waited for."""
+    poisoned = await client.post(f"{account}/moves", json={"amount": 1, "note": "poison"})
+    await tried(app, 3)
+    read = await client.get(account, headers={"Diptych-After": poisoned.headers["Diptych-Position"]})
+    assert read.json()["balance"] == 100
+    assert read.headers["Diptych-Stale"] == "true"
+    assert read.headers["Diptych-Stale-Reason"] in ("parked", "stopped")
+
+
+async def test_events_carry_who_asked_and_the_conversation(client: httpx.AsyncClient, account: str, app: App) -> None:
+    """I4: the user comes from the application's dependency, the correlation from the request."""
+    correlation = "0190b3c2-7a1e-7000-8000-00000000abcd"
+    headers = {"X-User": "ada", "X-Correlation-ID": correlation, "Idempotency-Key": correlation}
+    await client.post(f"{account}/moves", json={"amount": 1}, headers=headers)
+    await client.post(
+        f"{account}/moves",
+        json={"amount": 2},
+        headers={"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+    )
+    rows = (await app.events.read_log(after=2)).events
+    first, second = [app.codec.recorded(row) for row in rows]
+    assert first.event == MoneyMoved(amount=1)
+    assert first.metadata.user_id == "ada"
+    assert str(first.metadata.correlation_id) == str(first.metadata.command_id) == correlation
+    assert second.metadata.user_id is None
+    assert second.metadata.correlation_id is not None
+    assert second.metadata.correlation_id.hex == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 300, "\t", '""'])
+async def test_a_useless_correlation_id_is_passed_over(client: httpx.AsyncClient, account: str, sent: str) -> None:
+    answer = await client.post(f"{account}/moves", json={"amount": 1}, headers={"X-Correlation-ID": sent})
+    assert answer.status_code == 200
