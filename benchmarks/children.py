@@ -28,6 +28,8 @@ async def child(module: str, *arguments: object) -> AsyncIterator[Process]:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+    if process.returncode:
+        raise RuntimeError(f"{module} ended with {process.returncode}")
 
 
 async def heard(process: Process) -> Any:

@@ -18,12 +18,15 @@ async def rebuild(file: Path) -> None:
 
 
 async def main(file: Path) -> None:
-    """Rebuild until told to end."""
+    """Rebuild until told to end; a rebuild that fails is no measure of anything."""
     say("ready")
-    rebuilding = asyncio.create_task(rebuild(file))
-    await parent_is_gone()
-    rebuilding.cancel()
-    await asyncio.gather(rebuilding, return_exceptions=True)
+    tasks = {asyncio.create_task(rebuild(file)), asyncio.create_task(parent_is_gone())}
+    done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from benchmarks import peers
 from benchmarks.workload import Figures, Measure, Outcome, Scale, Side, Workload
 
 
@@ -13,7 +14,7 @@ async def run(workload: Workload, scale: Scale, folder: Path, *, with_peers: boo
     """Measure every figure of a workload; its files are deleted afterwards."""
     sides: dict[str, Side] = {"diptych": workload.diptych, "twin": workload.twin}
     if with_peers:
-        sides.update(workload.peers)
+        sides.update(peers.sides(workload.key))
     taken: dict[str, list[Figures]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory(prefix=f"diptych-{workload.key.lower()}-", dir=folder) as temporary:
         places = {name: Path(temporary, name) for name in sides}

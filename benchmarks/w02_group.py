@@ -10,7 +10,7 @@ from benchmarks import raw, shop
 from benchmarks.clients import together
 from benchmarks.generator import Fact, log
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload
-from diptych import App
+from diptych import App, DomainEvent
 from diptych.store.protocols import Append, StreamWrite
 from diptych.stream import StreamName
 
@@ -49,7 +49,7 @@ async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
             streams = [shop.stream(order_id) for order_id in _streams(source)]
             work = [[(stream, *step) for step in share] for stream, share in zip(streams, plan, strict=True)]
 
-            async def step(job: tuple[StreamName, int, list[shop.DomainEvent]]) -> None:
+            async def step(job: tuple[StreamName, int, list[DomainEvent]]) -> None:
                 stream, version, events = job
                 await store.append(Append([StreamWrite(stream, version, [encode(event) for event in events])]))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final, Literal
@@ -59,7 +59,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One row of `performance.md`: Diptych, its twin in the same run (named by `versus`), and peers that install."""
+    """One row of `performance.md`: Diptych, and its twin in the same run, named by `versus`."""
 
     key: str
     title: str
@@ -67,7 +67,6 @@ class Workload:
     diptych: Side
     twin: Side
     versus: str = "raw"
-    peers: Mapping[str, Side] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
