@@ -18,6 +18,7 @@ from diptych.errors import StoreUnavailableError
 from diptych.store.sqlite.guard import ReadGuard
 
 WAIT_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.1  # how often the paths are looked at for other files
 
 
 class PooledConnection:
@@ -47,6 +48,7 @@ class ConnectionPool:
         self._waiters: deque[_Waiter] = deque()
         self._lock = threading.Lock()
         self._count = 0
+        self._seen, self._seen_at = self.inodes(), 0.0
         self._is_closed = False
 
     @property
@@ -90,18 +92,24 @@ class ConnectionPool:
                 found = None
             else:
                 return None
-        if found is not None and found.inodes == self.inodes():
+        if found is not None and found.inodes == self._current():
             return found
         try:
             if found is not None:
                 found.connection.close(True)
             found = self._open()
-            found.inodes = self.inodes()
+            found.inodes = self._seen = self.inodes()
             return found
         except BaseException:
             with self._lock:
                 self._count -= 1
             raise
+
+    def _current(self) -> tuple[int, ...]:
+        now = time.monotonic()
+        if now - self._seen_at > _LOOK_SECONDS:
+            self._seen, self._seen_at = self.inodes(), now
+        return self._seen
 
     def inodes(self) -> tuple[int, ...]:
         """Return which files are at the paths now."""

@@ -104,7 +104,7 @@ class ScriptDb:
         except apsw.AuthError as error:
             raise ProgrammingError(f"{self._projection}: {self._denied or error}") from error
         except (apsw.SQLError, apsw.BindingsError) as error:
-            raise ProgrammingError(f"{self._projection}: {error} in: {_short(sql)}") from error
+            raise ProgrammingError(f"{self._projection}: {self._denied or error} In: {_short(sql)}") from error
 
     def authorize(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
         """Answer SQLite's question whether a statement may do this."""
@@ -114,7 +114,7 @@ class ScriptDb:
             if second not in _FORBIDDEN:
                 return apsw.SQLITE_OK
             self._denied = f"{second}() gives another answer the next time; rows must follow from events alone."
-        elif action == apsw.SQLITE_READ or action in _WRITES:
+        elif (action == apsw.SQLITE_READ or action in _WRITES) and not str(first).startswith("sqlite_"):
             if first in self._names or first in JSON_TABLES or (second == "" and not self._is_table(first)):
                 return apsw.SQLITE_OK
             self._denied = (

@@ -84,6 +84,12 @@ class SqliteViewStore:
         """The tables of each projection that the store was opened with."""
         return self._tables
 
+    @property
+    def connections_in_use(self) -> int:
+        """How many reading connections are handed out now; none when nobody reads."""
+        pools = [self._loaders, self._readers.pool if self._readers else None]
+        return sum(pool.in_use for pool in pools if pool is not None)
+
     async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
         """Create what is missing. A projection whose tables changed shape, or whose version differs, starts from 0."""
         self._projections, self._store_id = tuple(projections), store_id
