@@ -1,0 +1,13 @@
+"""The whole contract of an event store, in one class to subclass."""
+
+from diptych.testing.contracts.events_append import AppendContract
+from diptych.testing.contracts.events_commands import CommandsContract
+from diptych.testing.contracts.events_concurrency import ConcurrencyContract
+from diptych.testing.contracts.events_limits import LimitsContract, WaitContract
+from diptych.testing.contracts.events_read import ReadContract
+
+
+class EventStoreContract(
+    AppendContract, ReadContract, ConcurrencyContract, CommandsContract, LimitsContract, WaitContract
+):
+    """Everything an event store promises. Give it a fixture `store`: an open, empty store, closed after the test."""

@@ -1,0 +1,134 @@
+"""The contract of reading: whole streams, pages of the log, and no event skipped."""
+
+import asyncio
+
+import pytest
+
+from diptych.errors import StoreUnavailableError
+from diptych.events.recorded import StoredEvent
+from diptych.store.protocols import EventStore, Head
+from diptych.testing.contracts.events_samples import EventStoreHarness, event, everything, stream, to
+
+
+class ReadContract(EventStoreHarness):
+    """A reader that has read up to a position has read everything up to it."""
+
+    async def test_an_empty_log_has_no_head(self, store: EventStore) -> None:
+        """L2"""
+        page = await store.read_log(after=0)
+        assert (page.scanned, list(page.events), page.head) == (0, [], Head())
+
+    async def test_a_stream_that_is_not_there_has_no_events(self, store: EventStore) -> None:
+        """L3"""
+        assert await store.read_stream(stream()) == []
+
+    @pytest.mark.parametrize(("first", "versions"), [(1, [1, 2, 3]), (2, [2, 3]), (3, [3]), (4, []), (0, [1, 2, 3])])
+    async def test_a_stream_is_read_from_a_version_on_itself_included(
+        self, store: EventStore, first: int, versions: list[int]
+    ) -> None:
+        """L3"""
+        name = stream()
+        await store.append(to(name, event(), event(), event()))
+        assert [each.version for each in await store.read_stream(name, first=first)] == versions
+
+    async def test_a_long_stream_is_read_whole(self, store: EventStore) -> None:
+        """L3"""
+        name = stream()
+        for _ in range(5):
+            await store.append(to(name, *[event() for _ in range(900)]))
+        assert [each.version for each in await store.read_stream(name)] == list(range(1, 4501))
+
+    async def test_pages_cover_the_log_without_skip_or_repeat(self, store: EventStore) -> None:
+        """P4"""
+        for _ in range(10):
+            await store.append(to(stream(), event(), event(), event()))
+        after, positions = 0, []
+        while (page := await store.read_log(after=after, limit=7)).events:
+            assert (page.after, page.scanned) == (after, page.events[-1].position)
+            assert page.head.position == 30
+            positions.extend([each.position for each in page.events])
+            after = page.scanned
+        assert positions == list(range(1, 31))
+
+    async def test_the_log_and_the_stream_show_the_same_events(self, store: EventStore) -> None:
+        """L8"""
+        name = stream()
+        await store.append(to(name, event(one="ü"), event(two=2)))
+        in_stream, in_log = await store.read_stream(name), await everything(store)
+        assert list(in_stream) == list(in_log)
+        assert all(isinstance(each, StoredEvent) for each in [*in_stream, *in_log])
+
+    async def test_a_filtered_page_has_all_events_of_its_types_and_no_other(self, store: EventStore) -> None:
+        """P4"""
+        for number in range(30):
+            await store.append(to(stream(), event("Rare" if number % 10 == 0 else "Common"), event("Other")))
+        page = await store.read_log(after=0, types=frozenset({"Rare", "Other", "Never"}), limit=1000)
+        assert [each.type for each in page.events].count("Rare") == 3
+        assert [each.type for each in page.events].count("Other") == 30
+        assert [each.position for each in page.events] == sorted(each.position for each in page.events)
+        assert page.scanned == 60
+
+    async def test_a_full_filtered_page_goes_no_further_than_its_last_event(self, store: EventStore) -> None:
+        """P4"""
+        for _ in range(10):
+            await store.append(to(stream(), event("Wanted"), event("Other")))
+        page = await store.read_log(after=0, types=frozenset({"Wanted"}), limit=4)
+        assert [each.position for each in page.events] == [1, 3, 5, 7]
+        assert 7 <= page.scanned < 9
+        rest = await store.read_log(after=page.scanned, types=frozenset({"Wanted"}), limit=100)
+        assert [each.position for each in rest.events] == [9, 11, 13, 15, 17, 19]
+
+    async def test_a_filtered_page_without_a_match_still_makes_progress(self, store: EventStore) -> None:
+        """P4: and ends at or before the head of its snapshot."""
+        await store.append(to(stream(), event("Other"), event("Other")))
+        page = await store.read_log(after=0, types=frozenset({"Never"}))
+        assert (page.scanned, list(page.events), page.head.position) == (2, [], 2)
+        nothing = await store.read_log(after=0, types=frozenset())
+        assert (nothing.scanned, list(nothing.events)) == (2, [])
+
+    async def test_reading_past_the_head_gives_nothing(self, store: EventStore) -> None:
+        """L2"""
+        await store.append(to(stream(), event()))
+        for types in (None, frozenset({"Happened"})):
+            page = await store.read_log(after=9, types=types)
+            assert (page.scanned, list(page.events), page.head.position) == (9, [], 1)
+
+    @pytest.mark.parametrize("types", [None, frozenset({"Large"})], ids=["all", "filtered"])
+    async def test_a_page_is_bounded_in_bytes(self, store: EventStore, types: frozenset[str] | None) -> None:
+        """P8"""
+        for _ in range(3):
+            await store.append(to(stream(), *[event("Large", text="x" * 240_000) for _ in range(10)]))
+        after, positions, pages = 0, [], 0
+        while (page := await store.read_log(after=after, types=types)).events:
+            assert sum(len(each.payload) for each in page.events) < 4.5e6
+            positions.extend([each.position for each in page.events])
+            after, pages = page.scanned, pages + 1
+        assert positions == list(range(1, 31))
+        assert pages > 1
+
+    async def test_what_a_reader_has_seen_stays_as_it_is(self, store: EventStore) -> None:
+        """L5: no event appears later at a position at or before one that was seen."""
+
+        async def write() -> None:
+            for _ in range(40):
+                await store.append(to(stream(), event(), event()))
+
+        seen: list[StoredEvent] = []
+        writers = [asyncio.create_task(write()) for _ in range(4)]
+        while len(seen) < 320:
+            page = await store.read_log(after=seen[-1].position if seen else 0)
+            seen.extend(page.events)
+            await asyncio.sleep(0)
+        await asyncio.gather(*writers)
+        assert [each.position for each in seen] == list(range(1, 321))
+        assert list(await everything(store)) == seen
+
+    async def test_a_closed_store_refuses(self, store: EventStore) -> None:
+        """L1"""
+        name = stream()
+        await store.append(to(name, event()))
+        await store.close()
+        with pytest.raises(StoreUnavailableError):
+            await store.append(to(name, event()))
+        with pytest.raises(StoreUnavailableError):
+            await store.read_log(after=0)
