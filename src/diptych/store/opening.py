@@ -26,12 +26,18 @@ class Stores:
 
 def open_stores(url: str, settings: StoreSettings | None = None) -> Stores:
     """Return the stores that a URL names; its options go over `settings`. :raises ConfigurationError:"""
-    place, _, query = url.partition("?")
-    chosen = _with_options(settings or StoreSettings(), url, query)
+    path = path_of(url)
+    chosen = _with_options(settings or StoreSettings(), url, url.partition("?")[2])
+    return _memory(chosen) if path is None else _sqlite(path, chosen)
+
+
+def path_of(url: str) -> str | None:
+    """Return the file of events that a URL names, None for `memory:`. :raises ConfigurationError: it names no store."""
+    place = url.partition("?")[0]
     if place == "memory:":
-        return _memory(chosen)
+        return None
     if place.startswith(_SQLITE) and len(place) > len(_SQLITE):
-        return _sqlite(unquote(place.removeprefix(_SQLITE)), chosen)
+        return unquote(place.removeprefix(_SQLITE))
     if place.startswith("sqlite:"):
         raise ConfigurationError(f"{url!r} names no file. {_EXAMPLES}.")
     raise ConfigurationError(f"{url!r}: no store is known by this scheme. {_EXAMPLES}.")

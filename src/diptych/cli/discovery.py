@@ -1,0 +1,150 @@
+"""Finds the user's App, and the FastAPI object it is installed in.
+
+Looked for in this order, the most explicit first: what was said on the command line, DIPTYCH_APP, `[tool.diptych] app`
+in pyproject.toml, main.py, app.py. Rule: nothing is started here; the module is imported and looked at.
+"""
+
+import importlib
+import os
+import sys
+import tomllib
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from diptych.app.application import App
+from diptych.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the app is: a module, the folder to import it from, and perhaps the name of an attribute."""
+
+    module: str
+    folder: Path
+    attribute: str | None = None
+
+    def load(self) -> ModuleType:
+        """Import the module. :raises ConfigurationError: it cannot be; the sentence names the user's own line."""
+        for folder in (str(Path.cwd()), str(self.folder)):
+            if folder in sys.path:
+                sys.path.remove(folder)
+            sys.path.insert(0, folder)
+        try:
+            return importlib.import_module(self.module)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(f"{_place(error, self.folder)}: {type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a module holds. `api` is the FastAPI object, with the name it has there, if there is one."""
+
+    target: Target
+    app: App
+    api: Any | None = None
+    api_name: str | None = None
+
+    @property
+    def import_string(self) -> str:
+        """The way uvicorn names the FastAPI object."""
+        return f"{self.target.module}:{self.api_name}"
+
+
+def find(said: str | None = None) -> Found:
+    """Find and import the app. :raises ConfigurationError: there is none; the sentence says where was looked."""
+    target = parse(said) if said else _configured()
+    module = target.load()
+    apps = _instances(module, lambda value: isinstance(value, App))
+    apis = _instances(module, _is_fastapi)
+    named = getattr(module, target.attribute, None) if target.attribute else None
+    if target.attribute and not (isinstance(named, App) or _is_fastapi(named)):
+        raise ConfigurationError(f"{target.module} has no App and no FastAPI object called {target.attribute}.")
+    app = named if isinstance(named, App) else _choose(target, "App", apps, ("app",))
+    api_name = target.attribute if _is_fastapi(named) else None
+    if apis and api_name is None:
+        chosen = _choose(target, "FastAPI", apis, ("api", "app"))
+        api_name = next(name for name, value in apis.items() if value is chosen)
+    return Found(target, app, apis.get(api_name or ""), api_name)
+
+
+def parse(said: str) -> Target:
+    """Read `path/to/file.py`, `path/to/file.py:name`, `package.module` or `package.module:name`."""
+    place, _, attribute = said.partition(":")
+    path = Path(place)
+    if path.suffix == ".py" or path.is_file():
+        if not path.is_file():
+            raise ConfigurationError(f"There is no file {place}. Name one that holds your App: diptych dev app.py")
+        return _of_file(path.resolve(), attribute or None)
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise ConfigurationError(f"{said} names no app. Write a file (shop/main.py) or a module (shop.main:app).")
+    return Target(place, Path.cwd(), attribute or None)
+
+
+def _configured() -> Target:
+    if said := os.environ.get("DIPTYCH_APP"):
+        return parse(said)
+    pyproject = Path("pyproject.toml")
+    if pyproject.is_file():
+        try:
+            said = tomllib.loads(pyproject.read_text()).get("tool", {}).get("diptych", {}).get("app")
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"pyproject.toml cannot be read: {error}") from error
+        if said:
+            return parse(said)
+    for name in ("main.py", "app.py"):
+        if Path(name).is_file():
+            return parse(name)
+    raise ConfigurationError(
+        "No app found: there is no main.py or app.py here, no app in [tool.diptych] of pyproject.toml, "
+        "and no DIPTYCH_APP. Name it: diptych dev shop/main.py"
+    )
+
+
+def _of_file(path: Path, attribute: str | None) -> Target:
+    """A file inside packages is imported by its dotted name, from the folder above the outermost package."""
+    parts, folder = [path.stem], path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return Target(".".join(parts), folder, attribute)
+
+
+def _instances(module: ModuleType, wanted: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and wanted(value)}
+
+
+def _is_fastapi(value: object) -> bool:
+    return any(cls.__module__ == "fastapi.applications" for cls in type(value).__mro__)
+
+
+def _choose(target: Target, what: str, found: dict[str, Any], preferred: Sequence[str]) -> Any:
+    different = {id(value): value for value in found.values()}
+    for name in preferred:
+        if name in found:
+            return found[name]
+    if len(different) == 1:
+        return next(iter(different.values()))
+    names = ", ".join(found)
+    problem = f"has several {what} objects: {names}. Say which" if found else f"has no {what} object. Name the module"
+    raise ConfigurationError(f"{target.module} {problem}: diptych dev {target.module}:name")
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """The innermost line of the user's own code that an error came from."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_short(error.filename)}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(str(folder))]
+    last = own[-1] if own else frames[-1]
+    return f"{_short(last.filename)}:{last.lineno}" if own else str(folder)
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

@@ -1,0 +1,111 @@
+"""The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 130 interrupted.
+
+Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
+"""
+
+import os
+import re
+import sys
+from typing import Annotated
+
+from diptych.errors import DiptychError
+
+try:
+    import typer
+except ImportError as error:
+    raise SystemExit("diptych: the command line needs typer and rich. Write: pip install 'diptych[cli]'") from error
+
+cli = typer.Typer(
+    name="diptych",
+    help="Commands change one side, queries read the other, events are the hinge.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+AppPlace = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[APP]", help="A file (shop/main.py) or a module (shop.main:app); else found.", show_default=False
+    ),
+]
+AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", help="The same as APP.")]
+Host = Annotated[str, typer.Option(envvar="DIPTYCH_HOST", help="The address to listen on; 0.0.0.0 for all.")]
+Port = Annotated[int, typer.Option(envvar="DIPTYCH_PORT", help="The port to listen on.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+@cli.command()
+def dev(place: AppPlace = None, app: AppOption = None, host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Serve in development mode; reload on change."""
+    os.environ["DIPTYCH_MODE"] = "development"
+    from diptych.cli.discovery import find
+    from diptych.cli.serving import serve
+
+    serve(find(place or app), host=host, port=port, reload=True)
+
+
+@cli.command()
+def run(
+    place: AppPlace = None,
+    app: AppOption = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(envvar="DIPTYCH_WORKERS", help="How many processes.", min=1)] = 1,
+) -> None:
+    """Serve in production mode."""
+    os.environ["DIPTYCH_MODE"] = "production"
+    from diptych.cli.discovery import find
+    from diptych.cli.serving import serve
+
+    serve(find(place or app), host=host, port=port, workers=workers)
+
+
+@cli.command()
+def status(
+    place: AppPlace = None,
+    app: AppOption = None,
+    as_json: AsJson = False,
+    fail_lag: Annotated[
+        str | None,
+        typer.Option(envvar="DIPTYCH_FAIL_LAG", help="Exit 1 when a projection lags longer: 5s, 2min."),
+    ] = None,
+) -> None:
+    """Say how far each projection is.
+
+    Exit 1 when one is parked or over the limit. Starts nothing and changes nothing.
+    """
+    from diptych.cli.discovery import find
+    from diptych.cli.status import report
+
+    limit = None if fail_lag is None else seconds(fail_lag)
+    raise typer.Exit(report(find(place or app).app, limit=limit, as_json=as_json))
+
+
+@cli.command()
+def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
+    """List what is wired, and where it was written."""
+    from diptych.cli.describe import describe as tell
+    from diptych.cli.discovery import find
+
+    tell(find(place or app).app, as_json=as_json)
+
+
+def seconds(text: str) -> float:
+    """Read a time span: `500ms`, `5s`, `2min`, `1h`; a bare number is seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)?", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text} is no time span. Write 500ms, 5s, 2min or 1h.")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[match[2] or "s"]
+
+
+def main() -> None:
+    """Run the command line: an error of ours is one sentence on stderr, never a stack trace."""
+    try:
+        cli()
+    except DiptychError as error:
+        print(f"diptych: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

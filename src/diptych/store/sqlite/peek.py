@@ -1,0 +1,83 @@
+"""Looks at the two files of a service from outside, to say how far its projections are.
+
+Rule: nothing is created, migrated, locked or started; SQLite itself refuses every write on these connections.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from diptych.events.recorded import StoredEvent
+from diptych.store.protocols import Checkpoint, Head, ParkedEvent
+from diptych.store.sqlite.changes import read_checkpoint, read_parked
+from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
+from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
+from diptych.store.sqlite.log import read_head, read_page
+from diptych.store.sqlite.views import views_file
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A projection to look for: its name, whether its rows are beside the log, and the stored names it acts on."""
+
+    name: str
+    is_inline: bool
+    types: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where a projection stands on disk. `next` is the first event it has not applied, None when there is none."""
+
+    name: str
+    checkpoint: Checkpoint
+    next: StoredEvent | None
+    parked: Sequence[ParkedEvent]
+
+
+def peek(events: str, views: str, projections: Collection[Watched]) -> tuple[Head, list[Seen]]:
+    """Return the end of the log and the place of each projection.
+
+    :raises StoreError: a file cannot be read, or is not one of ours. :raises StoreNewerThanCodeError:
+    """
+    log = _open(DatabaseFile(events, EVENTS_APPLICATION_ID, EVENTS_SCHEMA))
+    rows = _open(views_file(views)) if Path(views).exists() else None
+    try:
+        head = read_head(log)
+        return head, [_look(log, log if one.is_inline else rows, one, head) for one in projections]
+    except apsw.Error as error:
+        raise translate(error, events) from error
+    finally:
+        log.close()
+        if rows is not None:
+            rows.close()
+
+
+def _open(file: DatabaseFile) -> apsw.Connection:
+    connection = open_reader(file)
+    try:
+        check_ours(connection, file)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, apsw.Error):
+            raise translate(error, file.path) from error
+        raise
+    return connection
+
+
+def _look(log: apsw.Connection, rows: apsw.Connection | None, one: Watched, head: Head) -> Seen:
+    checkpoint, parked = Checkpoint(), list[ParkedEvent]()
+    if rows is not None and rows.execute("SELECT 1 FROM sqlite_schema WHERE name = 'view_store'").get:
+        checkpoint, parked = read_checkpoint(rows, one.name, 0), list(read_parked(rows, one.name))
+    return Seen(one.name, checkpoint, _first_after(log, checkpoint.position, one.types, head.position), parked)
+
+
+def _first_after(log: apsw.Connection, after: int, types: frozenset[str], head: int) -> StoredEvent | None:
+    while after < head:
+        page = read_page(log, after, types, 1)
+        if page.events:
+            return page.events[0]
+        after = page.scanned
+    return None
