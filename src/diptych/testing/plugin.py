@@ -1,6 +1,6 @@
 """The pytest plugin: installed with diptych, it switches every app of a test run to development mode.
 
-Rule: nothing of Diptych is imported here before a test asks for it, so that start-up stays fast and coverage whole.
+Rule: nothing is imported here before a test asks for it; every test run of the environment pays for this file.
 """
 
 import os
