@@ -116,6 +116,8 @@ def translate(error: BaseException, path: str, system_errno: int = 0) -> Diptych
     extended = getattr(error, "extendedresult", 0)
     if isinstance(error, OSError):
         return _from_system(error, path)
+    if not isinstance(error, apsw.Error):
+        return _corrupted(error, path)  # what was read is not what can have been written
     if isinstance(error, apsw.IOError):
         if extended in _WRITE_FAILED and system_errno in _NO_SPACE:
             return _full(error, path)

@@ -151,6 +151,8 @@ class SqliteEventStore:
             is_broken = False
         except apsw.Error as error:
             raise translate(error, self.file.path, held.connection.system_errno) from error
+        except log.UNREADABLE as error:
+            raise translate(error, self.file.path) from error
         finally:
             self._pool.release(held, is_broken=is_broken)
         return result

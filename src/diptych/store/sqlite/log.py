@@ -5,10 +5,11 @@ a thousand rows one by one took 3 s beside a busy event loop, packed into one te
 Rule: every row is checked against its checksum, and every page against gaps, before anybody sees it.
 """
 
+import struct
 from collections.abc import Sequence
 from functools import partial
 from json import dumps, loads
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import apsw
@@ -37,11 +38,11 @@ _OF_TYPES = f"""{_ALL} AND position <= :after + {SCAN}
     AND type IN (SELECT id FROM event_types WHERE name IN (SELECT value FROM json_each(:types)))"""  # noqa: S608
 _PAGE = f"""
 WITH matching AS MATERIALIZED ({{matching}} ORDER BY position LIMIT :limit),
-     size AS MATERIALIZED (SELECT total(bytes) <= {PAGE_BYTES} OR count(*) <= 1 AS fits FROM matching)
+     size AS MATERIALIZED (SELECT total(bytes) <= {PAGE_BYTES} OR count(*) <= 1 AS fits, count(*) AS n FROM matching)
 SELECT ({_HEAD}), fits, CASE WHEN fits THEN
     (SELECT {_PACKED} FROM (SELECT position FROM matching ORDER BY position) m
      CROSS JOIN events e ON e.position = m.position
-     CROSS JOIN streams s ON s.id = e.stream CROSS JOIN event_types t ON t.id = e.type) END
+     CROSS JOIN streams s ON s.id = e.stream CROSS JOIN event_types t ON t.id = e.type) END, n
 FROM size
 """  # noqa: S608 - constants of this file
 _PAGE_OF_ALL, _PAGE_OF_TYPES = _PAGE.format(matching=_ALL), _PAGE.format(matching=_OF_TYPES)
@@ -57,6 +58,9 @@ _COMMAND = """
 SELECT hash, result, position, event_id, streams, event_types FROM commands
 WHERE command_id = ? AND command_type = ? AND user_id = ? AND tenant = ?
 """
+UNREADABLE: Final = (ValueError, TypeError, struct.error)
+"""What reading a damaged row raises: bytes that are no text, fields that are missing, numbers out of range."""
+
 _one_row = partial(tuple.__new__, StoredEvent)
 
 
@@ -65,6 +69,13 @@ def read_page(connection: apsw.Connection, after: int, types: frozenset[str] | N
 
     :raises SkippedPositionsError: an unfiltered page has a gap. :raises CorruptedEventError: a row is damaged.
     """
+    try:
+        return _page(connection, after, types, limit)
+    except UNREADABLE as error:
+        raise CorruptedEventError(_first_unreadable(connection, after)) from error
+
+
+def _page(connection: apsw.Connection, after: int, types: frozenset[str] | None, limit: int) -> Page:
     while True:
         bindings: dict[str, Any] = {"after": after, "limit": limit}
         if types is not None:
@@ -76,12 +87,28 @@ def read_page(connection: apsw.Connection, after: int, types: frozenset[str] | N
         limit = max(limit // 2, 1)
     head = _head(found[0])
     events = _unpack(connection, found[2]) if found[2] else []
+    if len(events) != found[3]:
+        raise StoreCorruptedError(f"{found[3] - len(events)} events after {after} have lost their stream or type.")
     if types is None:
+        if not events and head.position > after:
+            raise SkippedPositionsError(after, head.position)
         _check_contiguous(events, after)
         return Page(after, events[-1].position if events else after, events, head)
     is_full = len(events) >= limit
     scanned = events[-1].position if is_full else max(min(head.position, after + SCAN), after)
     return Page(after, scanned, events, head)
+
+
+def _first_unreadable(connection: apsw.Connection, after: int) -> int:
+    """Return the first position whose row is not even text and numbers."""
+    while True:
+        try:
+            page = _page(connection, after, None, 1)
+        except UNREADABLE:
+            return after + 1
+        if not page.events:
+            return after
+        after = page.scanned
 
 
 def read_stream(connection: apsw.Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
@@ -118,12 +145,15 @@ def read_head(connection: apsw.Connection) -> Head:
 def read_command(connection: apsw.Connection, key: CommandKey) -> StoredCommand | None:
     """What this command did the first time, if it took effect."""
     bindings = (key.command_id.bytes, key.command_type, key.user_id, key.tenant)
-    found = connection.execute(_COMMAND, bindings).fetchone()
-    if found is None:
-        return None
-    digest, result, position, event_id, streams, event_types = found
-    versions = {StreamName(tenant, category, UUID(id)): version for tenant, category, id, version in loads(streams)}
-    return StoredCommand(digest, result, position, event_id, versions, frozenset(loads(event_types)))
+    try:
+        found = connection.execute(_COMMAND, bindings).fetchone()
+        if found is None:
+            return None
+        digest, result, position, event_id, streams, event_types = found
+        versions = {StreamName(tenant, category, UUID(id)): version for tenant, category, id, version in loads(streams)}
+        return StoredCommand(digest, result, position, event_id, versions, frozenset(loads(event_types)))
+    except UNREADABLE as error:
+        raise StoreCorruptedError(f"What command {key.command_id} did cannot be read ({error}).") from error
 
 
 def _head(packed: str | None) -> Head:

@@ -6,6 +6,7 @@ Rule: no outcome is delivered before COMMIT has returned, and a job that is refu
 import asyncio
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _GROUP = 512  # jobs in one transaction
 _CHECKPOINT_PAGES = 1000
+_LOOK_AGAIN = 0.1  # seconds between looks whether the file is still there
 _SURELY_NOT_STORED = (apsw.FullError, apsw.BusyError, apsw.ReadOnlyError, apsw.ConstraintError)
 
 
@@ -116,7 +118,7 @@ class Writer:
         self._held_back: deque[_Waiting] = deque()
         self._lock = WriterLock(file.lock_path, settings.lock_timeout)
         self._connection: apsw.Connection | None = None
-        self._inode = 0
+        self._inode, self._look_again = 0, 0.0
         self._checkpoints = _Checkpoints(settings)
         self._is_closed, self._closing = False, threading.Lock()
         self._thread = threading.Thread(target=self._work, name=f"writer {file.path}", daemon=True)
@@ -232,8 +234,10 @@ class Writer:
 
     def _is_same_file(self) -> bool:
         """Whether the path still leads to the open file: writing to a deleted one would lose what it acknowledges."""
-        if not self.file.is_on_disk:
+        now = time.monotonic()
+        if not self.file.is_on_disk or now < self._look_again:
             return True
+        self._look_again = now + _LOOK_AGAIN
         try:
             return os.stat(self.file.path).st_ino == self._inode
         except FileNotFoundError as error:
@@ -251,7 +255,7 @@ class Writer:
                     connection.execute("ROLLBACK")
             except apsw.Error:
                 self._drop_connection()
-        if isinstance(error, apsw.Error | OSError):
+        if isinstance(error, apsw.Error | OSError | ValueError):
             translated = translate(error, self.file.path, system_errno)
             translated.__cause__ = error
             error = translated
