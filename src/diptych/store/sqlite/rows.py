@@ -228,6 +228,8 @@ def _datetime(value: Any) -> int:
     try:
         since: timedelta = value - _EPOCH
     except TypeError as error:
+        if not isinstance(value, datetime):
+            raise
         raise ValueError("a time without zone is ambiguous; use an aware datetime") from error
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

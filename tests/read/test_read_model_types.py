@@ -1,0 +1,178 @@
+"""Declaring read models: what becomes a column, what is refused, and how rows are changed."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, Flag, IntEnum
+from typing import Annotated, Any, Literal, NewType
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime, ValidationError
+
+from diptych.read.models import Index, Key, ReadModel, table_name, table_of
+from diptych.store.tables import Kind
+
+CustomerId = NewType("CustomerId", UUID)
+
+
+class Size(IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
+class Line(BaseModel):
+    product: str
+    unit_price: Decimal
+
+
+class Priced(BaseModel):
+    unit_price: float
+
+
+class Mixed(Enum):
+    ONE = 1
+    TWO = "two"
+
+
+class Flags(Flag):
+    A = 1
+
+
+class OrderRow(ReadModel):
+    id: Annotated[UUID, Key]
+    customer_id: Annotated[CustomerId, Index("created_at")]
+    size: Size = Size.SMALL
+    total_amount: Annotated[Decimal, Field(decimal_places=2)] = Decimal(0)
+    deposit: Annotated[Decimal, Field(decimal_places=3)] | None = None
+    exchange_rate: float = 1.0
+    status: Literal["open", "closed"] = "open"
+    lines: list[Line] = []
+    created_at: AwareDatetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make(annotation: Any, name: str = "value") -> type[ReadModel]:
+    """Declare a read model with one more field."""
+    body = {"__annotations__": {"id": Annotated[UUID, Key], name: annotation}, "__module__": __name__}
+    return type("Made", (ReadModel,), body)
+
+
+def test_each_field_becomes_a_column() -> None:
+    table = table_of(OrderRow)
+    assert table.name == "order_row"
+    assert table.key == ("id",)
+    assert table.indexes == (("customer_id", "created_at"),)
+    assert {column.name: column.kind for column in table.columns} == {
+        "id": Kind.UUID,
+        "customer_id": Kind.UUID,
+        "size": Kind.INTEGER,
+        "total_amount": Kind.DECIMAL,
+        "deposit": Kind.DECIMAL,
+        "exchange_rate": Kind.REAL,
+        "status": Kind.TEXT,
+        "lines": Kind.JSON,
+        "created_at": Kind.DATETIME,
+    }
+    assert table.column("total_amount").scale == 2
+    assert (table.column("deposit").scale, table.column("deposit").is_nullable) == (3, True)
+
+
+def test_a_table_is_named_as_its_class_in_snake_case() -> None:
+    names = {"HTTPRequestLog": "http_request_log", "OrderSummary": "order_summary", "Sales2026": "sales2026"}
+    for name, expected in names.items():
+        assert table_name(type(name, (ReadModel,), {"__module__": __name__})) == expected
+
+
+@pytest.mark.parametrize(
+    ("annotation", "why"),
+    [
+        (bytes, "bytes cannot be a column"),
+        (Any, "cannot be a column"),
+        (set[int], "cannot be a column"),
+        (int | str, "cannot be a column"),
+        (timedelta, "timedelta cannot be a column"),
+        (NaiveDatetime, "Use AwareDatetime"),
+        (Mixed, "all be str, or all int"),
+        (Literal["a", 1], "all be str, or all int"),
+        (Flags, "a Flag cannot be a column"),
+        (Annotated[Decimal, Field(decimal_places=30)], "between 0 and 18"),
+        (Annotated[int, Index("absent")], "names no field"),
+        (Annotated[int, Field(alias="other")], "takes no alias"),
+        (Annotated[int | None, Key], "a key cannot be None"),
+        (Annotated[int, Key("id")], "belongs on a projection's parameter"),
+    ],
+)
+def test_what_has_no_exact_place_is_refused_when_the_class_is_made(annotation: Any, why: str) -> None:
+    with pytest.raises(TypeError, match=why):
+        make(annotation)
+
+
+@pytest.mark.parametrize("name", ["unit_price", "total", "amount", "balance", "shipping_cost"])
+@pytest.mark.parametrize("annotation", [float, float | None, list[float], dict[str, float]])
+def test_money_is_never_a_float(name: str, annotation: Any) -> None:
+    with pytest.raises(TypeError, match="money is never a float"):
+        make(annotation, name)
+
+
+def test_money_is_never_a_float_in_a_nested_model_either() -> None:
+    with pytest.raises(TypeError, match="money is never a float"):
+        make(list[Priced], "lines")
+
+
+@pytest.mark.parametrize("name", ["weight", "price_ratio", "tax_rate", "latitude"])
+def test_a_measure_may_be_a_float(name: str) -> None:
+    assert table_of(make(float, name)).column(name).kind is Kind.REAL
+
+
+def test_a_read_model_needs_a_key() -> None:
+    with pytest.raises(TypeError, match="has no key"):
+        type("Keyless", (ReadModel,), {"__annotations__": {"name": str}, "__module__": __name__})
+
+
+def test_replace_is_a_reserved_name() -> None:
+    with pytest.raises(TypeError, match="reserved by Diptych"):
+        make(str, "replace")
+
+
+def test_a_private_attribute_is_refused() -> None:
+    with pytest.raises(TypeError, match="private attribute"):
+        make(int, "_hidden")
+
+
+def test_a_name_that_is_no_identifier_is_refused() -> None:
+    """I3: names of tables and columns are plain."""
+    for name in ("Upper", "x" * 49):
+        with pytest.raises(TypeError, match="lower-case letters"):
+            make(int, name)
+    with pytest.raises(TypeError, match="lower-case letters"):
+        type("X" * 60, (ReadModel,), {"__annotations__": {"id": Annotated[UUID, Key]}, "__module__": __name__})
+
+
+def test_rows_are_frozen_and_replaced_strictly() -> None:
+    row = OrderRow(id=uuid4(), customer_id=CustomerId(uuid4()))
+    changed = row.replace(total_amount=row.total_amount + 2, size=Size.LARGE)
+    assert (changed.total_amount, changed.size, row.total_amount) == (Decimal(2), Size.LARGE, Decimal(0))
+    assert type(changed) is OrderRow
+    with pytest.raises(ValidationError):
+        row.size = Size.LARGE  # type: ignore[misc]
+    for wrong in ({"total_amount": 1.5}, {"size": "1"}, {"absent": 1}, {"total_amount": Decimal("0.001")}):
+        with pytest.raises(ValidationError):
+            row.replace(**wrong)
+
+
+def test_a_key_may_have_several_columns() -> None:
+    class Daily(ReadModel):
+        day: Annotated[date, Key]
+        product: Annotated[str, Key, Index]
+        sold: Annotated[int, Index] = 0
+
+    table = table_of(Daily)
+    assert table.key == ("day", "product")
+    assert table.indexes == (("product",), ("sold",))
+
+
+def test_built_rows_equal_validated_ones() -> None:
+    row = OrderRow(id=uuid4(), customer_id=CustomerId(uuid4()))
+    built = table_of(OrderRow).build(dict(row))
+    assert built == row
+    assert built.model_dump_json() == row.model_dump_json()
+    assert built.replace(status="closed") == row.replace(status="closed")

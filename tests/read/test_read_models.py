@@ -1,0 +1,313 @@
+"""Reading typed rows: filters, orders, pages, counts and hand-written SELECTs."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AwareDatetime, BaseModel, Field
+
+from diptych.errors import (
+    AccessDeniedError,
+    InvalidInputError,
+    ProgrammingError,
+    ReadModelNotFoundError,
+    ValueDoesNotFitError,
+)
+from diptych.read.conditions import total_orders
+from diptych.read.models import Index, Key, ReadModel, table_of
+from diptych.read.pages import from_cursor
+from diptych.read.read_models import ReadModels
+from diptych.read.read_models import given as filters_given
+from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
+from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
+
+pytestmark = pytest.mark.anyio
+
+STORE = UUID("01890000-0000-7000-8000-000000000002")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ADA, BOB = uuid5(STORE, "ada"), uuid5(STORE, "bob")
+
+
+class SaleRow(ReadModel):
+    id: Annotated[UUID, Key]
+    customer_id: Annotated[UUID, Index("sold_at")]
+    amount: Annotated[Decimal, Field(decimal_places=2)]
+    sold_at: AwareDatetime
+    note: str | None = None
+
+
+class Unregistered(ReadModel):
+    id: Annotated[UUID, Key]
+
+
+class PerCustomer(BaseModel):
+    customer_id: UUID
+    amount: Decimal
+    sales: int
+
+
+@dataclass
+class Latest:
+    sold_at: datetime
+
+
+ROWS = [
+    SaleRow(
+        id=uuid5(STORE, str(number)),
+        customer_id=ADA if number % 3 else BOB,
+        amount=Decimal(number) / 4,
+        sold_at=START + timedelta(hours=number // 5),
+        note=None if number % 2 else f"n{number}",
+    )
+    for number in range(100)
+]
+OF_ADA = [row for row in ROWS if row.customer_id == ADA]
+
+
+def newest_first(rows: list[SaleRow]) -> list[SaleRow]:
+    """Sort as `-sold_at` does, ties by descending id."""
+    return sorted(rows, key=lambda row: (row.sold_at, str(row.id)), reverse=True)
+
+
+@pytest.fixture
+async def views() -> AsyncIterator[SqliteViewStore]:
+    """A store with a hundred sales."""
+    store = temporary_view_store(StoreSettings())
+    table = table_of(SaleRow)
+    await store.open([ProjectionTables("sales", (table,))], store_id=STORE)
+    await store.commit(ViewBatch("sales", CheckpointMove("sales", 0, 0, 0, 100), 1, [RowChanges(table, ROWS)]))
+    yield store
+    assert store.connections_in_use == 0
+    await store.close()
+
+
+@pytest.fixture
+async def read(views: SqliteViewStore) -> AsyncIterator[ReadModels]:
+    """What a query handler gets."""
+    models = ReadModels(views)
+    yield models
+    await models.close()
+
+
+async def test_a_row_is_got_by_its_key_or_not_at_all(read: ReadModels) -> None:
+    assert await read.get(SaleRow, ROWS[7].id) == ROWS[7]
+    assert await read.get(SaleRow, (ROWS[7].id,)) == ROWS[7]
+    assert await read.get(SaleRow, ADA) is None
+    assert await read.one(SaleRow, ROWS[8].id) == ROWS[8]
+    with pytest.raises(ReadModelNotFoundError, match=f"There is no SaleRow with key {ADA}"):
+        await read.one(SaleRow, ADA)
+
+
+async def test_a_key_of_another_type_is_refused(read: ReadModels) -> None:
+    with pytest.raises(ValueDoesNotFitError, match=r"sale_row\.id"):
+        await read.get(SaleRow, "7")
+    with pytest.raises(ValueDoesNotFitError, match=r"its key is \(id\)"):
+        await read.get(SaleRow, (ADA, BOB))
+
+
+async def test_rows_are_found_by_filters_that_all_hold(read: ReadModels) -> None:
+    found = await read.find(SaleRow, customer_id=ADA, amount__ge=Decimal(5), amount__lt=Decimal("7.50"))
+    assert len(found) == 7
+    assert {row.id for row in found} == {row.id for row in OF_ADA if Decimal(5) <= row.amount < Decimal("7.5")}
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"amount": Decimal("2.50")}, {10}),
+        ({"amount__in": [Decimal(1), Decimal(2)]}, {4, 8}),
+        ({"amount__in": []}, set()),
+        ({"amount__le": Decimal("0.5")}, {0, 1, 2}),
+        ({"amount__gt": Decimal("24.25")}, {98, 99}),
+        ({"note": None, "amount__lt": 1}, {1, 3}),
+        ({"note__ne": None, "amount__lt": 1}, {0, 2}),
+        ({"note__ne": "n0", "amount__lt": 1}, {2}),
+        ({"sold_at__gt": START + timedelta(hours=18)}, {95, 96, 97, 98, 99}),
+        (filters_given(note="n4", customer_id=None), {4}),
+    ],
+)
+async def test_filters_mean_what_they_say(read: ReadModels, filters: dict[str, Any], expected: set[int]) -> None:
+    assert {row.id for row in await read.find(SaleRow, **filters)} == {ROWS[n].id for n in expected}
+    assert await read.count(SaleRow, **filters) == len(expected)
+
+
+async def test_rows_come_in_the_order_asked_for(read: ReadModels) -> None:
+    assert await read.find(SaleRow, order_by="-amount", limit=3) == ROWS[:-4:-1]
+    found = await read.find(SaleRow, order_by=["customer_id", "-amount"])
+    assert found == sorted(ROWS, key=lambda row: (str(row.customer_id), -row.amount))
+
+
+@pytest.mark.parametrize(
+    ("filters", "why"),
+    [
+        ({"custmer_id": ADA}, "Did you mean customer_id"),
+        ({"order_by": "-solt_at"}, "Did you mean sold_at"),
+        ({"xyz": 1}, "It has id, customer_id"),
+        ({"amount__between": 1}, "no comparison amount__between"),
+        ({"customer_id": None}, "matches no row"),
+        ({"note__lt": None}, "matches no row"),
+    ],
+)
+async def test_a_wrong_filter_is_refused_with_a_sentence(read: ReadModels, filters: dict[str, Any], why: str) -> None:
+    with pytest.raises(ProgrammingError, match=why):
+        await read.find(SaleRow, **filters)
+
+
+async def test_hostile_names_never_reach_the_database(read: ReadModels) -> None:
+    """I3: identifiers come from the table."""
+    with pytest.raises(ProgrammingError, match="has no column"):
+        await read.find(SaleRow, order_by='id"; DROP TABLE sale_row; --')
+    with pytest.raises(ProgrammingError, match="has no column"):
+        hostile: dict[str, Any] = {'id" OR 1=1 --': 1}
+        await read.find(SaleRow, **hostile)
+
+
+async def test_pages_lead_through_the_whole_list_once(read: ReadModels) -> None:
+    for order_by, expected in (
+        ("-sold_at", newest_first(OF_ADA)),
+        ("amount", OF_ADA),
+        (["sold_at", "-amount"], sorted(OF_ADA, key=lambda row: (row.sold_at, -row.amount))),
+    ):
+        seen: list[SaleRow] = []
+        cursor = None
+        while True:
+            page = await read.page(SaleRow, order_by=order_by, size=7, after=cursor, customer_id=ADA)
+            seen += page.items
+            cursor = page.next_cursor
+            assert page.has_more == (cursor is not None)
+            if cursor is None:
+                break
+        assert seen == expected
+
+
+async def test_pages_may_be_asked_for_by_number(read: ReadModels) -> None:
+    expected = newest_first(OF_ADA)
+    second = await read.page(SaleRow, order_by="-sold_at", size=20, page=2, customer_id=ADA)
+    assert second.items == expected[20:40]
+    third = await read.page(SaleRow, order_by="-sold_at", size=20, after=second.next_cursor, customer_id=ADA)
+    assert third.items == expected[40:60]
+    beyond = await read.page(SaleRow, page=99)
+    assert (beyond.items, beyond.has_more, beyond.next_cursor) == ([], False, None)
+
+
+async def test_a_cursor_belongs_to_one_list(read: ReadModels) -> None:
+    cursor = (await read.page(SaleRow, order_by="-sold_at", customer_id=ADA)).next_cursor
+    assert cursor is not None
+    others: list[dict[str, Any]] = [
+        {"order_by": "-sold_at", "customer_id": BOB},
+        {"order_by": "sold_at", "customer_id": ADA},
+        {"order_by": "-sold_at"},
+    ]
+    for other in others:
+        with pytest.raises(InvalidInputError, match="does not belong to this list"):
+            await read.page(SaleRow, after=cursor, **other)
+
+
+@pytest.mark.parametrize("cursor", ["", "%%%", "AAAA", "\ud800", "W10", "W" * 20_000, "bnVsbA"])
+async def test_a_forged_cursor_is_refused(read: ReadModels, cursor: str) -> None:
+    """I1: whatever is sent as a cursor gets a clear answer."""
+    with pytest.raises(InvalidInputError, match="does not belong to this list"):
+        await read.page(SaleRow, after=cursor)
+
+
+async def test_a_cursor_with_forged_values_is_refused(read: ReadModels) -> None:
+    cursor = (await read.page(SaleRow, order_by="-sold_at")).next_cursor
+    assert cursor is not None
+    digest, _, id = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+    for values in (["x", id], [1, 2], [2**70, id], [1.5, id], [None, id], [1, "\0"], [1, "\ud800"], [[], id], [1]):
+        forged = base64.urlsafe_b64encode(json.dumps([digest, *values]).encode()).decode()
+        with pytest.raises(InvalidInputError, match="does not belong to this list"):
+            await read.page(SaleRow, order_by="-sold_at", after=forged)
+
+
+@given(st.text(max_size=200))
+def test_no_text_as_a_cursor_causes_another_error(cursor: str) -> None:
+    """I1: hostile input is an InvalidInputError, never a crash."""
+    with pytest.raises(InvalidInputError):
+        from_cursor(cursor, "digest", total_orders(table_of(SaleRow), "-sold_at"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": 0}, {"size": 1001}, {"page": 0}, {"page": 10**30}, {"page": 2, "after": "x"}]
+)
+async def test_a_page_out_of_range_is_refused(read: ReadModels, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        await read.page(SaleRow, **wrong)
+
+
+async def test_pages_are_not_ordered_by_what_may_be_none(read: ReadModels) -> None:
+    with pytest.raises(ProgrammingError, match="never None"):
+        await read.page(SaleRow, order_by="note")
+
+
+async def test_hand_written_selects_return_typed_rows(read: ReadModels) -> None:
+    sql = (
+        "SELECT customer_id, sum(amount) AS amount, count(*) AS sales FROM sale_row "
+        "WHERE amount >= :amount GROUP BY customer_id ORDER BY customer_id"
+    )
+    found = await read.sql(PerCustomer, sql, amount=Decimal("12.50"))
+    expected = [
+        PerCustomer(customer_id=each, amount=sum((row.amount for row in rows), Decimal(0)), sales=len(rows))
+        for each in sorted([ADA, BOB], key=str)
+        if (rows := [row for row in ROWS if row.customer_id == each and row.amount >= Decimal("12.5")])
+    ]
+    assert found == expected
+    assert read.tables == {"sale_row"}
+
+
+async def test_results_may_be_rows_dataclasses_or_plain_values(read: ReadModels) -> None:
+    assert await read.sql(SaleRow, "SELECT * FROM sale_row WHERE id = :id", id=ROWS[3].id) == [ROWS[3]]
+    latest = await read.sql(
+        Latest, "SELECT max(sold_at) AS sold_at FROM sale_row WHERE sold_at < :end", end=START + timedelta(hours=2)
+    )
+    assert latest == [Latest(START + timedelta(hours=1))]
+    assert await read.sql(int, "SELECT count(*) FROM sale_row") == [100]
+    assert await read.sql(Decimal, "SELECT amount FROM sale_row WHERE id = :id", id=ROWS[3].id) == [Decimal("0.75")]
+    with pytest.raises(ValueDoesNotFitError, match="None does not fit"):
+        await read.sql(Decimal, "SELECT sum(amount) AS amount FROM sale_row WHERE amount < 0")
+
+
+async def test_a_number_of_unknown_scale_is_refused(read: ReadModels) -> None:
+    """Money is never guessed: 1250 cents are not 1250."""
+    for sql in ("SELECT sum(amount) AS t FROM sale_row", "SELECT max(sold_at) AS t FROM sale_row"):
+        with pytest.raises(ProgrammingError, match="scale is not known"):
+            await read.sql(Decimal if "amount" in sql else datetime, sql)
+    with pytest.raises(ValueDoesNotFitError):
+        await read.sql(Decimal, "SELECT avg(amount) AS amount FROM sale_row")
+
+
+async def test_a_result_that_does_not_validate_names_its_field(read: ReadModels) -> None:
+    with pytest.raises(ValueDoesNotFitError, match=r"PerCustomer\.sales"):
+        await read.sql(PerCustomer, "SELECT customer_id, amount FROM sale_row")
+    with pytest.raises(ProgrammingError, match="SELECT of one column"):
+        await read.sql(int, "SELECT 1, 2")
+
+
+async def test_a_read_model_without_projection_is_no_table(read: ReadModels) -> None:
+    with pytest.raises((AccessDeniedError, ProgrammingError), match="unregistered"):
+        await read.get(Unregistered, ADA)
+    with pytest.raises((AccessDeniedError, ProgrammingError), match="unregistered"):
+        await read.find(Unregistered)
+
+
+async def test_a_handler_that_reads_nothing_opens_nothing(views: SqliteViewStore) -> None:
+    models = ReadModels(views)
+    await models.close()
+    assert (views.connections_in_use, models.tables) == (0, set())
+
+
+async def test_all_reads_are_of_one_snapshot(views: SqliteViewStore, read: ReadModels) -> None:
+    """R2: what was read first decides the moment."""
+    assert await read.count(SaleRow) == 100
+    move = CheckpointMove("sales", 0, 0, 100, 101)
+    await views.commit(ViewBatch("sales", move, 2, [RowChanges(table_of(SaleRow), (), [(ROWS[0].id,)])]))
+    assert await read.get(SaleRow, ROWS[0].id) == ROWS[0]
+    assert (await read.freshness("sales")).checkpoint.position == 100

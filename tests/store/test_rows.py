@@ -1,0 +1,111 @@
+"""How single values are kept in SQLite: exactly, and sorting as they do in Python."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diptych.errors import ValueDoesNotFitError
+from diptych.store.sqlite.rows import decoder, encode_value
+from diptych.store.tables import Column, Kind
+
+AMOUNT = Column("amount", Kind.DECIMAL, scale=2)
+AT = Column("at", Kind.DATETIME)
+
+
+def back(column: Column, kept: Any) -> Any:
+    """Return what a kept value is read as."""
+    convert = decoder(column)
+    return kept if convert is None else convert(kept)
+
+
+cents = st.integers(-(2**63) + 1, 2**63 - 1).map(lambda n: Decimal(n).scaleb(-2))
+zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+times = st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), timezones=zones)
+
+
+@given(cents)
+def test_decimals_come_back_equal(value: Decimal) -> None:
+    kept = encode_value(AMOUNT, value)
+    assert type(kept) is int
+    assert back(AMOUNT, kept) == value
+
+
+@given(cents, cents)
+def test_decimals_sort_as_they_do_in_python(first: Decimal, second: Decimal) -> None:
+    assert (encode_value(AMOUNT, first) < encode_value(AMOUNT, second)) == (first < second)
+
+
+@given(times)
+def test_times_come_back_equal_in_utc(value: datetime) -> None:
+    found = back(AT, encode_value(AT, value))
+    assert found == value
+    assert found.utcoffset() == timedelta(0)
+
+
+@given(times, times)
+def test_times_sort_as_they_do_in_python(first: datetime, second: datetime) -> None:
+    assert (encode_value(AT, first) < encode_value(AT, second)) == (first < second)
+
+
+@given(st.dates(), st.dates())
+def test_dates_sort_as_they_do_in_python(first: date, second: date) -> None:
+    column = Column("day", Kind.DATE)
+    kept = encode_value(column, first), encode_value(column, second)
+    assert (kept[0] < kept[1]) == (first < second)
+    assert back(column, kept[0]) == first
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_texts_are_kept_as_they_are(value: str) -> None:
+    assert encode_value(Column("name", Kind.TEXT), value) == value
+
+
+@given(st.uuids(), st.uuids())
+def test_ids_are_kept_as_their_text(first: Any, second: Any) -> None:
+    column = Column("id", Kind.UUID)
+    assert encode_value(column, first) == str(first)
+    assert back(column, str(first)) == first
+    assert (back(column, str(first)) == second) == (first == second)
+    assert hash(back(column, str(first))) == hash(first)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "why"),
+    [
+        (Kind.DECIMAL, Decimal("1.005"), "keeps 2 decimal places"),
+        (Kind.DECIMAL, Decimal("1E+999999"), "no exact value"),
+        (Kind.DECIMAL, Decimal(2**63), "beyond 64 bits"),
+        (Kind.DECIMAL, Decimal("NaN"), "no exact value"),
+        (Kind.DECIMAL, Decimal("Infinity"), "no exact value"),
+        (Kind.DECIMAL, 0.5, "keeps decimal"),
+        (Kind.DECIMAL, None, "never None"),
+        (Kind.DATETIME, datetime(2026, 1, 1), "without zone"),
+        (Kind.DATETIME, None, "keeps datetime"),
+        (Kind.DATE, datetime(2026, 1, 1, tzinfo=UTC), "keeps date"),
+        (Kind.INTEGER, 2**63, "beyond 64 bits"),
+        (Kind.INTEGER, None, "keeps integer"),
+        (Kind.REAL, float("nan"), "not a number"),
+        (Kind.BOOLEAN, 1, "keeps boolean"),
+        (Kind.TEXT, "a\0b", "NUL"),
+        (Kind.TEXT, "a\ud800", "surrogate"),
+        (Kind.TEXT, None, "keeps text"),
+        (Kind.UUID, "not an id", "keeps uuid"),
+        (Kind.UUID, str(uuid4()), "keeps uuid"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_a_sentence(kind: Kind, value: Any, why: str) -> None:
+    with pytest.raises(ValueDoesNotFitError, match=why) as caught:
+        encode_value(Column("field", kind, scale=2), value, "table")
+    assert caught.value.column == "table.field"
+
+
+def test_none_is_kept_where_the_column_says_so() -> None:
+    for kind in (Kind.DECIMAL, Kind.DATETIME, Kind.UUID, Kind.TEXT, Kind.BOOLEAN):
+        column = Column("field", kind, is_nullable=True)
+        assert encode_value(column, None) is None
+        assert back(column, None) is None
