@@ -56,7 +56,10 @@ class Operation:
 
 
 class Read(NamedTuple):
-    """One unfiltered page a reader got: the events after `after` up to `scanned`, while the head was `head`."""
+    """One page a reader got: the events after `after` up to `scanned`, while the head was `head`.
+
+    With a `kind` it asked only for events whose id begins so.
+    """
 
     reader: str
     invoked: int
@@ -65,6 +68,7 @@ class Read(NamedTuple):
     scanned: int
     head: int
     events: tuple[tuple[int, str], ...]
+    kind: str = ""
 
 
 @dataclass(slots=True)
@@ -296,7 +300,7 @@ def _reads(reads: Sequence[Read], operations: Sequence[Operation], log: _Log) ->
         expected = tuple(
             (position, entry.event_id)
             for position in range(read.after + 1, read.scanned + 1)
-            if (entry := log.at.get(position)) is not None
+            if (entry := log.at.get(position)) is not None and entry.event_id.startswith(read.kind)
         )
         if read.events != expected:
             yield Violation("L5", _difference(read, expected))

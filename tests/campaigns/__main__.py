@@ -1,0 +1,102 @@
+"""The long campaigns: `python -m tests.campaigns crash --every`, `power`, `torture`, `model`, and so on."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from diptych.store.protocols import StoreSettings
+from tests.campaigns import crash, power, torture
+from tests.campaigns.history import Violation
+from tests.campaigns.stores import sqlite_store
+from tests.campaigns.workloads import WORKLOADS
+
+
+def say(line: str) -> None:
+    """Print a line now."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def run_crash(options: argparse.Namespace) -> None:
+    """Kill, or break the disk, at every k-th write or sync of each workload, or at a random share of them."""
+    random = Random(options.seed)
+    for workload in [options.workload] if options.workload else WORKLOADS:
+        with crash.started(workload) as sweep:
+            counts = sweep.counts()
+            say(f"{workload}: {counts}")
+            for action in (crash.KILL, crash.FULL, crash.BROKEN) if options.errors else (crash.KILL,):
+                began, cycles = time.monotonic(), 0
+                for syscall, k in crash.points(counts, random, options.share):
+                    seen = sweep.cycle(syscall, k, action)
+                    cycles += 1
+                    if cycles % 50 == 0:
+                        say(f"  {cycles} cycles, {(time.monotonic() - began) / cycles:.2f} s each; last: {seen}")
+                say(f"{workload}, {action}: {cycles} cycles, nothing lost, nothing doubled")
+
+
+def run_power(options: argparse.Namespace) -> None:
+    """Cut the power at random steps and judge what is left."""
+
+    def judge(broken: list[Violation]) -> None:
+        if broken:
+            raise AssertionError("\n".join(f"{each.invariant}: {each.what}" for each in broken))
+
+    with tempfile.TemporaryDirectory() as name:
+        steps = power.cut_everywhere(
+            Path(name), StoreSettings(wal_limit=64 * 1024), options.images, options.seed, judge
+        )
+    say(f"{options.images} images of {steps} steps, nothing acknowledged was lost")
+
+
+def run_torture(options: argparse.Namespace) -> None:
+    """Several processes, many clients, for as long as you like."""
+    plan = torture.Plan(options.seconds, options.clients)
+    with tempfile.TemporaryDirectory() as name:
+        history = asyncio.run(torture.torture_processes(Path(name), options.processes, plan))
+    say(torture.assert_true(history))
+    with tempfile.TemporaryDirectory() as name:
+        one = asyncio.run(torture.torture(sqlite_store(Path(name) / "shop.db"), plan))
+    say(torture.assert_true(one))
+
+
+def run_torture_process(options: argparse.Namespace) -> None:
+    """One of the processes that `torture` starts."""
+    plan = torture.Plan(options.seconds, options.clients, readers=0, seed=options.seed)
+    asyncio.run(torture.torture_into_file(options.folder, plan))
+
+
+def main() -> None:
+    """Read the command line and run one campaign; a broken invariant ends it with a traceback that names it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__)
+    jobs = parser.add_subparsers(required=True)
+
+    def job(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        added = jobs.add_parser(name, help=run.__doc__)
+        added.set_defaults(run=run)
+        added.add_argument("--seed", type=int, default=1)
+        return added
+
+    crashing = job("crash", run_crash)
+    crashing.add_argument("--workload", choices=sorted(WORKLOADS))
+    crashing.add_argument("--share", type=float, default=1.0, help="of all points; 1.0 is every one")
+    crashing.add_argument("--errors", action="store_true", help="also ENOSPC and EIO at every point")
+    job("power", run_power).add_argument("--images", type=int, default=20_000)
+    for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):
+        torturing = job(name, run)
+        torturing.add_argument("--seconds", type=float, default=300)
+        torturing.add_argument("--clients", type=int, default=32)
+        if name == "torture":
+            torturing.add_argument("--processes", type=int, default=4)
+        else:
+            torturing.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""An event store as a dict and a list, and a state machine that holds a real store against it."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from diptych.errors import CheckpointMovedError, InvalidInputError, WrongExpectedVersionError
+from diptych.events.recorded import NewEvent
+from diptych.store.protocols import (
+    Append,
+    Appended,
+    CheckpointMove,
+    CommandKey,
+    CommandKeyTaken,
+    CommandRecord,
+    StreamWrite,
+)
+from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expectation, Expected, StreamName, is_met
+from tests.campaigns.client import COMMON, RARE, entry_of, new_event, stream_name
+from tests.campaigns.stores import Opened
+
+T = TypeVar("T")
+Refusal = tuple[type[Exception], Any]
+
+STREAMS = st.integers(0, 3).map(stream_name)
+EVENTS = st.lists(st.sampled_from([COMMON, COMMON, RARE]), max_size=4)
+BELIEFS = st.sampled_from(["right", "right", "right", "behind", "ahead", ANY, NO_STREAM, STREAM_EXISTS])
+WRITES = st.lists(st.tuples(STREAMS, BELIEFS, EVENTS), max_size=3, unique_by=lambda write: write[0])
+IDS = st.integers(0, 5).map(lambda number: UUID(int=number))
+COMMANDS = st.none() | IDS
+CHECKPOINTS = st.none() | st.tuples(st.sampled_from(["sales", "totals"]), st.sampled_from([0, 0, 0, 1]))
+
+
+@dataclass(slots=True)
+class Model:
+    """What any event store must hold."""
+
+    log: list[tuple[StreamName, NewEvent]] = field(default_factory=list)
+    commands: dict[UUID, tuple[int, dict[StreamName, int], frozenset[str]]] = field(default_factory=dict)
+    checkpoints: dict[str, int] = field(default_factory=dict)
+
+    def stream(self, name: StreamName) -> list[NewEvent]:
+        """The events of one stream."""
+        return [event for stream, event in self.log if stream == name]
+
+    def refuses(self, append: Append) -> list[Refusal]:
+        """Every refusal that would be right, with what it must say is the case; none: it must be stored."""
+        if append.command is not None and append.command.key.command_id in self.commands:
+            return [(CommandKeyTaken, self.commands[append.command.key.command_id][0])]
+        found: list[Refusal] = []
+        for write in append.writes:
+            actual = len(self.stream(write.stream))
+            if not is_met(write.expected, actual):
+                found.append((WrongExpectedVersionError, (write.stream, actual)))
+        move = append.checkpoint
+        if move is not None and self.checkpoints.get(move.name, 0) != move.expected:
+            found.append((CheckpointMovedError, self.checkpoints.get(move.name, 0)))
+        return found
+
+    def store(self, append: Append) -> None:
+        """Take it in."""
+        for write in append.writes:
+            self.log.extend((write.stream, event) for event in write.events)
+        written = [write for write in append.writes if write.events]
+        if append.command is not None:
+            versions = {write.stream: len(self.stream(write.stream)) for write in written}
+            types = frozenset(event.type for write in written for event in write.events)
+            self.commands[append.command.key.command_id] = (len(self.log), versions, types)
+        if append.checkpoint is not None:
+            self.checkpoints[append.checkpoint.name] = append.checkpoint.position
+
+
+class EventStoreMachine(RuleBasedStateMachine):
+    """Appends, reads and reopens; after every step the store says what the model says. Subclasses open a store."""
+
+    opened: Opened
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.random = Random(0)
+        self.runner = asyncio.Runner()
+        self.opened = self.open()
+        self.run(self.opened.store.open)
+
+    def open(self) -> Opened:
+        """A store, not yet open, with nothing in it."""
+        raise NotImplementedError
+
+    def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await in the machine's own loop."""
+        return self.runner.run(function())
+
+    def teardown(self) -> None:
+        """Close, and leave nothing behind."""
+        self.run(self.opened.store.close)
+        self.opened.remove()
+        self.runner.close()
+
+    @rule(writes=WRITES, command=COMMANDS, checkpoint=CHECKPOINTS)
+    def append(self, writes: list[Any], command: UUID | None, checkpoint: tuple[str, int] | None) -> None:
+        append = self._append_of(writes, command, checkpoint)
+        right = self.model.refuses(append)
+        answer = self.run(lambda: self._answer(append))
+        if not isinstance(answer, Appended):
+            assert answer in right
+            return
+        assert right == [], f"stored, although {right}"
+        self.model.store(append)
+        assert answer.position == len(self.model.log)
+        written = [write.stream for write in append.writes if write.events]
+        assert list(answer.versions) == [len(self.model.stream(stream)) for stream in written]
+
+    async def _answer(self, append: Append) -> Appended | Refusal:
+        try:
+            return await self.opened.store.append(append)
+        except CommandKeyTaken as taken:
+            return CommandKeyTaken, taken.stored.position
+        except WrongExpectedVersionError as conflict:
+            return WrongExpectedVersionError, (conflict.stream, conflict.actual)
+        except CheckpointMovedError as moved:
+            return CheckpointMovedError, moved.actual
+
+    def _append_of(self, writes: list[Any], command: UUID | None, checkpoint: tuple[str, int] | None) -> Append:
+        made = [
+            StreamWrite(stream, self._expected(stream, belief), [new_event(self.random, kind) for kind in kinds])
+            for stream, belief, kinds in writes
+        ]
+        record = None if command is None else CommandRecord(_key(command), command.bytes, json.dumps(str(command)))
+        move = None
+        if checkpoint is not None:
+            name, error = checkpoint
+            at = self.model.checkpoints.get(name, 0)
+            move = CheckpointMove(name, 0, 0, at + error, at + error + 1)
+        return Append(made, metadata='{"user":"ada"}', command=record, checkpoint=move)
+
+    def _expected(self, stream: StreamName, belief: str | Expectation) -> Expected:
+        actual = len(self.model.stream(stream))
+        if isinstance(belief, Expectation):
+            return belief
+        return {"right": actual, "behind": max(actual - 1, 0), "ahead": actual + 1}[belief]
+
+    @rule(stream=STREAMS, first=st.integers(1, 6))
+    def read_stream(self, stream: StreamName, first: int) -> None:
+        rows = self.run(lambda: self.opened.store.read_stream(stream, first=first))
+        assert [row.event_id for row in rows] == [event.event_id for event in self.model.stream(stream)[first - 1 :]]
+        assert [row.version for row in rows] == list(range(first, first + len(rows)))
+
+    @rule(after=st.integers(0, 40), limit=st.sampled_from([1, 3, 1000]), rare=st.booleans())
+    def read_log(self, after: int, limit: int, rare: bool) -> None:
+        types = frozenset({RARE, "Never"}) if rare else None
+        page = self.run(lambda: self.opened.store.read_log(after=after, types=types, limit=limit))
+        expected = [
+            (position, event)
+            for position, (_, event) in enumerate(self.model.log, start=1)
+            if position > after and (not rare or event.type == RARE)
+        ]
+        assert [row.position for row in page.events] == [position for position, _ in expected[:limit]]
+        assert page.head.position == len(self.model.log)
+        assert page.after == after
+        complete = len(expected) < limit
+        assert page.scanned == (max(after, len(self.model.log)) if complete else page.scanned)
+        assert not page.events or page.scanned >= page.events[-1].position
+        assert all(position > page.scanned for position, _ in expected[limit:])
+
+    @rule(command=IDS)
+    def find_command(self, command: UUID) -> None:
+        stored = self.run(lambda: self.opened.store.find_command(_key(command)))
+        if command not in self.model.commands:
+            assert stored is None
+            return
+        assert stored is not None
+        position, versions, types = self.model.commands[command]
+        assert (stored.position, dict(stored.streams), stored.event_types) == (position, versions, types)
+        assert (stored.hash, stored.result) == (command.bytes, json.dumps(str(command)))
+
+    @rule(stream=STREAMS)
+    def too_much(self, stream: StreamName) -> None:
+        event = new_event(self.random)._replace(payload='"' + "x" * 256 * 1024 + '"')
+        append = Append([StreamWrite(stream, ANY, [new_event(self.random), event])])
+        try:
+            self.run(lambda: self.opened.store.append(append))
+        except InvalidInputError:
+            return
+        raise AssertionError("an event over 256 KB was stored (I1)")
+
+    @rule()
+    def reopen(self) -> None:
+        self.run(self.opened.store.close)
+        self.opened = self.opened.again()
+        self.run(self.opened.store.open)
+
+    @invariant()
+    def head(self) -> None:
+        head = self.run(self.opened.store.head)
+        assert head.position == len(self.model.log)
+        assert head.event_id == (self.model.log[-1][1].event_id if self.model.log else b"")
+
+    @invariant()
+    def rows(self) -> None:
+        """L2, L3, L8: every row is where and what the model says."""
+        page = self.run(lambda: self.opened.store.read_log(after=0, limit=10_000))
+        entries = [entry_of(row) for row in page.events]
+        assert [entry.position for entry in entries] == list(range(1, len(self.model.log) + 1))
+        assert [row.stream for row in page.events] == [stream for stream, _ in self.model.log]
+        assert [row.event_id for row in page.events] == [event.event_id for _, event in self.model.log]
+        times = [row.recorded_at for row in page.events]
+        assert times == sorted(times)
+
+
+def _key(command: UUID) -> CommandKey:
+    return CommandKey("", "tester", "Model", command)

@@ -1,0 +1,148 @@
+"""A whole app that is killed: commands, one inline and two asynchronous projections; and how it is judged."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from diptych.store.opening import open_stores
+
+from diptych import App, Command, Receipt
+from diptych.clock import id_for
+from diptych.events.codec import Codec
+from diptych.projections.definition import define_all
+from diptych.projections.plan import Definition
+from diptych.store.protocols import EventStore, ViewStore
+from tests.campaigns.bank import PROJECTIONS, Balances, Branches, Ledgers, PaidIn, PayIn, Transfer, bank
+
+COMMANDS: Final = 12
+
+Rows = dict[str, dict[Any, tuple[Any, ...]]]
+
+
+def _url(directory: Path) -> str:
+    return f"sqlite:///{directory / 'shop.db'}"
+
+
+def _account(number: int) -> UUID:
+    return id_for("bank account", str(number))
+
+
+def _command(number: int) -> Command[int]:
+    if number % 4 == 3:
+        return Transfer(source=_account(0), target=_account(9), amount=Decimal("1.25"))
+    return PayIn(account_id=_account(number % 3), amount=Decimal(f"{number + 10}.50"), branch=f"b{number % 2}")
+
+
+async def _dispatch(app: App, number: int) -> Receipt[int]:
+    return await app.commands.dispatch(_command(number), command_id=id_for("bank", str(number)))
+
+
+def work(directory: Path) -> None:
+    """Start the app, dispatch, stop; what was answered is written down at once."""
+
+    async def run() -> None:
+        with (directory / "answers").open("a", buffering=1) as answers:
+            async with bank(_url(directory)) as app:
+                for first in range(0, COMMANDS, 3):
+                    numbers = range(first, first + 3)
+                    tasks = [_write_down(number, _dispatch(app, number), answers) for number in numbers]
+                    await asyncio.gather(*tasks)
+                await app.caught_up(10)
+
+    asyncio.run(run())
+
+
+async def _write_down(number: int, dispatched: Awaitable[Receipt[int]], answers: Any) -> None:
+    receipt = await dispatched
+    answers.write(json.dumps([number, receipt.position, receipt.result]) + "\n")
+
+
+async def check(directory: Path) -> str:
+    """Look at the files as the crash left them, then start again and send everything again."""
+    before = await _look(directory)
+    told = _answers(directory)
+    async with bank(_url(directory)) as app:
+        again = [await _dispatch(app, number) for number in range(COMMANDS)]
+        await app.caught_up(10)
+    for number, receipt in enumerate(again):
+        if number in told:
+            assert receipt.is_replay, f"command {number} was acknowledged and took effect again (C1)"
+            assert (receipt.position, receipt.result) == told[number], f"command {number} has another answer (C1)"
+    after = await _look(directory)
+    movements = sum(row[1] for row in after["ledger"].values())
+    transfers = len([number for number in range(COMMANDS) if number % 4 == 3])
+    assert movements == COMMANDS + transfers, f"{movements} movements of {COMMANDS} commands (C1, L1)"
+    return f"{len(told)} acknowledged, {sum(len(rows) for rows in before.values())} rows before, {movements} movements"
+
+
+def _answers(directory: Path) -> dict[int, tuple[int, int]]:
+    recorded = directory / "answers"
+    lines = recorded.read_text().splitlines() if recorded.exists() else []
+    return {number: (position, result) for number, position, result in map(json.loads, lines)}
+
+
+async def _look(directory: Path) -> Rows:
+    """P2: in the files as they are, each projection's rows are the fold of the log up to its checkpoint.
+
+    L7: the inline one's checkpoint is the head.
+    """
+    stores = open_stores(_url(directory))
+    asynchronous, inline = _definitions("async"), _definitions("inline")
+    await stores.events.open()
+    try:
+        await stores.views.open([one.tables for one in asynchronous], store_id=stores.events.store_id)
+        try:
+            await stores.events.inline.open([one.tables for one in inline], store_id=stores.events.store_id)
+            found: Rows = {}
+            for definition in (*asynchronous, *inline):
+                views = stores.events.inline if definition in inline else stores.views
+                found |= await _compare(definition, views, stores.events)
+            return found
+        finally:
+            await stores.views.close()
+    finally:
+        await stores.events.close()
+
+
+def _definitions(mode: str) -> tuple[Definition, ...]:
+    chosen = [(projection, mode) for projection, its in PROJECTIONS.items() if its == mode]
+    return define_all(chosen)  # type: ignore[arg-type]
+
+
+async def _compare(definition: Definition, views: ViewStore, events: EventStore) -> Rows:
+    name, (table,) = definition.name, definition.tables.tables
+    columns = ", ".join(column.name for column in table.columns)
+    async with views.reader() as reader:
+        raw = await reader.fetch(f"SELECT {columns} FROM {table.name}", {})
+        at = (await reader.freshness(name)).checkpoint.position
+        rows = {row[0]: row for row in (tuple(one.model_dump().values()) for one in reader.decode(table, raw))}
+    head = (await events.head()).position
+    if PROJECTIONS[_class(name)] == "inline":
+        assert at in (head, 0), f"{name} is inline and stands at {at} of {head} (L7)"
+    expected = await _fold(_class(name), events, at)
+    assert rows == expected, f"{name} at {at}: rows {rows} are not the fold {expected} (P2)"
+    return {table.name: rows}
+
+
+def _class(name: str) -> Any:
+    return {"balances": Balances, "branches": Branches, "ledgers": Ledgers}[name]
+
+
+async def _fold(projection: Any, events: EventStore, until: int) -> dict[Any, tuple[Any, ...]]:
+    """The rows by a computation of our own."""
+    codec, rows = Codec(), dict[Any, tuple[Any, ...]]()
+    for stored in (await events.read_log(after=0)).events[:until]:
+        event, id = codec.decode(stored), stored.stream.id
+        amount = getattr(event, "amount", Decimal(0)) * (1 if isinstance(event, PaidIn) else -1)
+        if projection is Balances:
+            _, balance, count = rows.get(id, (id, Decimal(0), 0))
+            rows[id] = (id, balance + amount, count + 1)
+        elif projection is Ledgers:
+            rows[id] = (id, rows.get(id, (id, 0))[1] + 1)
+        elif isinstance(event, PaidIn):
+            rows[event.branch] = (event.branch, rows.get(event.branch, ("", Decimal(0)))[1] + amount)
+    return rows
