@@ -10,7 +10,7 @@ from datetime import UTC, date
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from diptych import QueryBus
+from diptych import NotFoundError, Query, QueryBus
 from examples.demo.importing import customer_id, order_id, product_id
 from examples.demo.lines import Invoice, Line
 from examples.orders.reading.customer_totals import GetCustomerTotals
@@ -18,6 +18,7 @@ from examples.orders.reading.order_detail import GetOrderById
 from examples.orders.reading.product_sales import GetProductSales
 from examples.orders.reading.revenue import GetRevenue
 
+R = TypeVar("R")
 V = TypeVar("V")
 
 
@@ -62,6 +63,14 @@ def _sums(lines: Sequence[Line], key: Callable[[Line], str | date]) -> dict[str 
     return sums
 
 
+async def _ask(queries: QueryBus, query: Query[R]) -> R | None:
+    """Ask for a row that may not be there."""
+    try:
+        return await queries.dispatch(query)
+    except NotFoundError:
+        return None
+
+
 async def _orders(lines: Sequence[Line], queries: QueryBus) -> Comparison[object]:
     result: Comparison[object] = Comparison("orders: total")
     orders = [line for line in lines if not line.invoice.startswith("C")]
@@ -75,7 +84,7 @@ async def _orders(lines: Sequence[Line], queries: QueryBus) -> Comparison[object
 async def _products(lines: Sequence[Line], queries: QueryBus) -> Comparison[object]:
     result: Comparison[object] = Comparison("products: quantity, revenue")
     for code, sums in _sums(lines, lambda line: line.code).items():
-        found = await queries.dispatch(GetProductSales(product_id=product_id(str(code))))
+        found = await _ask(queries, GetProductSales(product_id=product_id(str(code))))
         result.compare(f"product {code}", sums, (found.quantity, found.revenue) if found else None)
         result.total += found.revenue if found else 0
     return result
@@ -84,8 +93,8 @@ async def _products(lines: Sequence[Line], queries: QueryBus) -> Comparison[obje
 async def _customers(lines: Sequence[Line], queries: QueryBus) -> Comparison[object]:
     result: Comparison[object] = Comparison("customers: balance")
     for number, (_, amount) in _sums(lines, lambda line: line.customer).items():
-        found = await queries.dispatch(GetCustomerTotals(customer_id=customer_id(str(number))))
-        balance = found.ordered_amount - found.credited_amount if found else None
+        found = await _ask(queries, GetCustomerTotals(customer_id=customer_id(str(number))))
+        balance = found.ordered - found.credited if found else None
         result.compare(f"customer {number or 'guest'}", amount, balance)
         result.total += balance or 0
     return result

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from diptych import Command, CommandBus, CommandIdReusedError, ConflictError, DomainError, NotFoundError, id_for
+from diptych import Command, CommandBus, ConflictError, DomainError, NotFoundError, id_for
+from diptych.errors import CommandIdReusedError
 from examples.demo.lines import Invoice, Line
 from examples.demo.report import Report
 from examples.orders.credit_notes.commands import IssueCreditNote

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
 from diptych import Key, Metadata, Module, Projection, Query, ReadModel, ReadModels, on
 from diptych.web import Queries, tag
@@ -17,31 +17,34 @@ from examples.orders.values import Address, Money
 module, router = Module("order_detail"), APIRouter(tags=["reading"])
 
 
-class OrderLine(BaseModel):
+class OrderLine(ReadModel):
     """A line of an order."""
 
-    model_config = ConfigDict(frozen=True)
-
-    line: int
+    order_id: Annotated[UUID, Key]
+    line: Annotated[int, Key]
     product_id: UUID
     description: str
     quantity: int
-    unit_price: Decimal
-    amount: Decimal
+    unit_price: Money
 
 
 class OrderDetail(ReadModel):
-    """An order, complete."""
+    """An order but for its lines, which have rows of their own: adding to a long order must not rewrite it."""
 
     id: Annotated[UUID, Key]
     customer_id: UUID
     status: OrderStatus = OrderStatus.PENDING
     shipping_address: Address
-    lines: tuple[OrderLine, ...] = ()
     total_amount: Money = Decimal(0)
     cancelled_because: str | None = None
     placed_at: AwareDatetime
     version: int
+
+
+class OrderWithLines(OrderDetail):
+    """An order, complete: the answer, put together from rows."""
+
+    lines: list[OrderLine]
 
 
 class ProductName(ReadModel):
@@ -51,8 +54,12 @@ class ProductName(ReadModel):
     description: str
 
 
+def _line(event: events.OrderItemAdded | events.OrderItemRemoved, meta: Metadata) -> tuple[UUID, int]:
+    return meta.stream.id, event.line
+
+
 @module.project
-class OrderDetails(Projection[OrderDetail | ProductName]):
+class OrderDetails(Projection[OrderDetail | OrderLine | ProductName]):
     """Keeps the orders, complete."""
 
     @on
@@ -69,28 +76,30 @@ class OrderDetails(Projection[OrderDetail | ProductName]):
             version=meta.version,
         )
 
-    @on
-    def item_added(
-        self,
-        row: OrderDetail,
-        event: events.OrderItemAdded,
-        meta: Metadata,
-        product: Annotated[ProductName | None, Key("product_id")],
-    ) -> OrderDetail:
-        line = OrderLine(
+    @on(key=_line)
+    def line_added(
+        self, event: events.OrderItemAdded, meta: Metadata, product: Annotated[ProductName | None, Key("product_id")]
+    ) -> OrderLine:
+        return OrderLine(
+            order_id=meta.stream.id,
             line=event.line,
             product_id=event.product_id,
             description=product.description if product else "",
             quantity=event.quantity,
             unit_price=event.unit_price,
-            amount=event.amount,
         )
-        return row.replace(version=meta.version, lines=(*row.lines, line), total_amount=row.total_amount + event.amount)
+
+    @on
+    def item_added(self, row: OrderDetail, event: events.OrderItemAdded, meta: Metadata) -> OrderDetail:
+        return row.replace(version=meta.version, total_amount=row.total_amount + event.amount)
+
+    @on(key=_line)
+    def line_removed(self, row: OrderLine, event: events.OrderItemRemoved) -> OrderLine | None:
+        return None
 
     @on
     def item_removed(self, row: OrderDetail, event: events.OrderItemRemoved, meta: Metadata) -> OrderDetail:
-        kept = tuple(line for line in row.lines if line.line != event.line)
-        return row.replace(version=meta.version, lines=kept, total_amount=row.total_amount - event.amount)
+        return row.replace(version=meta.version, total_amount=row.total_amount - event.amount)
 
     @on
     def sent_elsewhere(self, row: OrderDetail, event: events.ShippingAddressChanged, meta: Metadata) -> OrderDetail:
@@ -105,19 +114,23 @@ class OrderDetails(Projection[OrderDetail | ProductName]):
         return row.replace(version=meta.version, status=OrderStatus.CANCELLED, cancelled_because=event.reason)
 
 
-class GetOrderById(Query[OrderDetail | None]):
+class GetOrderById(Query[OrderWithLines | None]):
     """One order, or None."""
 
     order_id: UUID
 
 
 @module.query_handler
-async def get_order(query: GetOrderById, read: ReadModels) -> OrderDetail | None:
-    return await read.get(OrderDetail, query.order_id)
+async def get_order(query: GetOrderById, read: ReadModels) -> OrderWithLines | None:
+    order = await read.get(OrderDetail, query.order_id)
+    if order is None:
+        return None
+    lines = await read.find(OrderLine, order_id=query.order_id, order_by="line")
+    return OrderWithLines(**dict(order), lines=lines)
 
 
 @router.get("/orders/{order_id}")
-async def get_order_by_id(order_id: UUID, queries: Queries, request: Request) -> OrderDetail:
+async def get_order_by_id(order_id: UUID, queries: Queries, request: Request) -> OrderWithLines:
     """One order, complete. Its ETag may be sent back as If-Match with any change of it."""
     order = await queries.dispatch(GetOrderById(order_id=order_id))
     if order is None:
