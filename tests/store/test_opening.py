@@ -1,0 +1,75 @@
+"""From a URL to the stores, and the sentences for what is no URL of ours."""
+
+import subprocess
+import sys
+
+import pytest
+
+from diptych.errors import ConfigurationError
+from diptych.store.memory import MemoryEventStore
+from diptych.store.opening import open_stores, views_path
+from diptych.store.protocols import StoreLimits, StoreSettings
+from diptych.store.sqlite.events import SqliteEventStore
+from diptych.store.sqlite.views import SqliteViewStore
+
+
+def test_a_relative_and_an_absolute_file_have_their_rows_beside_them() -> None:
+    for url, path, rows in (
+        ("sqlite:///shop.db", "shop.db", "shop.views.db"),
+        ("sqlite:////var/my%20lib/shop.db", "/var/my lib/shop.db", "/var/my lib/shop.views.db"),
+    ):
+        stores = open_stores(url)
+        assert isinstance(stores.events, SqliteEventStore)
+        assert isinstance(stores.views, SqliteViewStore)
+        assert (stores.events.file.path, stores.views.file.path) == (path, rows)
+
+
+@pytest.mark.parametrize(("path", "rows"), [("shop", "shop.views"), ("/a.b/shop", "/a.b/shop.views")])
+def test_a_file_without_a_suffix_has_rows_too(path: str, rows: str) -> None:
+    assert views_path(path) == rows
+
+
+def test_memory_is_a_store_like_any_other() -> None:
+    assert isinstance(open_stores("memory:").events, MemoryEventStore)
+
+
+def test_options_of_the_url_are_settings() -> None:
+    chosen = open_stores("memory:?synchronous=NORMAL&lock_timeout=2.5&command_window_days=7&event_bytes=1000").settings
+    limits = StoreLimits(event_bytes=1000)
+    assert chosen == StoreSettings(synchronous="normal", lock_timeout=2.5, command_window_days=7, limits=limits)
+
+
+def test_settings_are_overridden_by_the_url() -> None:
+    chosen = open_stores("memory:?lock_timeout=2", StoreSettings(lock_timeout=1, poll_seconds=0.5)).settings
+    assert chosen == StoreSettings(lock_timeout=2, poll_seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("postgres://db/shop", "no store is known by this scheme"),
+        ("", "no store is known"),
+        ("shop.db", "no store is known"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:shop.db", "names no file"),
+        ("memory:?colour=red", "there is no option 'colour'"),
+        ("memory:?lock_timeout=soon", "lock_timeout=soon is no good"),
+        ("memory:?lock_timeout=-1", "must be above 0"),
+        ("memory:?lock_timeout=nan", "must be above 0"),
+        ("memory:?synchronous=off", "it is full or normal"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said(url: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        open_stores(url)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        open_stores("memory:?colour=red&synchronous=off")
+    assert len(refused.value.problems) == 2
+
+
+def test_no_driver_is_imported_before_a_store_is_opened() -> None:
+    code = "import sys, diptych, diptych.store.opening; sys.exit('apsw' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,190 @@
+"""What may be opened, what is refused untouched, and what the database itself forbids."""
+
+from pathlib import Path
+from zlib import crc32
+
+import apsw
+import pytest
+
+from diptych.errors import (
+    CorruptedEventError,
+    OtherHistoryError,
+    SkippedPositionsError,
+    StoreCorruptedError,
+    StoreNewerThanCodeError,
+)
+from diptych.store.sqlite.events import EVENTS_SCHEMA, SqliteEventStore
+from diptych.store.sqlite.migrations import migrations
+from diptych.testing.contracts.events_samples import event, stream, to
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_newer_schema_is_refused_untouched(path: str) -> None:
+    """What this code does not know it must not write."""
+    await _store(path)
+    with apsw.Connection(path) as newer:
+        newer.pragma("user_version", EVENTS_SCHEMA + 1)
+    newer.close()
+    before = _bytes(path)
+    with pytest.raises(StoreNewerThanCodeError, match="Upgrade diptych"):
+        await SqliteEventStore(path).open()
+    assert _bytes(path) == before
+
+
+async def test_another_programs_database_is_refused_untouched(path: str) -> None:
+    """Not even its journal mode is changed."""
+    with apsw.Connection(path) as other:
+        other.execute("CREATE TABLE notes (text TEXT)")
+    other.close()
+    before = _bytes(path)
+    with pytest.raises(StoreCorruptedError, match="another program"):
+        await SqliteEventStore(path).open()
+    assert _bytes(path) == before
+
+
+async def test_a_file_that_is_no_database_is_refused(path: str) -> None:
+    """X2"""
+    _write(path, "Dear diary, " * 1000)
+    with pytest.raises(StoreCorruptedError, match="not a database"):
+        await SqliteEventStore(path).open()
+
+
+async def test_the_schema_is_that_of_the_last_migration() -> None:
+    """A released migration is never edited; the next number is added."""
+    assert [number for number, _ in migrations("events")] == list(range(1, EVENTS_SCHEMA + 1))
+
+
+async def test_opening_again_migrates_nothing_and_keeps_the_store_id(path: str) -> None:
+    """L1"""
+    first = await _store(path)
+    again = SqliteEventStore(path)
+    await again.open()
+    assert again.store_id == first.store_id
+    assert (await again.head()).position == 2
+    await again.close()
+
+
+async def test_another_store_at_the_same_path_is_noticed(path: str, tmp_path: Path) -> None:
+    """L5: a restored backup of another store must not continue this one's positions."""
+    store = await _store(path, is_open=True)
+    other = str(tmp_path / "other.db")
+    await _store(other)
+    _replace(path, other)
+    await store.wait(99, 0.15)
+    with pytest.raises(OtherHistoryError):
+        await store.append(to(stream(), event()))
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE events SET payload = '{}' WHERE position = 1",
+        "DELETE FROM events",
+        "REPLACE INTO events SELECT * FROM events WHERE position = 1",
+        "INSERT INTO events SELECT 1, type, stream, version, schema_version, format, recorded_at, slice, checksum, "
+        "tenant, event_id, metadata, payload FROM events",
+        "UPDATE streams SET version = 1",
+        "UPDATE streams SET version = version + 1, category = 'Other'",
+        "DELETE FROM streams",
+        "UPDATE event_types SET name = 'Other'",
+        "DELETE FROM event_types",
+    ],
+)
+async def test_the_database_itself_refuses_to_change_the_past(path: str, sql: str) -> None:
+    """L8: for the owner of the file too."""
+    await _store(path)
+    owner = apsw.Connection(path)
+    with pytest.raises(apsw.ConstraintError, match=r"append-only|never"):
+        owner.execute(sql)
+    owner.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "payload = '{\"x\": 2}'",
+        'metadata = \'{"user": "eve"}\'',
+        "version = 9",
+        "recorded_at = recorded_at + 1",
+        "event_id = zeroblob(16)",
+        "checksum = checksum + 1",
+        "tenant = 'eve'",
+        "payload = CAST(x'7bff7d' AS TEXT)",
+        "payload = payload || char(31)",
+        "payload = payload || char(0)",
+    ],
+)
+async def test_a_damaged_event_is_named_by_its_position(path: str, damage: str) -> None:
+    """X4: on every read, of a stream and of the log."""
+    name = stream()
+    store = SqliteEventStore(path)
+    await store.open()
+    await store.append(to(name, event(x=1), event(x=1), event(x=1)))
+    with apsw.Connection(path) as owner:
+        owner.execute("DROP TRIGGER events_are_never_changed")
+        owner.execute(f"UPDATE events SET {damage} WHERE position = 2")
+    owner.close()
+    with pytest.raises(CorruptedEventError) as found:
+        await store.read_log(after=0)
+    assert found.value.position == 2
+    with pytest.raises((CorruptedEventError, StoreCorruptedError)):
+        await store.read_stream(name)
+    assert store.connections_in_use == 0
+    await store.close()
+
+
+async def test_a_missing_event_stops_its_readers(path: str) -> None:
+    """P4, L3"""
+    name = stream()
+    store = SqliteEventStore(path)
+    await store.open()
+    await store.append(to(name, event(), event(), event()))
+    with apsw.Connection(path) as owner:
+        owner.execute("DROP TRIGGER events_are_never_deleted")
+        owner.execute("DELETE FROM events WHERE position = 2")
+    owner.close()
+    with pytest.raises(SkippedPositionsError) as found:
+        await store.read_log(after=0)
+    assert (found.value.after, found.value.found) == (1, 3)
+    with pytest.raises(StoreCorruptedError, match="missing"):
+        await store.read_stream(name)
+    await store.close()
+
+
+async def test_the_slice_of_an_event_is_that_of_its_stream(path: str) -> None:
+    """Section 5.2: CRC-32 of tenant, category and id, separated by NUL, modulo 1024."""
+    name = stream(tenant="acme")
+    store = SqliteEventStore(path)
+    await store.open()
+    await store.append(to(name, event()))
+    await store.close()
+    reader = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+    expected = crc32(f"acme\0Order\0{name.id}".encode()) % 1024
+    assert reader.execute("SELECT slice, tenant FROM events").get == (expected, "acme")
+    assert name.slice == expected
+    reader.close()
+
+
+async def _store(path: str, *, is_open: bool = False) -> SqliteEventStore:
+    store = SqliteEventStore(path)
+    await store.open()
+    await store.append(to(stream(), event(), event()))
+    if not is_open:
+        await store.close()
+    return store
+
+
+def _bytes(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _write(path: str, text: str) -> None:
+    Path(path).write_text(text)
+
+
+def _replace(path: str, other: str) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(path + suffix).unlink(missing_ok=True)
+    Path(other).replace(path)

@@ -1,0 +1,234 @@
+"""The writer: groups, refusals, cancellation, closing, and a write-ahead log that stays small."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+
+from diptych.errors import DomainError, ProgrammingError, StoreUnavailableError
+from diptych.store.protocols import Append, Fold, StoreSettings, StreamWrite
+from diptych.store.sqlite.appending import Appender, AppendJob
+from diptych.store.sqlite.connection import DatabaseFile
+from diptych.store.sqlite.events import SqliteEventStore
+from diptych.store.sqlite.writer import Task, Writer
+from diptych.stream import ANY
+from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
+
+pytestmark = pytest.mark.anyio
+
+
+def insert(number: int, *, fails: Exception | None = None, conflicts: tuple[str, ...] = ()) -> Task[int]:
+    """A task that writes, and may fail after it has written."""
+
+    def run(connection: apsw.Connection) -> int:
+        connection.execute("INSERT INTO numbers VALUES (?)", (number,))
+        if fails is not None:
+            raise fails
+        return number
+
+    return Task(run, conflicts)
+
+
+async def writer_of(path: str) -> Writer:
+    def prepare(connection: apsw.Connection) -> None:
+        connection.execute("CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY)")
+        connection.execute("PRAGMA application_id = 7")
+
+    writer = Writer(DatabaseFile(path, 7, 1), StoreSettings(), prepare=prepare)
+    await writer.open()
+    return writer
+
+
+def numbers(connection: apsw.Connection) -> list[int]:
+    return [number for (number,) in connection.execute("SELECT number FROM numbers ORDER BY number")]
+
+
+async def test_a_task_that_fails_after_writing_is_undone_alone(path: str) -> None:
+    """L7"""
+    writer = await writer_of(path)
+    tasks = [insert(1), insert(2, fails=DomainError("no")), insert(3), insert(1), insert(4)]
+    answers = await asyncio.gather(*[writer.submit(task) for task in tasks], return_exceptions=True)
+    assert [type(answer) for answer in answers] == [int, DomainError, int, ProgrammingError, int]
+    assert await writer.submit(Task(numbers)) == [1, 3, 4]
+    await writer.close()
+
+
+async def test_jobs_that_wait_go_in_one_transaction(path: str) -> None:
+    """Group commit: while one is being written, the others gather."""
+    writer, entered, go_on = await writer_of(path), threading.Event(), threading.Event()
+
+    def wait(connection: apsw.Connection) -> int:
+        entered.set()
+        go_on.wait(10)
+        return 0
+
+    first = asyncio.create_task(writer.submit(Task(wait)))
+    await asyncio.to_thread(entered.wait, 10)
+    transactions: list[int] = []
+
+    def count() -> bool:
+        transactions.append(1)
+        return False
+
+    def note(connection: apsw.Connection) -> None:
+        connection.set_commit_hook(count)
+
+    jobs: list[Task[Any]] = [Task(note), *[insert(number) for number in range(50)]]
+    rest = [asyncio.create_task(writer.submit(job)) for job in jobs]
+    await asyncio.sleep(0.01)
+    go_on.set()
+    await asyncio.gather(first, *rest)
+    assert len(transactions) == 1
+    await writer.close()
+
+
+async def test_jobs_in_conflict_go_one_after_the_other_in_the_order_they_came(path: str) -> None:
+    """L4"""
+    writer, seen = await writer_of(path), []
+
+    def note(number: int) -> Callable[[apsw.Connection], None]:
+        return lambda connection: seen.append(number)
+
+    await asyncio.gather(*[writer.submit(Task(note(number), ("same",))) for number in range(20)])
+    assert seen == list(range(20))
+    await writer.close()
+
+
+async def test_a_cancelled_job_is_still_written(path: str) -> None:
+    """An append in flight is never cancelled."""
+    writer = await writer_of(path)
+    callers = [asyncio.create_task(writer.submit(insert(number))) for number in range(10)]
+    await asyncio.sleep(0)
+    for caller in callers:
+        caller.cancel()
+    assert all(
+        isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(*callers, return_exceptions=True)
+    )
+    assert await writer.submit(Task(numbers)) == list(range(10))
+    await writer.close()
+
+
+async def test_closing_writes_what_waits_and_leaves_nothing(path: str) -> None:
+    """L1"""
+    writer = await writer_of(path)
+    callers = [asyncio.create_task(writer.submit(insert(number))) for number in range(10)]
+    await asyncio.sleep(0)
+    await writer.close()
+    await writer.close()
+    assert await asyncio.gather(*callers) == list(range(10))
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await writer.submit(insert(11))
+    assert not [thread for thread in threading.enumerate() if path in thread.name]
+    assert not [name for name in os.listdir(os.path.dirname(path)) if name.endswith(("-wal", "-shm"))]
+
+
+async def test_a_job_outlives_the_loop_that_sent_it(path: str) -> None:
+    """L1: a loop that closes while its append is in flight hurts nobody else."""
+    writer = await writer_of(path)
+
+    async def leave() -> None:
+        asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+        await writer.submit(insert(1))
+
+    def run() -> None:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(leave())
+        loop.run_forever()
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+
+    await asyncio.to_thread(run)
+    assert await writer.submit(insert(2)) == 2
+    assert await writer.submit(Task(numbers)) == [1, 2]
+    await writer.close()
+
+
+async def test_several_loops_share_one_writer(path: str) -> None:
+    """L2"""
+    store = SqliteEventStore(path)
+    await store.open()
+
+    async def appends() -> list[int]:
+        return [(await store.append(to(stream(), event()))).position for _ in range(20)]
+
+    in_threads = await asyncio.gather(*[asyncio.to_thread(asyncio.run, appends()) for _ in range(3)], appends())
+    assert sorted(position for positions in in_threads for position in positions) == list(range(1, 81))
+    await store.close()
+
+
+async def test_the_write_ahead_log_is_truncated_above_its_limit(path: str) -> None:
+    """Section 5.1: also when a reader held it for a while."""
+    store = SqliteEventStore(path, StoreSettings(wal_limit=1_000_000))
+    await store.open()
+    reader = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM events").get == 0
+    for _ in range(20):
+        await store.append(to(stream(), *[event(x="x" * 5000) for _ in range(20)]))
+    assert _size(f"{path}-wal") > 1_000_000
+    reader.close()
+    await store.append(to(stream(), event()))
+    await store.append(to(stream(), event()))
+    assert _size(f"{path}-wal") < 1_000_000
+    assert len(await everything(store)) == 402
+    await store.close()
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path)
+
+
+async def test_command_ids_are_forgotten_after_their_window(path: str) -> None:
+    """C4: the oldest first, a few at a time."""
+    store = SqliteEventStore(path, StoreSettings(command_window_days=-1))
+    await store.open()
+    keys = [key() for _ in range(110)]
+    for each in keys:
+        await store.append(Append([], command=record(each)))
+    assert await store.find_command(keys[0]) is None
+    assert await store.find_command(keys[-1]) is not None
+    await store.close()
+
+
+class _Failing:
+    """An inline projection whose handler raises."""
+
+    name = "failing"
+
+    def loads(self, events: Any) -> Any:
+        raise DomainError("the projection failed")
+
+    def fold(self, events: Any, rows: Any) -> Any:
+        raise AssertionError("nothing was loaded")
+
+    def script(self, events: Any) -> Any:
+        return None
+
+
+async def test_an_inline_fold_that_fails_refuses_its_append_alone(path: str) -> None:
+    """L7: and its positions go to the next."""
+    writer = SqliteEventStore(path)
+    await writer.open()
+
+    def fold(connection: apsw.Connection, fold: Fold, events: Any, head: int) -> bool:
+        connection.execute("CREATE TABLE IF NOT EXISTS seen (head INTEGER)")
+        connection.execute("INSERT INTO seen VALUES (?)", (head,))
+        fold.loads(events)
+        return True
+
+    appender = Appender(writer._signal, writer._now, 30, fold)
+    names = [stream() for _ in range(3)]
+    appends = [Append([StreamWrite(name, ANY, [event(), event()])]) for name in names]
+    appends[1].inline = [_Failing()]
+    answers = await asyncio.gather(
+        *[writer._writer.submit(AppendJob(each, appender)) for each in appends], return_exceptions=True
+    )
+    assert isinstance(answers[1], DomainError)
+    assert [each.position for each in await everything(writer)] == [1, 2, 3, 4]
+    assert await writer.read_stream(names[1]) == []
+    await writer.close()
