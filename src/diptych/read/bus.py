@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from diptych.errors import NoHandlerFoundError, ProgrammingError
+from diptych.errors import DomainError, NoHandlerFoundError, NotFoundError, ProgrammingError, StaleReadError
 from diptych.handlers import Handlers, local_names
 from diptych.messages import Query, Receipt
 from diptych.read.freshness import Fresh, fresh
@@ -157,13 +157,23 @@ class QueryBus:
     async def _fresh(
         self, reading: Reading, query: Query[Any], wanted: Wanted, within: float
     ) -> tuple[Any, Fresh, Waited]:
-        """Wait before the snapshot opens; once more if the handler then read a table that nobody had waited for."""
+        """Wait before the snapshot opens; once more if the handler then read a table that nobody had waited for.
+
+        A row that is not there is news only when the read was fresh: a stale one says that it is stale.
+        """
         side = self._routes.side
         assert side is not None
         while True:
             known = set(reading.tables)
             waited = await wait(wanted, side.behind(known), side.views, within)
-            value, found = await self._run(reading, query, with_freshness=True)
+            try:
+                value, found = await self._run(reading, query, with_freshness=True)
+            except (NotFoundError, DomainError) as error:
+                if waited.reason is not None:
+                    raise StaleReadError(waited.projections, waited.reason, waited.seconds) from error
+                if reading.tables <= known:
+                    raise
+                continue
             if reading.tables <= known or waited.reason is not None:
                 return value, found, waited
 
@@ -174,9 +184,11 @@ class QueryBus:
         models = ReadModels(side.views)
         call = reading.call if reading.parameter is None else partial(reading.call, **{reading.parameter: models})
         try:
-            value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
-            if not reading.tables.issuperset(models.tables):
-                reading.tables.update(models.tables)
+            try:
+                value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
+            finally:
+                if not reading.tables.issuperset(models.tables):
+                    reading.tables.update(models.tables)
             found = await fresh(models, side.behind(models.tables), before) if with_freshness else Fresh()
         finally:
             await models.close()

@@ -1,0 +1,98 @@
+"""R1: with a receipt, an answer includes that append, or says in time that it does not."""
+
+import time
+from typing import Annotated
+from uuid import UUID
+
+import pytest
+
+from diptych import (
+    Aggregate,
+    App,
+    Command,
+    DomainEvent,
+    Key,
+    Metadata,
+    NotFoundError,
+    Projection,
+    Query,
+    ReadModel,
+    ReadModels,
+    Repository,
+    StaleReadError,
+    new_id,
+    on,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+class ParcelSent(DomainEvent, name="read-your-writes.sent"):
+    to: str
+
+
+class Parcel(Aggregate, name="read-your-writes"):
+    pass
+
+
+class SendParcel(Command[UUID]):
+    to: str
+
+
+class ParcelRow(ReadModel):
+    id: Annotated[UUID, Key]
+    to: str
+
+
+class SlowParcels(Projection[ParcelRow]):
+    """Takes its time, so that a query that does not wait for it comes too early."""
+
+    @on
+    def sent(self, event: ParcelSent, meta: Metadata) -> ParcelRow:
+        time.sleep(0.1)
+        return ParcelRow(id=meta.stream.id, to=event.to)
+
+
+class GetParcel(Query[ParcelRow]):
+    id: UUID
+
+
+@pytest.fixture
+def app() -> App:
+    app = App("memory:")
+    app.project(SlowParcels)
+
+    @app.command_handler
+    async def send(command: SendParcel, parcels: Repository[Parcel]) -> UUID:
+        parcel = Parcel(new_id())
+        parcel.record(ParcelSent(to=command.to))
+        parcels.add(parcel)
+        return parcel.id
+
+    @app.query_handler
+    async def get(query: GetParcel, read: ReadModels) -> ParcelRow:
+        return await read.one(ParcelRow, query.id)
+
+    return app
+
+
+async def test_the_very_first_query_for_a_row_that_must_be_there_waits_for_it(app: App) -> None:
+    """Which tables a handler reads is known after its first call; that call fails here, on a row nobody waited for."""
+    async with app:
+        sent = await app.commands.dispatch(SendParcel(to="Ada"))
+        row = await app.queries.dispatch(GetParcel(id=sent.result), after=sent, within=5.0)
+        assert row.to == "Ada"
+
+
+async def test_a_row_missed_in_a_stale_read_is_not_said_to_be_missing(app: App) -> None:
+    async with app:
+        sent = await app.commands.dispatch(SendParcel(to="Ada"))
+        with pytest.raises(StaleReadError):
+            await app.queries.dispatch(GetParcel(id=sent.result), after=sent, within=0.0)
+
+
+async def test_a_row_that_is_not_there_in_a_fresh_read_is_said_to_be_missing(app: App) -> None:
+    async with app:
+        sent = await app.commands.dispatch(SendParcel(to="Ada"))
+        with pytest.raises(NotFoundError):
+            await app.queries.dispatch(GetParcel(id=new_id()), after=sent, within=5.0)
