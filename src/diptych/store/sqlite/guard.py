@@ -36,7 +36,9 @@ class ReadGuard:
         elif action in _PASSIVE or (action == apsw.SQLITE_FUNCTION and second not in _OUTSIDE):
             return apsw.SQLITE_OK
         else:
-            self.denied = f"The read side may only SELECT{self._where(action, first)}. Changes are made by commands."
+            self.denied = (
+                f"The read side may only SELECT{self._where(action, first or second)}. Changes are made by commands."
+            )
         return apsw.SQLITE_DENY
 
     @staticmethod

@@ -62,10 +62,10 @@ class Readers:
         """Return a session; it opens nothing before its first read."""
         return SqliteReadSession(self)
 
-    def close(self) -> None:
-        """Let go of connections and threads."""
+    async def close(self) -> None:
+        """Let go of connections and threads; a read that runs is waited for."""
         self.pool.close()
-        self.threads.shutdown(wait=False)
+        await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)
 
 
 def _freshness_sql(place: str) -> str:

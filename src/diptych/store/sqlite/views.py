@@ -99,7 +99,7 @@ class SqliteViewStore:
         else:
             self._writer = Writer(self.file, self._settings, synchronous="normal", prepare=self._prepare)
             await self._writer.open()
-        self._close_readers()
+        await self._close_readers()
         self._loaders = ConnectionPool((self.file.path,), self._open_loader, size=_LOADERS)
         self._readers = self._make_readers()
 
@@ -126,15 +126,15 @@ class SqliteViewStore:
         tables = {table.name: table for each in owned for table in each}
         return Readers(files, tables, places, query_seconds=self._query_seconds)
 
-    def _close_readers(self) -> None:
-        if self._loaders is not None and self._readers is not None:
-            self._loaders.close()
-            self._readers.close()
-        self._loaders, self._readers = None, None
+    async def _close_readers(self) -> None:
+        loaders, readers, self._loaders, self._readers = self._loaders, self._readers, None, None
+        if loaders is not None and readers is not None:
+            loaders.close()
+            await readers.close()
 
     async def close(self) -> None:
         """Let go of every connection, thread and file."""
-        self._close_readers()
+        await self._close_readers()
         writer, self._writer = self._writer, self._shared_writer
         if writer is not None and writer is not self._shared_writer:
             await writer.close()

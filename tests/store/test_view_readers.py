@@ -1,0 +1,326 @@
+"""The read side of the SQLite view store: what the database refuses, and that no connection is ever lost."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import apsw
+import pytest
+
+from diptych.errors import (
+    AccessDeniedError,
+    ProgrammingError,
+    ProjectionError,
+    StoreNewerThanCodeError,
+    StoreUnavailableError,
+)
+from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.store.protocols import Append, Checkpoint, Load, RowChanges, StoreSettings, StreamWrite
+from diptych.store.sqlite import connections
+from diptych.store.sqlite.events import SqliteEventStore
+from diptych.store.sqlite.reader import CONNECTIONS
+from diptych.store.sqlite.views import SqliteViewStore, views_file
+from diptych.stream import NO_STREAM, StreamName
+from diptych.testing.contracts.view_rows import KINDS, SHOP, STOCK, TALLIES, TALLY, Stock, Tally, batch, every_kind
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = {
+    "SELECT * FROM events": "may not read events",
+    "SELECT count(*) FROM events": "may not read events",
+    "SELECT payload FROM inline.events": "may not read events",
+    "SELECT (SELECT max(position) FROM events) FROM tally": "may not read events",
+    "WITH e AS (SELECT * FROM streams) SELECT * FROM e": "may not read streams",
+    "SELECT * FROM sqlite_master": "may not read sqlite_master",
+    "SELECT * FROM inline.sqlite_schema": "may not read sqlite_master",
+    "SELECT * FROM view_store": "may not read view_store",
+    "SELECT * FROM pragma_table_info('events')": "may not read pragma_table_info",
+    "SELECT * FROM dbstat": "may not read dbstat",
+    "PRAGMA writable_schema = 1": "may only SELECT, not PRAGMA",
+    "PRAGMA query_only = 0": "may only SELECT, not PRAGMA",
+    "ATTACH 'other.db' AS other": "may only SELECT, not ATTACH",
+    "DETACH inline": "may only SELECT, not DETACH",
+    "VACUUM INTO 'copy.db'": "may only SELECT, not VACUUM",
+    "INSERT INTO tally VALUES ('x', 1)": "may only SELECT, not INSERT",
+    "WITH x AS (SELECT 1) INSERT INTO tally VALUES ('x', 1)": "may only SELECT, not insert tally",
+    "WITH x AS (SELECT 1) UPDATE tally SET total = 0": "may only SELECT, not update tally",
+    "WITH x AS (SELECT 1) DELETE FROM stock": "may only SELECT, not delete stock",
+    "EXPLAIN SELECT * FROM events": "may only SELECT, not EXPLAIN",
+    "SELECT load_extension('evil.so')": "load_extension",
+}
+
+
+class Counting:
+    """An inline projection that counts events, and fails when told to."""
+
+    name = "tallies"
+
+    def __init__(self, fails: bool = False) -> None:
+        self._fails = fails
+
+    def loads(self, events: Sequence[StoredEvent]) -> Sequence[Load]:
+        return [Load(TALLY, ("name",), [("events",)])]
+
+    def fold(self, events: Sequence[StoredEvent], rows: Mapping[str, Sequence[Any]]) -> Sequence[RowChanges]:
+        if self._fails:
+            raise ProjectionError("tallies", events[0].position, events[0].type, "told to fail")
+        before = rows["tally"][0].total if rows["tally"] else 0
+        return [RowChanges(TALLY, [Tally(name="events", total=before + len(events))])]
+
+    def script(self, events: Sequence[StoredEvent]) -> None:
+        return None
+
+
+def appending(count: int, *folds: Counting) -> Append:
+    """Return an append of some events to a new stream."""
+    events = [NewEvent(uuid4().bytes, "Happened", 1, "{}") for _ in range(count)]
+    return Append([StreamWrite(StreamName("", "thing", uuid4()), NO_STREAM, events)], inline=folds)
+
+
+async def counted(views: SqliteViewStore) -> int:
+    """Return what the inline projection has counted."""
+    async with views.reader() as session:
+        row = await session.get(TALLY, ("events",))
+    return row.total if row is not None else 0
+
+
+async def all_returned(store: SqliteViewStore) -> None:
+    """Wait until no connection is handed out."""
+    for _ in range(5000):
+        if not store.connections_in_use:
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError(f"{store.connections_in_use} connections were never given back")
+
+
+@pytest.fixture
+async def events(tmp_path: Path) -> AsyncIterator[SqliteEventStore]:
+    """An event store with inline rows."""
+    store = SqliteEventStore(str(tmp_path / "shop.db"))
+    await store.open()
+    await store.inline.open([TALLIES], store_id=store.store_id)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def views(tmp_path: Path, events: SqliteEventStore) -> AsyncIterator[SqliteViewStore]:
+    """A view store beside it; its sessions read the rows of both."""
+    store = SqliteViewStore(
+        views_file(str(tmp_path / "shop.views.db")), StoreSettings(), inline=events.inline, query_seconds=0.3
+    )
+    await store.open([SHOP], store_id=events.store_id)
+    await store.commit(batch(SHOP, RowChanges(STOCK, [Stock(shop="s", product=1, quantity=5)])))
+    yield store
+    assert store.connections_in_use == 0
+    await store.close()
+
+
+@pytest.mark.parametrize(("sql", "why"), HOSTILE.items())
+async def test_the_database_refuses_everything_but_registered_rows(views: SqliteViewStore, sql: str, why: str) -> None:
+    """R4: tried with every way we know."""
+    async with views.reader() as session:
+        with pytest.raises(AccessDeniedError, match=why):
+            await session.fetch(sql, {})
+        assert await session.fetch("SELECT product, quantity FROM stock", {}) == [(1, 5)]
+
+
+async def test_the_connection_itself_cannot_write(views: SqliteViewStore) -> None:
+    """R4: also without the authorizer, the file is opened for reading alone."""
+    assert views._readers is not None
+    held = await views._readers.pool.acquire()
+    held.connection.authorizer = None
+    with pytest.raises(apsw.ReadOnlyError):
+        held.connection.execute("DELETE FROM stock")
+    with pytest.raises(apsw.ReadOnlyError):
+        held.connection.execute("DELETE FROM inline.tally")
+    views._readers.pool.release(held, is_broken=True)
+
+
+async def test_inline_rows_are_read_beside_the_others(events: SqliteEventStore, views: SqliteViewStore) -> None:
+    await events.inline.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=3)])))
+    async with views.reader() as session:
+        assert await session.get(TALLY, ("a",)) == Tally(name="a", total=3)
+        joined = "SELECT total * quantity FROM tally, stock"
+        assert await session.fetch(joined, {}) == [(15,)]
+        assert (await session.freshness("tallies")).checkpoint == Checkpoint(1, 0, b"e1", 1000)
+        assert (await session.freshness("shop")).checkpoint.position == 1
+
+
+async def test_inline_rows_commit_with_the_append(events: SqliteEventStore, views: SqliteViewStore) -> None:
+    """L7: rows and their checkpoint are there when the append is."""
+    for count in (2, 3):
+        await events.append(appending(count, Counting()))
+    assert await counted(views) == 5
+    assert (await events.inline.checkpoint("tallies")).position == 5
+
+
+async def test_appends_in_one_group_fold_one_after_the_other(events: SqliteEventStore, views: SqliteViewStore) -> None:
+    await asyncio.gather(*[events.append(appending(1, Counting())) for _ in range(50)])
+    assert await counted(views) == 50
+    assert (await events.inline.checkpoint("tallies")).position == 50
+
+
+async def test_an_inline_projection_that_is_behind_is_left_out(
+    events: SqliteEventStore, views: SqliteViewStore
+) -> None:
+    """P2: it never skips; the asynchronous worker catches it up first."""
+    await events.append(appending(1))
+    await events.append(appending(1, Counting()))
+    assert await counted(views) == 0
+    assert (await events.inline.checkpoint("tallies")).position == 0
+
+
+async def test_a_failing_fold_refuses_its_append_alone(events: SqliteEventStore, views: SqliteViewStore) -> None:
+    """L7: all or nothing; neighbours in the group are not touched."""
+    outcomes = await asyncio.gather(
+        events.append(appending(1, Counting())),
+        events.append(appending(1, Counting(fails=True))),
+        events.append(appending(1, Counting())),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in outcomes if isinstance(each, BaseException)] == [ProjectionError]
+    assert (await events.head()).position == 2
+    assert await counted(views) == 2
+
+
+async def test_a_projection_that_became_inline_leaves_no_shadow(tmp_path: Path) -> None:
+    events = SqliteEventStore(str(tmp_path / "shop.db"))
+    await events.open()
+    path = str(tmp_path / "shop.views.db")
+    before = SqliteViewStore(views_file(path), StoreSettings())
+    await before.open([TALLIES], store_id=events.store_id)
+    await before.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="old", total=1)])))
+    await before.close()
+    await events.inline.open([TALLIES], store_id=events.store_id)
+    views = SqliteViewStore(views_file(path), StoreSettings(), inline=events.inline)
+    await views.open([], store_id=events.store_id)
+    async with views.reader() as session:
+        assert await session.get(TALLY, ("old",)) is None
+    await views.close()
+    await events.close()
+
+
+async def test_a_slow_query_is_stopped_and_the_loop_goes_on(views: SqliteViewStore) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    async with views.reader() as session:
+        slow = asyncio.create_task(session.fetch(endless, {}))
+        async with views.reader() as other:
+            assert await other.get(STOCK, ("s", 1)) is not None
+        with pytest.raises(StoreUnavailableError, match="ran for too long"):
+            await slow
+        assert await session.fetch("SELECT quantity FROM stock", {}) == [(5,)]
+
+
+async def test_a_cancelled_read_gives_its_connection_back(views: SqliteViewStore) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+    async def read() -> None:
+        async with views.reader() as session:
+            await session.fetch(endless, {})
+
+    tasks = [asyncio.create_task(read()) for _ in range(CONNECTIONS + 4)]
+    await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+    await all_returned(views)
+    async with views.reader() as session:
+        assert await session.get(STOCK, ("s", 1)) is not None
+
+
+async def test_a_load_that_is_cancelled_gives_its_connection_back(views: SqliteViewStore) -> None:
+    keys = [("s", number) for number in range(20_000)]
+    task = asyncio.create_task(views.load([Load(STOCK, ("shop", "product"), keys)]))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await all_returned(views)
+
+
+async def test_who_waits_too_long_for_a_connection_is_told_so(
+    views: SqliteViewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "WAIT_SECONDS", 0.05)
+    sessions = [views.reader() for _ in range(CONNECTIONS)]
+    for session in sessions:
+        await (await session.__aenter__()).get(STOCK, ("s", 1))
+    async with views.reader() as late:
+        with pytest.raises(StoreUnavailableError, match="all 8 reading connections were in use"):
+            await late.get(STOCK, ("s", 1))
+        await sessions[0].__aexit__(None, None, None)
+        assert await late.get(STOCK, ("s", 1)) is not None
+    for session in sessions[1:]:
+        await session.__aexit__(None, None, None)
+
+
+async def test_readers_follow_when_the_file_is_replaced(
+    tmp_path: Path, views: SqliteViewStore, events: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_LOOK_SECONDS", -1.0)
+    async with views.reader() as session:
+        assert await session.fetch("SELECT quantity FROM stock", {}) == [(5,)]
+    other = SqliteViewStore(views_file(str(tmp_path / "other.db")), StoreSettings())
+    await other.open([SHOP], store_id=events.store_id)
+    await other.commit(batch(SHOP, RowChanges(STOCK, [Stock(shop="s", product=1, quantity=9)])))
+    await other.close()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"shop.views.db{suffix}").unlink()
+    os.replace(tmp_path / "other.db", tmp_path / "shop.views.db")
+    async with views.reader() as session:
+        assert await session.fetch("SELECT quantity FROM stock", {}) == [(9,)]
+
+
+async def test_a_deleted_file_is_made_again(tmp_path: Path, events: SqliteEventStore) -> None:
+    """Deleting the rows loses nothing: every projection begins again from the log."""
+    path = tmp_path / "rows.db"
+    for _ in range(2):
+        store = SqliteViewStore(views_file(str(path)), StoreSettings())
+        await store.open([SHOP], store_id=events.store_id)
+        assert await store.checkpoint("shop") == Checkpoint()
+        await store.commit(batch(SHOP, RowChanges(KINDS, [every_kind(1)])))
+        await store.close()
+        path.unlink()
+
+
+async def test_a_newer_schema_is_refused_and_nothing_is_touched(tmp_path: Path, events: SqliteEventStore) -> None:
+    path = tmp_path / "rows.db"
+    store = SqliteViewStore(views_file(str(path)), StoreSettings())
+    await store.open([SHOP], store_id=events.store_id)
+    await store.close()
+    connection = apsw.Connection(str(path))
+    connection.pragma("user_version", 99)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreNewerThanCodeError):
+        await SqliteViewStore(views_file(str(path)), StoreSettings()).open([SHOP], store_id=events.store_id)
+    assert path.read_bytes() == before
+
+
+async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
+    store = SqliteViewStore(views_file(str(tmp_path / "rows.db")), StoreSettings())
+    with pytest.raises(StoreUnavailableError, match="is not open"):
+        await store.checkpoint("shop")
+    with pytest.raises(StoreUnavailableError, match="is not open"):
+        store.reader()
+    with pytest.raises(StoreUnavailableError, match="is not open"):
+        await store.commit(batch(SHOP))
+
+
+async def test_a_batch_of_an_unknown_projection_is_refused(views: SqliteViewStore) -> None:
+    with pytest.raises(ProgrammingError, match="was not opened with the projection tallies"):
+        await views.commit(batch(TALLIES))
+
+
+async def test_the_plan_of_a_lookup_uses_the_key(views: SqliteViewStore) -> None:
+    """A load of many keys never scans the table."""
+    connection = apsw.Connection(views.file.path, flags=apsw.SQLITE_OPEN_READONLY)
+    for condition in ('"product" = 1 AND "shop" = \'s\'', "(\"shop\", \"product\") IN (VALUES ('s', 1), ('s', 2))"):
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM stock WHERE {condition}")]
+        assert not any(step.startswith("SCAN stock") for step in plan), plan
+    connection.close()
