@@ -21,9 +21,9 @@ BLOCK = re.compile(r"(?:^<!-- (?P<mark>not run|file): (?P<note>.+?) -->\n)?^```p
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
 RUN = """
-import ast, asyncio, inspect, sys, types
+import ast, asyncio, inspect, pathlib, sys, types
 path = sys.argv[1]
-code = compile(open(path).read(), path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+code = compile(pathlib.Path(path).read_text(), path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 page = sys.modules["page"] = types.ModuleType("page")
 
 async def main():
