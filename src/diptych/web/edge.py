@@ -31,11 +31,12 @@ class Edge:
         exchange = Exchange(self.diptych, self.settings, scope, send)
         try:
             check_target(scope)
-            body = Body(exchange, receive)
+            if may_have_body(scope, exchange):
+                receive = Body(exchange, receive).receive
         except RefusedError as refused:
             await problem(refused.kind, refused.detail, refused.headers)(scope, receive, send)
             return
-        await self.app(scope, body.receive, exchange.send)
+        await self.app(scope, receive, exchange.send)
 
 
 class Body:
@@ -94,18 +95,34 @@ class Body:
         return RefusedError(413, "too-large", "The body is too large", f"At most {limit} bytes are read.")
 
 
+def may_have_body(scope: Scope, exchange: Exchange) -> bool:
+    """Whether there may be a body: HTTP/1 announces one, HTTP/2 need not."""
+    headers = exchange.headers
+    return (
+        b"content-length" in headers
+        or b"transfer-encoding" in headers
+        or scope["method"] != "GET"
+        or not scope.get("http_version", "").startswith("1")
+    )
+
+
 def check_target(scope: Scope) -> None:
     """Refuse a path or query string that holds a NUL or is not UTF-8. :raises RefusedError:"""
     path, query = scope["path"], scope.get("query_string", b"")
-    if "\0" in path or (b"%" in query and b"\0" in unquote_to_bytes(query)):
+    if b"%" in query:
+        _check_text(unquote_to_bytes(query))
+    if "\0" in path:
+        raise _malformed("It holds a NUL character (%00).")
+    if not path.isascii():
+        _check_text(unquote_to_bytes(scope.get("raw_path") or path.encode(errors="surrogatepass")))
+
+
+def _check_text(text: bytes) -> None:
+    if b"\0" in text:
         raise _malformed("It holds a NUL character (%00).")
     try:
-        if not path.isascii():
-            path.encode()
-            unquote_to_bytes(scope.get("raw_path") or b"").decode()
-        if b"%" in query:
-            unquote_to_bytes(query).decode()
-    except UnicodeError as error:
+        text.decode()
+    except UnicodeDecodeError as error:
         raise _malformed("Its percent-encoded bytes are not UTF-8.") from error
 
 

@@ -15,24 +15,14 @@ _ONLY_ON_SUCCESS = frozenset((b"etag", b"location", b"idempotent-replayed"))
 class Exchange:
     """One request: its headers, the app it is for, and the headers that its answer shall have."""
 
-    __slots__ = (
-        "_age",
-        "_position",
-        "_send",
-        "app",
-        "given",
-        "has_started",
-        "headers",
-        "is_precondition_failed",
-        "settings",
-    )
+    has_started = False
+    is_precondition_failed = False
+    _position, _age = -1, -1.0
 
     def __init__(self, app: App, settings: WebSettings, scope: Scope, send: Send) -> None:
         self.app, self.settings, self._send = app, settings, send
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"][::-1])  # the first of several wins, as in Starlette
         self.given: dict[bytes, bytes] = {}
-        self.has_started = self.is_precondition_failed = False
-        self._position, self._age = -1, -1.0
         scope[_KEY] = self
 
     def header(self, name: bytes) -> str | None:
