@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -13,7 +15,7 @@ from typing import Any
 async def child(module: str, *arguments: object) -> AsyncIterator[Process]:
     """Run `python -m module` until the block ends, from the moment it has said `ready`."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=_environment())
     try:
         ready = await heard(process)
         if ready != "ready":
@@ -30,6 +32,12 @@ async def child(module: str, *arguments: object) -> AsyncIterator[Process]:
                 await process.wait()
     if process.returncode:
         raise RuntimeError(f"{module} ended with {process.returncode}")
+
+
+def _environment() -> dict[str, str]:
+    """Let a child find this package, wherever it was started."""
+    found = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))}
 
 
 async def heard(process: Process) -> Any:
