@@ -54,8 +54,8 @@ class StoredEvent(NamedTuple):
 def checksum(row: tuple[Any, ...]) -> int:
     """CRC-32 over a row of the log: all fields of `StoredEvent`, in its order, up to the checksum itself."""
     numbers = _NUMBERS.pack(row[0], row[11], row[4], row[7], row[8])
-    text = f"{row[1]}\0{row[2]}\0{row[3]}\0{row[6]}\0{row[10]}\0{row[9]}"
-    return crc32(text.encode(), crc32(row[5], crc32(numbers)))
+    text = "\0".join((row[1], row[2], row[3], row[6], row[10], row[9]))
+    return crc32(text.encode(), crc32(numbers + row[5]))
 
 
 def is_intact(row: StoredEvent) -> bool:
@@ -80,9 +80,15 @@ class StoredMetadata(Metadata):
         self.__dict__["_row"] = row
 
     def __getattr__(self, name: str) -> Any:
-        row: StoredEvent | None = self.__dict__.pop("_row", None)
+        row: StoredEvent | None = self.__dict__.get("_row")
         if row is None:
             raise AttributeError(f"Metadata has no {name}")
+        if name == "stream":  # these two are what projections ask for
+            self.__dict__[name] = row.stream
+            return self.__dict__[name]
+        if name == "recorded_at":
+            return from_microseconds(row.recorded_at)
+        del self.__dict__["_row"]
         beside = json.loads(row.metadata)
         self.__dict__.update(
             event_id=UUID(bytes=row.event_id),

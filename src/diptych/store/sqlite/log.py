@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import apsw
+from pydantic_core import from_json
 
 from diptych.errors import CorruptedEventError, SkippedPositionsError, StoreCorruptedError
 from diptych.events.recorded import StoredEvent, is_intact
@@ -24,13 +25,14 @@ SCAN = 50_000  # positions that one filtered page looks at, at most
 _STREAM_PAGE = 2000
 
 _SEPARATOR = "\x1f"  # no stored text has one: see `limits.py`
-_WIDTH = 13
-_INTEGERS, _EVENT_ID = (0, 4, 7, 8, 11, 12), 5  # columns of the packed text that are no text
-_COLUMNS = (
-    "e.position, e.tenant, s.category, s.stream_id, e.version, hex(e.event_id), t.name, e.schema_version, "
-    "e.format, e.payload, e.metadata, e.recorded_at, e.checksum"
+_ROW = (
+    "json_array(e.position, e.tenant, s.category, s.stream_id, e.version, hex(e.event_id), t.name, e.schema_version, "
+    "e.format, e.payload, e.metadata, e.recorded_at, e.checksum)"
 )
-_PACKED = f"group_concat(concat_ws(char(31), {_COLUMNS}), char(31))"
+_STREAM_ROW = (
+    "json_array(e.position, e.tenant, e.version, hex(e.event_id), t.name, e.schema_version, e.format, e.payload, e.metadata, "
+    "e.recorded_at, e.checksum)"
+)
 _HEAD = "SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1"
 
 _ALL = "SELECT position, octet_length(payload) AS bytes FROM events WHERE position > :after"
@@ -40,7 +42,7 @@ _PAGE = f"""
 WITH matching AS MATERIALIZED ({{matching}} ORDER BY position LIMIT :limit),
      size AS MATERIALIZED (SELECT total(bytes) <= {PAGE_BYTES} OR count(*) <= 1 AS fits, count(*) AS n FROM matching)
 SELECT ({_HEAD}), fits, CASE WHEN fits THEN
-    (SELECT {_PACKED} FROM (SELECT position FROM matching ORDER BY position) m
+    (SELECT json_group_array({_ROW}) FROM (SELECT position FROM matching ORDER BY position) m
      CROSS JOIN events e ON e.position = m.position
      CROSS JOIN streams s ON s.id = e.stream CROSS JOIN event_types t ON t.id = e.type) END, n
 FROM size
@@ -48,7 +50,7 @@ FROM size
 _PAGE_OF_ALL, _PAGE_OF_TYPES = _PAGE.format(matching=_ALL), _PAGE.format(matching=_OF_TYPES)
 
 _STREAM = f"""
-SELECT s.version, (SELECT {_PACKED} FROM
+SELECT s.version, (SELECT json_group_array({_STREAM_ROW}) FROM
     (SELECT * FROM events WHERE stream = s.id AND version >= :first ORDER BY version LIMIT {_STREAM_PAGE}) e
     CROSS JOIN event_types t ON t.id = e.type)
 FROM streams s WHERE tenant = :tenant AND category = :category AND stream_id = :stream_id
@@ -86,7 +88,7 @@ def _page(connection: apsw.Connection, after: int, types: frozenset[str] | None,
             break
         limit = max(limit // 2, 1)
     head = _head(found[0])
-    events = _unpack(connection, found[2]) if found[2] else []
+    events = _unpack(found[2]) if found[2] else []
     if len(events) != found[3]:
         raise StoreCorruptedError(f"{found[3] - len(events)} events after {after} have lost their stream or type.")
     if types is None:
@@ -125,7 +127,7 @@ def read_stream(connection: apsw.Connection, stream: StreamName, first: int) -> 
         found = connection.execute(_STREAM, bindings).fetchone()
         if found is None:
             return events
-        page = _unpack(connection, found[1]) if found[1] else []
+        page = _unpack_stream(stream, found[1]) if found[1] else []
         last = bindings["first"] + len(page) - 1
         if [event[4] for event in page] != list(range(bindings["first"], last + 1)) or (
             len(page) < _STREAM_PAGE and last < found[0]
@@ -163,17 +165,28 @@ def _head(packed: str | None) -> Head:
     return Head(int(position), bytes.fromhex(event_id), int(recorded_at))
 
 
-def _unpack(connection: apsw.Connection, packed: str) -> list[StoredEvent]:
-    fields = packed.split(_SEPARATOR)
-    columns: list[Any] = [fields[column::_WIDTH] for column in range(_WIDTH)]
-    for column in _INTEGERS:
-        columns[column] = map(int, columns[column])
-    columns[_EVENT_ID] = map(bytes.fromhex, columns[_EVENT_ID])
-    events = list(map(_one_row, zip(*columns, strict=True)))
-    for event in events:
-        if not is_intact(event):
-            raise CorruptedEventError(event[0])
+def _unpack(packed: str) -> list[StoredEvent]:
+    events: list[StoredEvent] = []
+    for row in from_json(packed, cache_strings="none"):
+        row[5] = bytes.fromhex(row[5])
+        events.append(_checked(row))
     return events
+
+
+def _unpack_stream(stream: StreamName, packed: str) -> list[StoredEvent]:
+    """Unpack rows that leave out what is the same in all of them."""
+    category, id = stream.category, str(stream.id)
+    return [
+        _checked((position, tenant, category, id, version, bytes.fromhex(event_id), *rest))
+        for position, tenant, version, event_id, *rest in from_json(packed, cache_strings="none")
+    ]
+
+
+def _checked(row: Sequence[Any]) -> StoredEvent:
+    event = _one_row(row)
+    if not is_intact(event):
+        raise CorruptedEventError(event[0])
+    return event
 
 
 def _check_contiguous(events: Sequence[StoredEvent], after: int) -> None:
