@@ -64,19 +64,21 @@ def wanted(name: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
     lines = [*project["project"]["dependencies"], *extras["fastapi"], *extras["cli"], *groups["build"]]
+    if name == "bench":
+        lines += groups["bench"]
     if name == "test":
         lines += [*extras["testing"], *groups["test"]]
     return [Requirement(line) for line in lines]
 
 
-@pytest.mark.parametrize("name", ["run", "test"])
+@pytest.mark.parametrize("name", ["run", "bench", "test"])
 def test_every_dependency_is_pinned_in_the_range_that_was_asked_for(name: str) -> None:
     pins = {pin["name"]: pin["version"] for pin in PIN.finditer((ROOT / "requirements" / f"{name}.txt").read_text())}
     unmet = [str(need) for need in wanted(name) if not need.specifier.contains(pins.get(need.name, "0"))]
     assert unmet == []
 
 
-@pytest.mark.parametrize("name", ["run", "test"])
+@pytest.mark.parametrize("name", ["run", "bench", "test"])
 def test_the_pins_name_no_place_to_install_from(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text
