@@ -14,7 +14,7 @@ from diptych.store.tables import Kind, Table
 class RowKeys:
     """How rows of one table are told apart in memory."""
 
-    __slots__ = ("_are_uuids", "of_row", "of_values", "table")
+    __slots__ = ("_are_uuids", "field", "of_row", "of_values", "table")
 
     of_row: Callable[[Any], Hashable]
     of_values: Callable[[tuple[Any, ...]], Hashable]
@@ -22,6 +22,7 @@ class RowKeys:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._are_uuids = tuple(table.column(name).kind is Kind.UUID for name in table.key)
+        self.field: Callable[[Any], Any] | None = attrgetter(table.key[0]) if len(table.key) == 1 else None
         self.of_values, self.of_row = self._single() if len(table.key) == 1 else self._several()
 
     def values(self, key: Any) -> tuple[Any, ...]:

@@ -91,6 +91,7 @@ def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Mode
     find = _find(mark.key, models.sheets[target if source < 0 else source], draft.events) if needs_key else None
     if each is None and not needs_key and not by_stream:
         raise _Refused("it returns several rows, each with its own key", "leave out key=")
+    is_plain = not (is_sequence or each or draft.looked or source not in (-1, target))
     return Handler(
         call=_caller(method, draft.roles),
         where=read.where,
@@ -107,6 +108,8 @@ def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Mode
         is_sequence=is_sequence,
         needs_meta=draft.needs_meta or callable(mark.key),
         is_by_stream=by_stream,
+        is_plain=is_plain,
+        change=method if is_plain and by_stream and draft.roles == ["row", "event"] else None,
     )
 
 

@@ -57,11 +57,8 @@ class Handler:
     is_sequence: bool = False
     needs_meta: bool = False
     is_by_stream: bool = False
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether this is the common case: one row, found by one key, in and out or only out."""
-        return not (self.is_sequence or self.each or self.lookups or self.source not in (-1, self.target))
+    is_plain: bool = False  # one row, found by one key, in and out or only out
+    change: Callable[[Any, Any], Any] | None = None  # the method itself, when it takes (row, event) of its own stream
 
     @property
     def is_isolated(self) -> bool:

@@ -42,6 +42,7 @@ class Runner:
         self._parked = Parked()
         self._saved_at = 0.0
         self._unsaved: StoredEvent | None = None
+        self._ahead: asyncio.Task[None] | None = None  # fetches the next page while this one is folded
         reader.listen(self._wake)
         self.progress.wanted = self._wake.set
 
@@ -61,6 +62,8 @@ class Runner:
                     await self._recover(error, backoff)
         finally:
             self._thread.close()
+            if self._ahead is not None:
+                self._ahead.cancel()
 
     def retry(self) -> None:
         """Try parked keys again, and go on if it was stopped."""
@@ -117,6 +120,8 @@ class Runner:
         if self.progress.position < self._reader.head.position:
             page = await self._reader.page(self.progress.position)
         if page is not None:
+            if page.scanned < self._reader.head.position:
+                self._ahead = asyncio.create_task(self._reader.read_ahead(page.scanned))
             await self._take(page)
             return
         self._reader.check()

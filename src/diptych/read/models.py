@@ -4,7 +4,7 @@ Rule: a read model is data; who writes it is a projection's business, who reads 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import get_annotations
 from typing import Any, Final, Self
 
@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic._internal._model_construction import ModelMetaclass
 from typing_extensions import dataclass_transform
 
+from diptych.read.accepting import Accept, acceptances
 from diptych.read.columns import column_of
 from diptych.store.tables import Table, check_identifier
 
 _TABLE: Final = "__diptych_table__"
+_ACCEPTS: Final = "__diptych_accepts__"
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -83,6 +85,15 @@ class ReadModel(BaseModel, metaclass=_ReadModelMeta):
 
         :raises pydantic.ValidationError: a value is not of its field's type, or there is no such field.
         """
+        model = type(self)
+        accepts, build = model.__dict__.get(_ACCEPTS) or _learn(model)
+        for name, value in changes.items():
+            accept = accepts.get(name)
+            if accept is None or not accept(value):
+                break
+        else:
+            built: Self = build({**self.__dict__, **changes})
+            return built
         validated: Self = self.__pydantic_validator__.validate_python({**self.__dict__, **changes}, strict=True)
         return validated
 
@@ -97,6 +108,12 @@ def table_of(model: type[ReadModel]) -> Table:
     table = _table(model)
     setattr(model, _TABLE, table)
     return table
+
+
+def _learn(model: type[ReadModel]) -> tuple[Mapping[str, Accept], Callable[[dict[str, Any]], Any]]:
+    known = acceptances(model, (Key, Index)), table_of(model).build
+    setattr(model, _ACCEPTS, known)
+    return known
 
 
 def table_name(model: type[ReadModel]) -> str:

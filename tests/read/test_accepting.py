@@ -1,0 +1,114 @@
+"""`replace` without the validator: it may say yes only where strict validation gives back the same object."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
+
+from diptych.read.accepting import acceptances
+from diptych.read.models import Index, Key, ReadModel
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Everything(ReadModel):
+    id: Annotated[UUID, Key]
+    name: Annotated[str, Index]
+    short: Annotated[str, Field(max_length=3)]
+    count: int
+    is_there: bool
+    weight: float
+    price: Annotated[Decimal, Field(decimal_places=2)]
+    bounded: Annotated[Decimal, Field(decimal_places=2, ge=0)]
+    rate: Decimal
+    day: date
+    at: AwareDatetime
+    colour: Colour
+    note: str | None
+
+
+ROW = Everything(
+    id=UUID(int=1),
+    name="a",
+    short="a",
+    count=1,
+    is_there=True,
+    weight=1.5,
+    price=Decimal("1.50"),
+    bounded=Decimal("1.50"),
+    rate=Decimal("0.1"),
+    day=date(2026, 1, 1),
+    at=datetime(2026, 1, 1, tzinfo=UTC),
+    colour=Colour.RED,
+    note=None,
+)
+ACCEPTS = acceptances(Everything, (Key, Index))
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.decimals(),
+    st.decimals(places=2, allow_nan=False),
+    st.dates(),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(UTC)),
+    st.uuids(),
+    st.sampled_from(Colour),
+)
+
+
+@given(st.sampled_from(sorted(ACCEPTS)), values)
+def test_what_is_accepted_is_what_the_validator_gives_back(name: str, value: Any) -> None:
+    if ACCEPTS[name](value):
+        validated = Everything.__pydantic_validator__.validate_python({**ROW.__dict__, name: value}, strict=True)
+        assert getattr(validated, name) is value
+        assert ROW.replace(**{name: value}) == validated
+
+
+@given(st.sampled_from(sorted(Everything.model_fields)), values)
+def test_replace_refuses_what_the_validator_refuses(name: str, value: Any) -> None:
+    try:
+        validated = Everything.__pydantic_validator__.validate_python({**ROW.__dict__, name: value}, strict=True)
+    except ValidationError:
+        with pytest.raises(ValidationError):
+            ROW.replace(**{name: value})
+    else:
+        assert ROW.replace(**{name: value}) == validated
+
+
+def test_fields_with_rules_of_their_own_are_the_validators() -> None:
+    assert {"short", "bounded"}.isdisjoint(ACCEPTS)
+    assert {"id", "name", "price", "rate", "colour", "at"} <= set(ACCEPTS)
+
+
+def test_a_model_with_validators_is_always_validated() -> None:
+    class Picky(ReadModel):
+        id: Annotated[UUID, Key]
+        count: int
+
+        @field_validator("count")
+        @classmethod
+        def even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError("it is odd")
+            return value
+
+    with pytest.raises(ValidationError, match="it is odd"):
+        Picky(id=UUID(int=1), count=2).replace(count=3)
+
+
+def test_a_replaced_row_is_as_complete_as_a_new_one() -> None:
+    changed = ROW.replace(count=2)
+    assert changed.model_dump() == {**ROW.model_dump(), "count": 2}
+    assert changed.model_fields_set == ROW.model_fields_set
+    assert ROW.count == 1
