@@ -26,11 +26,12 @@ from examples.orders.orders.domain import OrderItem
 from examples.orders.values import Address
 
 GUEST: Final = "guest"  # lines without a customer are booked on this one
-_AT_ONCE: Final = 16
+_MANY: Final = 128  # commands under way at once that have nothing to do with each other: they share commits
+_FEW: Final = 16  # invoices under way at once; those with a product in common wait for each other
 _LARGEST_DELIVERY: Final = 100_000
 
 Step = Callable[[str, int], None]
-"""Called with what was done and for how many lines of the file."""
+"""Called with the kind of step and how many were done."""
 
 
 def customer_id(number: str) -> UUID:
@@ -59,23 +60,34 @@ class Import:
 
     def __init__(self, commands: CommandBus, invoices: Sequence[Invoice], step: Step) -> None:
         self._commands, self._invoices, self._step = commands.as_user("import"), invoices, step
-        self._products: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.report = Report()
+        self._locks: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
+        lines = [line for invoice in invoices for line in invoice.lines]
+        described = sorted(lines, key=lambda line: not line.description)
+        self._customers = _firsts(lines, lambda line: line.customer)
+        self._products = _firsts(described, lambda line: line.code)
+        self._needed = _needed(lines)
+        self.report = Report(file_lines=len(lines), file_amount=sum((line.amount for line in lines), Decimal(0)))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many steps there will be of each kind."""
+        return {
+            "customers": len(self._customers),
+            "products": len(self._products),
+            "stock": len(self._needed),
+            "lines": self.report.file_lines,
+        }
 
     async def run(self) -> Report:
         """Import everything, in this order: customers, products, stock, then invoices as the file has them."""
-        lines = [line for invoice in self._invoices for line in invoice.lines]
-        self.report.file_lines = len(lines)
-        self.report.file_amount = sum((line.amount for line in lines), Decimal(0))
-        await self._at_once(self._register_customer(line) for line in _firsts(lines, lambda line: line.customer))
-        described = sorted(lines, key=lambda line: not line.description)
-        await self._at_once(self._register_product(line) for line in _firsts(described, lambda line: line.code))
-        await self._at_once(self._receive(code, quantity) for code, quantity in _needed(lines).items())
-        await self._at_once(self._book(invoice) for invoice in self._invoices)
+        await self._at_once(_MANY, (self._register_customer(line) for line in self._customers))
+        await self._at_once(_MANY, (self._register_product(line) for line in self._products))
+        await self._at_once(_MANY, (self._receive(code, quantity) for code, quantity in self._needed.items()))
+        await self._at_once(_FEW, (self._book(invoice) for invoice in self._invoices))
         return self.report
 
-    async def _at_once(self, jobs: Iterable[Awaitable[None]]) -> None:
-        """Run these jobs, a few at a time, begun in their order."""
+    async def _at_once(self, many: int, jobs: Iterable[Awaitable[None]]) -> None:
+        """Run these jobs, so many at a time, begun in their order."""
         waiting = iter(jobs)
 
         async def work() -> None:
@@ -83,7 +95,7 @@ class Import:
                 await job
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
+            for _ in range(many):
                 group.create_task(work())
 
     async def _register_customer(self, line: Line) -> None:
@@ -102,12 +114,14 @@ class Import:
             await self._dispatch(what, command, key)
         except CommandIdReusedError:
             self.report.replayed += 1  # registered from another file, in other words
+        self._step(what, 1)
 
     async def _receive(self, code: str, quantity: int) -> None:
         for start in range(0, quantity, _LARGEST_DELIVERY):
             amount = min(_LARGEST_DELIVERY, quantity - start)
             command = ReceiveStock(product_id=product_id(code), quantity=amount)
             await self._dispatch("deliveries", command, f"stock/{code}/{start}/{quantity}")
+        self._step("stock", 1)
 
     async def _book(self, invoice: Invoice) -> None:
         parts = self._parts(invoice)
@@ -115,14 +129,14 @@ class Import:
             self.report.empty_invoices += 1
         async with AsyncExitStack() as stack:
             for product in sorted({product_id(line.code) for part in parts for line in part.lines}):
-                await stack.enter_async_context(self._products[product])
+                await stack.enter_async_context(self._locks[product])
             for part in parts:
                 try:
                     await self._dispatch(part.what, part.command, part.key)
                     self.report.accept(part.lines)
                 except (DomainError, ConflictError, NotFoundError) as error:
                     self._refuse(part.lines, f"{type(error).__name__}: {error}")
-        self._step("invoices", len(invoice.lines))
+        self._step("lines", len(invoice.lines))
 
     def _parts(self, invoice: Invoice) -> list["_Part"]:
         """Make commands of the lines that the domain accepts; count the others by its reason."""

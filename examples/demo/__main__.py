@@ -1,0 +1,126 @@
+"""`./run demo`: the order service with customers in it; `--import FILE` plays real orders instead."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+
+from diptych import App, DiptychError
+from examples.demo import counting, talk
+from examples.demo.files import default_url, place_of
+from examples.demo.importing import customer_id, order_id
+from examples.demo.lines import FileError
+from examples.demo.play_file import play_file
+from examples.demo.players import Shop
+from examples.demo.screen import Screen
+from examples.demo.server import HOST, PortTakenError, serving
+from examples.demo.tally import Tally
+from examples.demo.traffic import Traffic
+from examples.orders.main import make_api, make_app
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="how long the customers stay (30)")
+    parser.add_argument("--serve", action="store_true", help="go on serving the API until Ctrl-C")
+    parser.add_argument(
+        "--import", dest="file", type=Path, metavar="FILE", help="play a CSV file of order lines, .gz too"
+    )
+    parser.add_argument("--database", metavar="URL", help="sqlite:///FILE or memory: (demo-data/orders.db)")
+    parser.add_argument("--port", type=int, help="local port of the API (8000, or any free one)")
+    parser.add_argument("--players", type=int, default=12, help="how many customers (12)")
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds a customer thinks between two requests (0.1)")
+    parser.add_argument("--seed", type=int, default=1, help="what the customers choose (1)")
+    return parser.parse_args(arguments)
+
+
+class Demonstration:
+    """One run: the app, then a file or traffic, then a summary."""
+
+    def __init__(self, given: argparse.Namespace, console: Console) -> None:
+        self._given, self._console = given, console
+        self._url: str = given.database or default_url()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Do what was asked for and return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end, number)
+        app = make_app(self._url)
+        app.include(counting.module)
+        async with app:
+            return await (self._play_file(app) if self._given.file else self._play_traffic(app))
+
+    def _end(self, number: int) -> None:
+        """End soon; the second Ctrl-C ends at once."""
+        self._stop.set()
+        asyncio.get_running_loop().remove_signal_handler(number)
+
+    async def _play_file(self, app: App) -> int:
+        playing = asyncio.create_task(play_file(app, self._given.file, self._console))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((playing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not playing.done():
+            playing.cancel()
+            await asyncio.wait((playing,))
+            self._console.print("\nStopped. What was imported stays; the same command goes on from there.")
+            return 130
+        is_right, invoices = await playing
+        order = next((i for i in invoices if not i.is_credit_note and i.lines[0].customer), invoices[0])
+        await self._finish(app, str(order_id(order.number)), str(customer_id(order.lines[0].customer)))
+        return 0 if is_right else 1
+
+    async def _play_traffic(self, app: App) -> int:
+        started, tally = monotonic(), Tally()
+        async with serving(make_api(app), self._given.port) as port:
+            url = f"http://{HOST}:{port}"
+            screen = Screen(url, place_of(self._url))
+            traffic = Traffic(app, Shop(HOST, port, tally, self._given.pause), screen, self._console)
+            await traffic.run(self._given.players, self._given.seed, self._given.seconds, self._stop)
+            await app.caught_up()
+            talk.print_traffic(self._console, tally, await app.status(), monotonic() - started)
+            await self._finish(app, tally.last_order, tally.last_customer, url)
+        return 1 if tally.failures else 0
+
+    async def _finish(self, app: App, order: str | None, customer: str | None, url: str | None = None) -> None:
+        """Say where everything is, and serve on if that was asked for."""
+        if self._given.serve and url is None:
+            async with serving(make_api(app), self._given.port) as port:
+                await self._finish(app, order, customer, f"http://{HOST}:{port}")
+            return
+        is_serving = self._given.serve and not self._stop.is_set()
+        again = None if is_serving else f"./run demo --serve --seconds 0{self._database_option()}"
+        if order and customer:
+            requests = talk.requests_to_try(url or f"http://{HOST}:8000", order, customer)
+            talk.print_next(self._console, place_of(self._url), requests, again)
+        if is_serving:
+            self._console.print(f"\nServing [bold]{url}/docs[/] until Ctrl-C.")
+            await self._stop.wait()
+
+    def _database_option(self) -> str:
+        return f" --database {self._given.database}" if self._given.database else ""
+
+
+def main() -> int:
+    """Run the demonstration; say in a sentence why it could not."""
+    given = options()
+    console = Console(highlight=False)
+    try:
+        return asyncio.run(Demonstration(given, console).run())
+    except (FileError, PortTakenError, DiptychError) as error:
+        console.print(talk.trouble(str(error)))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
