@@ -168,9 +168,9 @@ class App(Module):
             await stores.events.open()
             stack.push_async_callback(stores.events.close)
             apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
+            await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
-            await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             engine = ProjectionEngine(stores.events, stores.views, codec, definitions)
             await engine.start()
             stack.push_async_callback(engine.stop)
