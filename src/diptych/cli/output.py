@@ -27,7 +27,9 @@ def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_json: 
 
 
 def age(seconds: float) -> str:
-    """A time span as a person says it: `0.2 s`, `3 min`, `2 h`, `5 d`."""
+    """A time span as a person says it: `20 ms`, `3.5 s`, `3 min`, `2 h`, `5 d`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{seconds / unit:.1f} {name}" if seconds < 10 else f"{seconds / unit:.0f} {name}"

@@ -4,8 +4,9 @@ Rule: nothing is created, migrated, locked or started; SQLite itself refuses eve
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 
@@ -56,7 +57,10 @@ def peek(events: str, views: str, projections: Collection[Watched]) -> tuple[Hea
 
 
 def _open(file: DatabaseFile) -> apsw.Connection:
-    connection = open_reader(file)
+    """Open for reading. A file nobody has open is read as it lies: else SQLite would leave its own files beside it."""
+    is_open = Path(f"{file.path}-wal").exists() or not Path(file.path).exists()
+    path = file.path if is_open else f"file:{quote(str(Path(file.path).absolute()))}?immutable=1"
+    connection = open_reader(replace(file, path=path))
     try:
         check_ours(connection, file)
     except BaseException as error:

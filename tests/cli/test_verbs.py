@@ -1,0 +1,243 @@
+"""The verbs as a shell sees them: what is on stdout, what on stderr, and the exit code."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(90)
+
+SHOP = '''
+"""A shop with a projection that takes its time to be mended."""
+
+import os
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import FastAPI
+
+from diptych import Aggregate, App, Command, DomainEvent, Key, Metadata, Projection, Query, ReadModel, ReadModels
+from diptych import Repository, new_id, on
+from diptych.web import install
+
+
+class Sold(DomainEvent):
+    product: str
+
+
+class Sale(Aggregate):
+    pass
+
+
+class Sell(Command[UUID]):
+    product: str
+
+
+class SaleRow(ReadModel):
+    id: Annotated[UUID, Key]
+    product: str
+
+
+class Sales(Projection[SaleRow]):
+    @on
+    def sold(self, event: Sold, meta: Metadata) -> SaleRow:
+        if event.product == os.environ.get("POISON"):
+            raise ValueError(f"no {event.product}, please")
+        return SaleRow(id=meta.stream.id, product=event.product)
+
+
+class CountSales(Query[int]):
+    pass
+
+
+app = App("sqlite:///shop.db")
+app.project(Sales)
+api = FastAPI()
+install(app, api)
+
+
+@app.command_handler
+async def sell(command: Sell, sales: Repository[Sale]) -> UUID:
+    sale = Sale(new_id())
+    sale.record(Sold(product=command.product))
+    sales.add(sale)
+    return sale.id
+
+
+@app.query_handler
+async def count_sales(query: CountSales, read: ReadModels) -> int:
+    return await read.count(SaleRow)
+
+
+@api.get("/mode")
+async def mode() -> str:
+    return app.mode
+'''
+
+SELL = """
+import asyncio, sys
+sys.path.insert(0, ".")
+from shop import Sell, app
+
+async def main():
+    async with app:
+        for product in sys.argv[1:]:
+            await app.commands.dispatch(Sell(product=product))
+        await app.caught_up()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_")}
+    return {**kept, **extra}
+
+
+def diptych(folder: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "diptych.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(**extra), capture_output=True, text=True, check=False)
+
+
+def sell(folder: Path, *products: str, **extra: str) -> None:
+    command = [sys.executable, "-c", SELL, *products]
+    subprocess.run(command, cwd=folder, env=environment(**extra), capture_output=True, text=True, check=True)
+
+
+def rows(told: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(told.stdout)
+    return found
+
+
+def test_status_says_where_each_projection_is_in_tab_separated_values(shop: Path) -> None:
+    sell(shop, "tea", "milk")
+    told = diptych(shop, "status", "shop.py")
+    assert told.returncode == 0
+    header, line = told.stdout.splitlines()
+    assert header.split("\t")[:4] == ["projection", "mode", "state", "position"]
+    assert line.split("\t")[:4] == ["sales", "async", "caught up", "2"]
+
+
+def test_status_of_a_service_without_its_rows_names_the_next_event_and_exits_1_over_the_limit(shop: Path) -> None:
+    sell(shop, "tea")
+    for file in shop.glob("shop.views.db*"):
+        file.unlink()
+    told = diptych(shop, "status", "shop.py", "--json", "--fail-lag", "0.001ms")
+    assert told.returncode == 1
+    assert [(row["state"], row["lag_events"]) for row in rows(told)] == [("behind", 1)]
+    assert "its next event is position 1, Sold of Sale-" in told.stderr
+    assert diptych(shop, "status", "shop.py").returncode == 0
+
+
+def test_status_names_the_event_that_is_parked_and_exits_1(shop: Path) -> None:
+    """P7: poison is isolated, and said."""
+    sell(shop, "tea", "poison", "milk", POISON="poison")
+    told = diptych(shop, "status", "shop.py", "--json")
+    assert told.returncode == 1
+    assert [(row["state"], row["parked"], row["lag_events"]) for row in rows(told)] == [("parked", 1, 0)]
+    assert "position 2" in told.stderr
+    assert "no poison, please" in told.stderr
+
+
+def test_status_writes_nothing(shop: Path) -> None:
+    sell(shop, "tea")
+    before = {path.name: path.read_bytes() for path in shop.glob("*.db*")}
+    assert diptych(shop, "status", "shop.py").returncode == 0
+    assert {path.name: path.read_bytes() for path in shop.glob("*.db*")} == before
+
+
+def test_status_of_a_service_that_never_ran_is_one_sentence(shop: Path) -> None:
+    told = diptych(shop, "status", "shop.py")
+    assert told.returncode == 2
+    assert told.stderr.startswith("diptych: shop.db ")
+    assert "Traceback" not in told.stderr
+    assert list(shop.glob("*.db*")) == []
+
+
+def test_a_time_span_that_is_none_is_a_usage_error(shop: Path) -> None:
+    told = diptych(shop, "status", "shop.py", "--fail-lag", "soon")
+    assert told.returncode == 2
+    assert "Write 500ms, 5s, 2min or 1h" in told.stderr
+
+
+def test_describe_lists_what_is_wired_with_its_place(shop: Path) -> None:
+    told = diptych(shop, "describe", "shop.py", "--json")
+    assert told.returncode == 0
+    assert [(row["kind"], row["name"]) for row in rows(told)] == [
+        ("command", "Sell"),
+        ("query", "CountSales"),
+        ("projection", "sales"),
+    ]
+    assert all("shop.py:" in row["where"] for row in rows(told))
+    assert rows(told)[2]["detail"] == "Sold -> sale_row (async, isolated)"
+
+
+def test_an_app_that_cannot_be_found_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+    told = diptych(tmp_path, "describe")
+    assert told.returncode == 2
+    assert told.stderr.startswith("diptych: No app found")
+    assert told.stdout == ""
+
+
+def test_a_module_without_fastapi_cannot_be_served(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text("from diptych import App\napp = App('memory:')\n")
+    told = diptych(tmp_path, "run", "bare.py")
+    assert told.returncode == 2
+    assert "install(app, api)" in told.stderr
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(shop: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = diptych(shop, "run", "shop.py", "--port", str(taken.getsockname()[1]))
+    assert told.returncode == 2
+    assert "Choose another port" in told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(("verb", "mode"), [("dev", "development"), ("run", "production")])
+def test_an_app_is_served_in_the_mode_of_its_verb_and_stops_when_interrupted(shop: Path, verb: str, mode: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "diptych.cli", verb, "shop.py", "--port", str(port)]
+    with subprocess.Popen(command, cwd=shop, env=environment(), stderr=subprocess.PIPE, text=True) as served:
+        try:
+            assert json.loads(answer(served, f"http://127.0.0.1:{port}/mode")) == mode
+            assert b"ready" in answer(served, f"http://127.0.0.1:{port}/health/ready")
+        finally:
+            served.send_signal(signal.SIGINT)
+        said = served.communicate(timeout=30)[1]
+    assert f"http://127.0.0.1:{port}/docs" in said
+    assert "Traceback" not in said
+
+
+def answer(served: subprocess.Popen[str], url: str) -> bytes:
+    """What the service answers, once it is there."""
+    while served.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as found:
+                body: bytes = found.read()
+                return body
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"it ended: {served.communicate()[1]}")
+
+
+def test_help_names_every_verb() -> None:
+    told = diptych(Path.cwd(), "--help")
+    assert told.returncode == 0
+    assert [verb for verb in ("dev", "run", "status", "describe") if f"  {verb} " not in told.stdout] == []
