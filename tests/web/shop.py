@@ -1,5 +1,6 @@
 """A small service for the tests of the web front: accounts that are opened, filled, emptied and closed."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -107,6 +108,10 @@ class GetAccount(Query[AccountRow | None]):
     account_id: UUID
 
 
+class ShowAccount(Query[AccountRow]):
+    account_id: UUID
+
+
 class FindAccounts(Query[list[AccountRow]]):
     owner: str
 
@@ -120,6 +125,8 @@ class Accounts(Projection[AccountRow]):
     def moved(self, row: AccountRow, event: MoneyMoved, meta: Metadata) -> AccountRow:
         if event.note == "poison":
             raise RuntimeError("poisoned")
+        if event.note == "slow":
+            time.sleep(0.5)
         return row.replace(balance=row.balance + event.amount, version=meta.version)
 
 
@@ -146,6 +153,11 @@ async def close(command: Close, accounts: Repository[Account]) -> None:
 @module.query_handler
 async def get_account(query: GetAccount, read: ReadModels) -> AccountRow | None:
     return await read.get(AccountRow, query.account_id)
+
+
+@module.query_handler
+async def show_account(query: ShowAccount, read: ReadModels) -> AccountRow:
+    return await read.one(AccountRow, query.account_id)
 
 
 @module.query_handler
@@ -208,6 +220,10 @@ def add_routes(api: FastAPI) -> None:
             raise HTTPException(404, "There is no such account.")
         tag(request, row.version)
         return row
+
+    @api.get("/accounts/{account_id}/shown")
+    async def show_one(account_id: UUID, queries: Queries) -> AccountRow:
+        return await queries.dispatch(ShowAccount(account_id=account_id))
 
     @api.get("/accounts")
     async def find(queries: Queries, owner: str) -> list[AccountRow]:

@@ -1,5 +1,6 @@
 """/health: computed at each call, red with the reason and the event named."""
 
+import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -33,13 +34,26 @@ async def test_a_failed_projection_is_named_with_its_event(client: httpx.AsyncCl
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_projection_behind_its_limit_is_red_and_green_again_by_itself(
-    app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with client_of(make_api(app, WebSettings(lag_limit=-1.0))) as client:
-        assert "s behind" in (await client.get("/health/ready")).json()["detail"]
-    async with client_of(make_api(app)) as client:
+async def test_a_projection_behind_its_limit_is_red_and_green_again_by_itself(app: App) -> None:
+    async with client_of(make_api(app, WebSettings(lag_limit=0.05))) as client:
+        path = (await client.post("/accounts", json={"owner": "Ada"})).headers["Location"]
+        await client.post(f"{path}/moves", json={"amount": 1, "note": "slow"})
+        with anyio.fail_after(5):
+            while (red := await client.get("/health/ready")).status_code == 200:
+                pass
+        assert "s behind (limit 0.05 s)" in red.json()["detail"]
+        await app.caught_up()
         assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_projection_whose_loop_hangs_is_red(
+    client: httpx.AsyncClient, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: a dead loop looks like a quiet one but for its heartbeat."""
+    for progress in app.progress.values():
+        monkeypatch.setattr(progress, "beat", lambda: None)
+        monkeypatch.setattr(progress, "heartbeat", -1e9)
+    assert "hangs" in (await client.get("/health/ready")).json()["detail"]
 
 
 async def test_a_store_that_cannot_be_read_is_red(

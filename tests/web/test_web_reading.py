@@ -1,6 +1,7 @@
 """R1 and R2 over HTTP: read your own write with the position of its answer, or be told that you did not."""
 
 import time
+from uuid import UUID
 
 import httpx
 import pytest
@@ -8,8 +9,8 @@ from fastapi import FastAPI
 
 from diptych.app.application import App
 from diptych.stream import read_token, token
-from diptych.web import WebSettings
-from tests.web.shop import MoneyMoved, client_of, make_api, tried
+from diptych.web import Queries, WebSettings
+from tests.web.shop import AccountRow, GetAccount, MoneyMoved, client_of, make_api, tried
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +56,30 @@ async def test_a_position_of_the_future_is_answered_stale_in_time(app: App) -> N
         for answer in (read, missing):
             assert answer.headers["Diptych-Stale"] == "true"
             assert answer.headers["Diptych-Stale-Reason"] == "behind"
+
+
+async def test_what_is_not_there_yet_is_not_called_missing(app: App) -> None:
+    """R1: an error for a row that a fresh answer might have is a 503 to be tried again; without a wish it is a 404."""
+    async with client_of(make_api(app, WebSettings(fresh_within=0.1))) as client:
+        path = "/accounts/0190b3c2-7a1e-7000-8000-00000000abcd/shown"
+        missing = await client.get(path)
+        stale = await client.get(path, headers={"Diptych-After": token(1_000_000, bytes(16))})
+        assert (missing.status_code, stale.status_code) == (404, 503)
+        assert stale.json()["type"] == "urn:diptych:problem:stale-read"
+        assert stale.headers["Diptych-Stale"] == "true"
+        assert stale.headers["Retry-After"] == "1"
+
+
+async def test_a_route_may_insist_on_a_fresh_answer(app: App) -> None:
+    """R1: `after=` in the route is fresh or an error, whatever the headers say."""
+    api = make_api(app)
+
+    @api.get("/insist/{account_id}")
+    async def insist(account_id: UUID, queries: Queries) -> AccountRow | None:
+        return await queries.dispatch(GetAccount(account_id=account_id), after=token(1_000_000, bytes(16)), within=0.05)
+
+    async with client_of(api) as client:
+        assert (await client.get("/insist/0190b3c2-7a1e-7000-8000-00000000abcd")).status_code == 503
 
 
 async def test_a_stopped_projection_answers_stale_at_once_and_says_why(

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from diptych.clock import new_id
-from diptych.errors import WrongExpectedVersionError
+from diptych.errors import StaleReadError, WrongExpectedVersionError
 from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.stream import StreamName
@@ -121,10 +121,17 @@ class RequestQueries(QueryBus):
         exchange = self._exchange
         if within is None:
             within = exchange.settings.fresh_within
-        answer = await self._bus.answer(query, after=self._after if after is None else after, within=within)
+        try:
+            answer = await self._bus.answer(query, after=self._after if after is None else after, within=within)
+        except StaleReadError as error:  # what it asked for was not there, and might be in a fresh answer
+            self._stale(error.reason)
+            raise
         exchange.saw(answer.as_of_position, answer.token)
         exchange.aged(answer.age)
         if answer.is_stale:
-            exchange.give(b"diptych-stale", "true")
-            exchange.give(b"diptych-stale-reason", answer.reason or "behind")
+            self._stale(answer.reason or "behind")
         return answer
+
+    def _stale(self, reason: str) -> None:
+        self._exchange.give(b"diptych-stale", "true")
+        self._exchange.give(b"diptych-stale-reason", reason)

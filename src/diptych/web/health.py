@@ -17,6 +17,7 @@ from diptych.web.settings import WebSettings
 
 _NOT_READY = Kind(503, "not-ready", "Not ready", retry_after=5)
 _LONGEST = 500
+_HANGS = 10.0  # seconds; a quiet loop turns twice a second
 
 
 def add_health(app: App, api: FastAPI, settings: WebSettings) -> None:
@@ -53,9 +54,11 @@ def _reason(one: ProjectionStatus, limit: float) -> str | None:
         return f"{one.name} is {one.state} at position {one.position}: {one.error}"[:_LONGEST]
     if one.lag_seconds > limit:
         return (
-            f"{one.name} is {one.lag_seconds:.0f} s behind (limit {limit:.0f} s): "
+            f"{one.name} is {one.lag_seconds:.1f} s behind (limit {limit:g} s): "
             f"{one.lag_events} events after position {one.position}."
         )
+    if one.mode == "async" and one.idle_seconds > max(limit, _HANGS):
+        return f"{one.name} hangs: its loop has not turned for {one.idle_seconds:.0f} s at position {one.position}."
     return None
 
 
