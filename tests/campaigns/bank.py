@@ -16,7 +16,9 @@ from diptych import (
     Key,
     Metadata,
     Projection,
+    Query,
     ReadModel,
+    ReadModels,
     Repository,
     on,
 )
@@ -123,6 +125,14 @@ class Ledgers(Projection[Ledger]):
         return row.replace(movements=row.movements + 1)
 
 
+class GetBalance(Query[AccountBalance | None]):
+    account_id: UUID
+
+
+class GetLedger(Query[Ledger | None]):
+    account_id: UUID
+
+
 PROJECTIONS: Final = {Balances: "async", Branches: "async", Ledgers: "inline"}
 
 
@@ -142,6 +152,14 @@ def bank(url: str) -> App:
         source.pay_out(command.amount)
         target.pay_in(command.amount, "transfer")
         return source.movements
+
+    @app.query_handler
+    async def get_balance(query: GetBalance, read: ReadModels) -> AccountBalance | None:
+        return await read.get(AccountBalance, query.account_id)
+
+    @app.query_handler
+    async def get_ledger(query: GetLedger, read: ReadModels) -> Ledger | None:
+        return await read.get(Ledger, query.account_id)
 
     app.project(Balances)
     app.project(Branches)

@@ -6,6 +6,7 @@ Rule: a cycle leaves nothing running: the zygote, its child and strace all end w
 import asyncio
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ class Sweep:
 
     def __init__(self, workload: str, zygote: "subprocess.Popen[str]") -> None:
         self.workload, self._zygote = workload, zygote
+        self.cycles = self.killed = 0
 
     def counts(self) -> dict[str, int]:
         """How often one thread does each of these calls when nobody interferes: the range of k."""
@@ -51,6 +53,8 @@ class Sweep:
         directory = Path(tempfile.mkdtemp(prefix="diptych-crash-"))
         inject = f"inject={syscall}:{action}:when={k}"
         status = self._run(directory, ["-o", "/dev/null", "-e", f"trace={syscall}", "-e", inject])
+        self.cycles += 1
+        self.killed += status == signal.SIGKILL
         try:
             if action != KILL:
                 assert status == 0, f"the process ended with wait status {status}: {_last_words(directory)}"

@@ -10,6 +10,7 @@ from random import Random
 import apsw
 
 from diptych.store.protocols import StoreSettings
+from tests.campaigns import workload_bank
 from tests.campaigns.client import Client, InMemory, new_event, stream_name, whole_log
 from tests.campaigns.disk import Disk, recording
 from tests.campaigns.history import ANY_VERSION, NEVER, History, Operation, Violation, violations
@@ -88,6 +89,26 @@ async def _read_back(folder: Path, history: History) -> None:
         assert connection.pragma("integrity_check") == "ok"
     finally:
         connection.close()
+
+
+class BankPowerCut:
+    """The same for a whole app: the events file with FULL, the views file with NORMAL."""
+
+    def __init__(self, folder: Path) -> None:
+        answers: list[tuple[int, str]] = []
+        with recording(folder) as self.disk:
+            told = workload_bank.dispatch_all(folder, lambda line: answers.append((len(self.disk.steps), line)))
+            asyncio.run(told)
+        self._answers = answers
+
+    def image(self, steps: int, random: Random) -> str:
+        """Cut after so many steps, start what is left, send everything again. :raises AssertionError:"""
+        with tempfile.TemporaryDirectory(prefix="diptych-power-") as name:
+            for path, content in self.disk.image(steps, random).items():
+                (Path(name) / Path(path).name).write_bytes(content)
+            told = "".join(line for at, line in self._answers if at <= steps)
+            (Path(name) / "answers").write_text(told)
+            return asyncio.run(workload_bank.check(Path(name)))
 
 
 def cut_everywhere(

@@ -3,10 +3,13 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from tests.campaigns.model import EventStoreMachine
 from tests.campaigns.stores import Opened, memory_store, sqlite_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 class _Memory(EventStoreMachine):

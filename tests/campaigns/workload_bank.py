@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
-
-from diptych.store.opening import open_stores
 
 from diptych import App, Command, Receipt
 from diptych.clock import id_for
 from diptych.events.codec import Codec
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
+from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
 from tests.campaigns.bank import PROJECTIONS, Balances, Branches, Ledgers, PaidIn, PayIn, Transfer, bank
 
@@ -43,22 +42,21 @@ async def _dispatch(app: App, number: int) -> Receipt[int]:
 
 def work(directory: Path) -> None:
     """Start the app, dispatch, stop; what was answered is written down at once."""
-
-    async def run() -> None:
-        with (directory / "answers").open("a", buffering=1) as answers:
-            async with bank(_url(directory)) as app:
-                for first in range(0, COMMANDS, 3):
-                    numbers = range(first, first + 3)
-                    tasks = [_write_down(number, _dispatch(app, number), answers) for number in numbers]
-                    await asyncio.gather(*tasks)
-                await app.caught_up(10)
-
-    asyncio.run(run())
+    with (directory / "answers").open("a", buffering=1) as answers:
+        asyncio.run(dispatch_all(directory, answers.write))
 
 
-async def _write_down(number: int, dispatched: Awaitable[Receipt[int]], answers: Any) -> None:
-    receipt = await dispatched
-    answers.write(json.dumps([number, receipt.position, receipt.result]) + "\n")
+async def dispatch_all(directory: Path, answered: Callable[[str], Any]) -> None:
+    """Dispatch three commands at a time; each answer, a line, is handed over the moment it comes."""
+    async with bank(_url(directory)) as app:
+        for first in range(0, COMMANDS, 3):
+            await asyncio.gather(*(_tell(number, app, answered) for number in range(first, first + 3)))
+        await app.caught_up(10)
+
+
+async def _tell(number: int, app: App, answered: Callable[[str], Any]) -> None:
+    receipt = await _dispatch(app, number)
+    answered(json.dumps([number, receipt.position, receipt.result]) + "\n")
 
 
 async def check(directory: Path) -> str:
