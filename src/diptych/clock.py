@@ -68,8 +68,24 @@ def new_id_bytes() -> bytes:
     else:
         _last_millisecond, _sequence = _last_millisecond + 1, 0
     head = (_last_millisecond << 16) | 0x7000 | _sequence
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    return _PARTS.pack(head, tail)
+    return _PARTS.pack(head, _random() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000)
+
+
+_MANY = Struct(">512Q")
+_ahead: list[int] = []
+
+
+def _random() -> int:
+    """64 random bits, fetched many at a time: each fetch lets another thread take Python's lock."""
+    while True:
+        try:
+            return _ahead.pop()
+        except IndexError:
+            _ahead.extend(_MANY.unpack(os.urandom(_MANY.size)))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ahead.clear)  # or both processes would make the same ids
 
 
 def id_for(kind: str, natural_key: str) -> UUID:
