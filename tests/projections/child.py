@@ -1,0 +1,64 @@
+"""A child process for the tests that kill or measure: `fill` a log, `follow` it, or `catch_up` and report."""
+
+import asyncio
+import json
+import resource
+import sys
+from itertools import groupby
+
+from diptych.store.protocols import Append, StreamWrite
+from diptych.stream import ANY
+from tests.projections import shop
+from tests.projections.running import running
+from tests.projections.shop import Fact
+
+
+def facts(count: int) -> list[Fact]:
+    """A log of so many events; the same every time."""
+    made: list[Fact] = []
+    number = 0
+    while len(made) < count:
+        one = shop.order(str(number))
+        made += [(one, shop.placed()), (one, shop.added("pen", number % 5 + 1)), (one, shop.added("ink"))]
+        number += 1
+    return made[:count]
+
+
+async def fill(url: str, count: int) -> None:
+    """Append a log without any projection."""
+    async with running(url) as shop_:
+        made = facts(count)
+        for start in range(0, count, 999):
+            streams = groupby(made[start : start + 999], key=lambda fact: fact[0])
+            writes = [StreamWrite(stream, ANY, [shop_.codec.encode(e) for _, e in group]) for stream, group in streams]
+            await shop_.events.append(Append(writes))
+
+
+async def follow(url: str) -> None:
+    """Run projections until killed, small batches, printing where they are."""
+    async with running(url, shop.Sales, shop.Baskets, shop.SalesBySql) as shop_:
+        head = (await shop_.events.head()).position
+        print("started", flush=True)  # noqa: T201
+        for progress in shop_.engine.progress.values():
+            await progress.wait_for(head, 60)
+        print("done", flush=True)  # noqa: T201
+        await asyncio.sleep(60)
+
+
+async def catch_up(url: str) -> None:
+    """Catch up from the beginning and print the most memory that was ever in use, in bytes."""
+    async with running(url, shop.Baskets, shop.Sales) as shop_:
+        await shop_.engine.caught_up(timeout=100)
+        position = shop_.engine.progress["baskets"].saved
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"position": position, "peak": peak}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["fill", url, count]:
+            asyncio.run(fill(url, int(count)))
+        case ["follow", url]:
+            asyncio.run(follow(url))
+        case ["catch_up", url]:
+            asyncio.run(catch_up(url))

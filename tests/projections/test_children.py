@@ -1,0 +1,69 @@
+"""P2 and P8, with real processes: rows and checkpoint agree after kill -9, and memory does not grow with the log."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.projections import shop
+from tests.projections.child import facts
+from tests.projections.naive import naive_sales
+from tests.projections.running import by_key, running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(150)]
+
+ROOT = Path(__file__).parents[2]
+
+
+async def child(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.projections.child", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def finished(*arguments: str) -> bytes:
+    process = await child(*arguments)
+    answer, _ = await process.communicate()
+    assert process.returncode == 0
+    return answer
+
+
+async def test_rows_are_the_fold_up_to_their_checkpoint_after_kill_9_at_any_moment(tmp_path: Path) -> None:
+    """P2."""
+    url, count, random = f"sqlite:///{tmp_path}/shop.db", 12_000, Random(7)
+    await finished("fill", url, str(count))
+    made, seen = facts(count), set[int]()
+    for _ in range(5):
+        process = await child("follow", url)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"started\n"
+        await asyncio.sleep(random.random() * 0.25)
+        process.kill()
+        await process.wait()
+        async with running(url, shop.Sales, shop.Baskets, shop.SalesBySql, is_started=False) as shop_:
+            at = {name: (await shop_.views.checkpoint(name)).position for name in shop_.engine.progress}
+            seen.update(at.values())
+            sales = naive_sales(made[: at["sales"]]).get("product_sales", {})
+            assert await shop_.rows(shop.ProductSales) == by_key(sales)
+            assert len(await shop_.rows(shop.Basket)) == (at["baskets"] + 2) // 3
+            lines = sum(row.lines for row in (await shop_.rows(shop.HandWritten)).values())
+            assert lines == sum(isinstance(event, shop.Added) for _, event in made[: at["sales_by_sql"]])
+    assert len(seen) > 1
+    async with running(url, shop.Sales, shop.Baskets, shop.SalesBySql) as shop_:
+        await shop_.engine.caught_up(timeout=60)
+        assert await shop_.rows(shop.ProductSales) == by_key(naive_sales(made)["product_sales"])
+
+
+async def test_catching_up_on_a_long_log_takes_no_more_memory_than_on_a_short_one(tmp_path: Path) -> None:
+    """P8: ten times the events, the same peak within 24 MB."""
+    peaks = {}
+    for count in (10_000, 100_000):
+        url = f"sqlite:///{tmp_path}/{count}.db"
+        await finished("fill", url, str(count))
+        report = json.loads(await finished("catch_up", url))
+        assert report["position"] == count
+        peaks[count] = report["peak"]
+    assert peaks[100_000] - peaks[10_000] < 24 * 1024 * 1024
