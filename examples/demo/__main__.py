@@ -97,7 +97,7 @@ class Demonstration:
                 await self._finish(app, order, customer, f"http://{HOST}:{port}")
             return
         is_serving = self._given.serve and not self._stop.is_set()
-        again = None if is_serving else f"./run demo --serve --seconds 0{self._database_option()}"
+        again = None if is_serving else f"./run demo --serve --seconds 0{self._same_options()}"
         if order and customer:
             requests = talk.requests_to_try(url or f"http://{HOST}:8000", order, customer)
             talk.print_next(self._console, place_of(self._url), requests, again)
@@ -105,14 +105,16 @@ class Demonstration:
             self._console.print(f"\nServing [bold]{url}/docs[/] until Ctrl-C.")
             await self._stop.wait()
 
-    def _database_option(self) -> str:
-        return f" --database {self._given.database}" if self._given.database else ""
+    def _same_options(self) -> str:
+        given = self._given
+        port = f" --port {given.port}" if given.port else ""
+        return port + (f" --database {given.database}" if given.database else "")
 
 
 def main() -> int:
     """Run the demonstration; say in a sentence why it could not."""
     given = options()
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:
         return asyncio.run(Demonstration(given, console).run())
     except (FileError, PortTakenError, DiptychError) as error:

@@ -2,14 +2,14 @@
 
 from diptych import Module, Query, ReadModels
 from examples.orders.reading.customer_totals import CustomerTotals
-from examples.orders.reading.order_detail import OrderDetail
+from examples.orders.reading.order_detail import OrderDetail, OrderLine
 from examples.orders.reading.order_list import OrderSummary
 from examples.orders.reading.product_sales import ProductSales
 from examples.orders.reading.revenue import RevenuePerDay
 
 module = Module("counting")
 
-MODELS = (OrderSummary, OrderDetail, CustomerTotals, ProductSales, RevenuePerDay)
+MODELS = (OrderSummary, OrderDetail, OrderLine, CustomerTotals, ProductSales, RevenuePerDay)
 
 
 class CountRows(Query[list[int]]):

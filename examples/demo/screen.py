@@ -10,7 +10,6 @@ from itertools import pairwise
 from time import monotonic
 
 from rich.box import ROUNDED, SIMPLE_HEAD
-from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -79,7 +78,7 @@ class Screen:
             Group(
                 Text.from_markup(f"[bold]{self._url}/docs[/]   [dim]events in {self._database}[/]"),
                 Text(),
-                Columns([self._write_side(moment), self._read_side(moment)], equal=True, expand=True, padding=(0, 1)),
+                self._panels(moment),
                 self._projections(moment),
                 *(Text.from_markup(f"  {line}", overflow="ellipsis") for line in self._news(moment)),
             ),
@@ -99,6 +98,13 @@ class Screen:
             f"{self._commands.now:5.0f} commands/s  {self._queries.now:5.0f} queries/s  {tally.commands:,} commands  "
             f"{sum(tally.refused.values()):,} refused  {moment.status.head:,} events  lag {lag:.3f} s"
         )
+
+    def _panels(self, moment: Moment) -> RenderableType:
+        hinge = Table.grid(expand=True, padding=(0, 1, 0, 0))
+        hinge.add_column(ratio=1)
+        hinge.add_column(ratio=1)
+        hinge.add_row(self._write_side(moment), self._read_side(moment))
+        return hinge
 
     def _write_side(self, moment: Moment) -> RenderableType:
         tally = moment.tally
