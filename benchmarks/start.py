@@ -1,6 +1,7 @@
 """start: what `import diptych` costs, and that it loads no driver, no FastAPI and no typer."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,9 +19,12 @@ print(taken, sum(name in sys.modules for name in {heavy!r}))
 """
 
 
-async def _import(statement: str) -> Figures:
+async def _import(statement: str, folder: Path) -> Figures:
+    """Import in a new interpreter, from bytecode as an installed package is: the first time only compiles."""
     script = _SCRIPT.format(statement=statement, heavy=_HEAVY)
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder), "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-c", script]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
     output, _ = await child.communicate()
     taken, heavy = output.split()
     return {"import": float(taken), "drivers": float(heavy)}
@@ -31,7 +35,7 @@ async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
     """In a new interpreter each time."""
 
     async def measure() -> Figures:
-        return await _import("import diptych; diptych.App, diptych.Aggregate, diptych.Projection")
+        return await _import("import diptych; diptych.App, diptych.Aggregate, diptych.Projection", folder)
 
     yield measure
 
@@ -41,7 +45,7 @@ async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
     """pydantic alone, which is most of it."""
 
     async def measure() -> Figures:
-        return await _import("from pydantic import BaseModel, Field, TypeAdapter")
+        return await _import("from pydantic import BaseModel, Field, TypeAdapter", folder)
 
     yield measure
 

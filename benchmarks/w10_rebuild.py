@@ -10,7 +10,7 @@ from uuid import UUID
 
 from benchmarks import shop
 from benchmarks.children import child
-from benchmarks.generator import log
+from benchmarks.generator import CREATED, log
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
 from diptych import App
 from diptych.store.protocols import Append, StreamWrite
@@ -19,8 +19,8 @@ _SEEDS = random.Random(41)
 
 
 async def appends(app: App, scale: Scale) -> Figures:
-    """Append single events to new streams."""
-    events = [shop.event(fact) for fact in log(scale.of(20, 1000, 2000), seed=43)]
+    """Append the first event of new orders, one by one: a projection may apply them."""
+    events = [shop.event(fact) for fact in log(scale.of(200, 10_000, 20_000), seed=43) if fact.name == CREATED]
     taken = []
     for event in events:
         stream = shop.stream(UUID(int=_SEEDS.getrandbits(128), version=4))
