@@ -41,6 +41,7 @@ from diptych.errors import (
 )
 from diptych.messages import Command, Query
 from diptych.web.exchange import exchange_of
+from diptych.web.flat_routes import allowed_methods
 
 T = TypeVar("T")
 
@@ -73,7 +74,9 @@ KINDS: Mapping[type[DiptychError], Kind] = {
     OtherHistoryError: Kind(
         503, "other-history", "The data was restored from elsewhere", "Leave out Diptych-After and read again.", 1
     ),
-    StaleReadError: Kind(503, "stale-read", "The answer is not fresh yet", retry_after=1),
+    StaleReadError: Kind(
+        503, "stale-read", "The answer is not fresh yet", "Try again, or leave out Diptych-After.", 1
+    ),
     UnknownOutcomeError: Kind(
         503, "unknown-outcome", "It is not known whether this took effect",
         "Send the same request again with the same Idempotency-Key; it takes effect at most once.", 1,
@@ -137,8 +140,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
     kind = kind_of(error, is_conditional=exchange is not None and exchange.is_precondition_failed)
     if kind is None:
         raise error
-    if kind.says is None:
-        return problem(kind, str(error))
+    if not isinstance(error, StoreError | UnknownOutcomeError):
+        return problem(kind, kind.says or str(error))
     instance = f"urn:uuid:{new_id()}"
     log.warning("%s %r: %s (%s)", request.method, request.url.path, error, instance)
     return problem(kind, kind.says, instance=instance)
@@ -150,11 +153,14 @@ async def answer_http(request: Request, error: HTTPException) -> Response:
         return problem(error.kind, error.detail, error.headers)
     if error.status_code < 200 or error.status_code in (204, 205, 304):
         return Response(status_code=error.status_code, headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {**(headers or {}), "Allow": allowed_methods(request.scope)}
     title = _phrase(error.status_code)
     kind = Kind(error.status_code, title.lower().replace(" ", "-"), title)
     if isinstance(error.detail, str):
-        return problem(kind, error.detail if error.detail != title else None, error.headers)
-    return problem(kind, None, error.headers, info=jsonable_encoder(error.detail))
+        return problem(kind, error.detail if error.detail != title else None, headers)
+    return problem(kind, None, headers, info=jsonable_encoder(error.detail))
 
 
 async def answer_invalid(request: Request, error: RequestValidationError) -> Response:

@@ -11,7 +11,7 @@ from diptych.clock import id_for
 from diptych.web.problems import PRECONDITION_FAILED, RefusedError
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_TAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_TAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([0-9]+)')
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _LONGEST: Final = 255
 
@@ -36,7 +36,8 @@ def nth_command_id(first: UUID, n: int) -> UUID:
 def version_of(if_match: str) -> int | None:
     """Read the version out of `If-Match: "3"`; None for `*`, which any version matches.
 
-    A weak tag is taken for what it names: proxies that compress weaken the tags that pass through them.
+    A weak tag is taken for what it names, since proxies that compress weaken the tags that pass through them; and so
+    is a number without its quotes.
     :raises RefusedError: with 412 for a tag that no version has, with 400 for no tag or several.
     """
     text = if_match.strip()
@@ -46,10 +47,11 @@ def version_of(if_match: str) -> int | None:
     if tag is None:
         detail = 'If-Match takes one version, as in If-Match: "3", or *.'
         raise RefusedError(400, "malformed-header", "A header is malformed", detail)
-    if not tag[1].isdigit() or not tag[1].isascii() or len(tag[1]) > 18:
+    version = tag[1] or tag[2] or ""
+    if not version.isdigit() or not version.isascii() or len(version) > 18:
         failed = PRECONDITION_FAILED
         raise RefusedError(failed.status, failed.name, failed.title, "No version has this tag. Read it again.")
-    return int(tag[1])
+    return int(version)
 
 
 def tag_of(version: int) -> str:

@@ -1,17 +1,17 @@
 """What the routes of a FastAPI application use of Diptych, read from their dependencies."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import isclass
 from typing import Any
 
-import fastapi.routing
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 
 from diptych.handlers import where
 from diptych.messages import Command
 from diptych.web.dependencies import COMMANDS, queries, require_if_match
+from diptych.web.flat_routes import flat_routes
 from diptych.web.path_commands import BODILESS, MESSAGE
 
 
@@ -31,9 +31,7 @@ class Use:
 
 def uses(api: FastAPI) -> Iterator[Use]:
     """Look at every route of an application, those of included routers too."""
-    flatten = getattr(fastapi.routing, "iter_route_contexts", None)  # newer FastAPI keeps included routers as a tree
-    routes: Iterable[Any] = flatten(api.routes) if flatten else api.routes
-    for route in routes:
+    for route in flat_routes(api):
         dependant = getattr(route, "dependant", None)
         if isinstance(dependant, Dependant) and route.methods:
             use = Use(route.path_format, frozenset(method.lower() for method in route.methods), where(route.endpoint))

@@ -1,0 +1,24 @@
+"""The routes of a FastAPI application as a flat list, whichever way its version keeps included routers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import fastapi.routing
+from starlette.routing import Match
+from starlette.types import Scope
+
+
+def flat_routes(api: Any) -> Iterable[Any]:
+    """Return every route of an application, those of included routers with their whole path."""
+    flatten = getattr(fastapi.routing, "iter_route_contexts", None)  # newer FastAPI keeps included routers as a tree
+    routes: Iterable[Any] = flatten(api.routes) if flatten else api.routes
+    return routes
+
+
+def allowed_methods(scope: Scope) -> str:
+    """Return what may be done with a path, for `Allow`: of all routes that have it, not of the first only."""
+    found: set[str] = set()
+    for route in flat_routes(scope["app"]):
+        if getattr(route, "methods", None) and route.matches(scope)[0] is not Match.NONE:
+            found.update(route.methods)
+    return ", ".join(sorted(found))
