@@ -45,7 +45,8 @@ def test_a_definition_names_its_tables_and_the_events_it_takes() -> None:
 def test_a_projection_can_choose_its_name_and_version() -> None:
     class Chosen(Projection[Basket], name="baskets_of_today", version=3):
         @on
-        def placed(self, event: Placed, meta: Metadata) -> Basket: ...
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            raise NotImplementedError
 
     definition = define(Chosen)
     assert (definition.name, definition.tables.version) == ("baskets_of_today", 3)
@@ -62,13 +63,16 @@ def test_hand_written_sql_takes_the_events_of_its_annotation_or_all() -> None:
 def test_all_faults_are_listed_at_once_each_with_its_place() -> None:
     class Wrong(Projection[Basket]):
         @on
-        async def one(self, event: Placed) -> Basket: ...
+        async def one(self, event: Placed) -> Basket:
+            raise NotImplementedError
 
         @on
-        def two(self, event: Added) -> ProductSales: ...
+        def two(self, event: Added) -> ProductSales:
+            raise NotImplementedError
 
         @on
-        def three(self, row: Basket, clock: int, event: shop.Erased) -> Basket: ...
+        def three(self, row: Basket, clock: int, event: shop.Erased) -> Basket:
+            raise NotImplementedError
 
     text = faults(Wrong)
     assert "3 problems" in text
@@ -89,7 +93,8 @@ def test_a_method_must_say_what_it_returns() -> None:
 def test_a_key_of_several_columns_needs_to_be_named() -> None:
     class Lines(Projection[Line]):
         @on
-        def added(self, row: Line | None, event: Added) -> Line: ...
+        def added(self, row: Line | None, event: Added) -> Line:
+            raise NotImplementedError
 
     assert "found by order, number, which is not the stream's id" in faults(Lines)
 
@@ -97,7 +102,8 @@ def test_a_key_of_several_columns_needs_to_be_named() -> None:
 def test_a_key_must_name_fields_of_the_event() -> None:
     class Typo(Projection[ProductSales]):
         @on(key="prodcut")
-        def sold(self, row: ProductSales | None, event: Added) -> ProductSales: ...
+        def sold(self, row: ProductSales | None, event: Added) -> ProductSales:
+            raise NotImplementedError
 
     assert "Added has no field prodcut" in faults(Typo)
 
@@ -105,7 +111,8 @@ def test_a_key_must_name_fields_of_the_event() -> None:
 def test_each_needs_a_column_of_the_row() -> None:
     class Typo(Projection[Order]):
         @on(each="customer")
-        def renamed(self, row: Order, event: shop.Renamed) -> Order: ...
+        def renamed(self, row: Order, event: shop.Renamed) -> Order:
+            raise NotImplementedError
 
     assert "Order has no column customer" in faults(Typo)
 
@@ -113,10 +120,12 @@ def test_each_needs_a_column_of_the_row() -> None:
 def test_two_methods_cannot_make_one_row_of_one_event() -> None:
     class Twins(Projection[Basket]):
         @on
-        def first(self, event: Placed, meta: Metadata) -> Basket: ...
+        def first(self, event: Placed, meta: Metadata) -> Basket:
+            raise NotImplementedError
 
         @on
-        def second(self, event: Placed, meta: Metadata) -> Basket: ...
+        def second(self, event: Placed, meta: Metadata) -> Basket:
+            raise NotImplementedError
 
     assert "Placed already changes Basket in" in faults(Twins)
 
@@ -124,7 +133,8 @@ def test_two_methods_cannot_make_one_row_of_one_event() -> None:
 def test_a_second_row_has_to_be_a_look_up() -> None:
     class Two(Projection[Basket | Order]):
         @on
-        def placed(self, row: Basket, other: Order, event: Placed) -> Basket: ...
+        def placed(self, row: Basket, other: Order, event: Placed) -> Basket:
+            raise NotImplementedError
 
     assert 'other: Annotated[Order | None, Key("<field of the event>")]' in faults(Two)
 
@@ -132,7 +142,8 @@ def test_a_second_row_has_to_be_a_look_up() -> None:
 def test_one_table_has_one_owner() -> None:
     class Other(Projection[Basket]):
         @on
-        def placed(self, event: Placed, meta: Metadata) -> Basket: ...
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            raise NotImplementedError
 
     with pytest.raises(ConfigurationError, match="the table basket is owned by"):
         define_all([(shop.Baskets, "async"), (Other, "inline")])
@@ -161,7 +172,8 @@ def test_handle_must_be_async_and_take_an_event_and_a_db() -> None:
 def test_methods_and_own_sql_do_not_mix() -> None:
     class Both(Projection[Basket]):
         @on
-        def registered(self, event: Registered, meta: Metadata) -> Basket: ...
+        def registered(self, event: Registered, meta: Metadata) -> Basket:
+            raise NotImplementedError
 
         async def handle(self, event: Placed, db: Db) -> None: ...
 

@@ -120,8 +120,8 @@ async def test_a_page_without_matching_events_moves_progress_and_is_saved_for_wh
 async def test_progress_says_what_it_is_about(url: str) -> None:
     async with running(url, shop.Sales, (shop.Baskets, "inline")) as shop_:
         sales, baskets = shop_.engine.progress["sales"], shop_.engine.progress["baskets"]
-        assert (sales.mode, sales.tables, sales.event_types) == ("async", ("product_sales",), {"Added"})
-        assert (baskets.mode, baskets.event_types) == ("inline", {"Placed", "Added", "Erased"})
+        assert (sales.mode, sales.tables, sales.event_types) == ("async", ("product_sales",), frozenset({"Added"}))
+        assert (baskets.mode, baskets.event_types) == ("inline", frozenset({"Placed", "Added", "Erased"}))
 
 
 async def test_an_inline_projection_commits_with_its_append(url: str) -> None:

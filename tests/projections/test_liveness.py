@@ -65,7 +65,7 @@ async def test_projections_reach_the_head_within_two_seconds_whatever_the_hints_
     """P6, at the pace that applications run at."""
 
     def wrap(store: EventStore) -> EventStore:
-        return wrapper(store)  # type: ignore[return-value]
+        return wrapper(store)
 
     async with running("memory:", shop.Sales, shop.Baskets, (shop.Orders, "inline"), pace=Pace(), wrap=wrap) as shop_:
         for _ in range(3):
@@ -80,7 +80,7 @@ async def test_an_event_store_that_comes_back_is_read_on(method: str) -> None:
 
     def wrap(store: EventStore) -> EventStore:
         away.append(Away(store, method, 0))
-        return away[0]  # type: ignore[return-value]
+        return away[0]
 
     async with running("memory:", shop.Baskets, wrap=wrap) as shop_:
         away[0].left = 4
@@ -97,7 +97,7 @@ async def test_a_view_store_that_comes_back_is_written_on(method: str) -> None:
 
     def wrap_views(views: ViewStore) -> ViewStore:
         away.append(Away(views, method, 0))
-        return away[0]  # type: ignore[return-value]
+        return away[0]
 
     async with running("memory:", shop.Baskets, wrap_views=wrap_views) as shop_:
         await shop_.append(FACTS[:1])

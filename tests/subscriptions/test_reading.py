@@ -1,0 +1,151 @@
+"""The shared reader of the log: one read and one decoding for all, and never past a gap (P4)."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import anyio
+import pytest
+
+from diptych.errors import SkippedPositionsError, StaleReadError
+from diptych.events.codec import Codec
+from diptych.events.recorded import StoredEvent
+from diptych.messages import DomainEvent
+from diptych.store.memory import MemoryEventStore
+from diptych.store.protocols import Append, Head, Page, StreamWrite
+from diptych.stream import ANY, StreamName
+from diptych.subscriptions.reading import LogReader, Pace
+from tests.projections import shop
+from tests.projections.running import running
+
+pytestmark = pytest.mark.anyio
+
+
+class Rung(DomainEvent):
+    times: int
+
+
+class Counting(Codec):
+    """Counts how often each position is decoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoded: list[int] = []
+
+    def decode(self, row: StoredEvent) -> DomainEvent:
+        self.decoded.append(row.position)
+        return super().decode(row)
+
+
+class CountingStore(MemoryEventStore):
+    """Counts reads of the log; `hole` is a position it leaves out."""
+
+    reads = 0
+    hole = 0
+
+    async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
+        self.reads += 1
+        await asyncio.sleep(0)
+        page = await super().read_log(after=after, types=types, limit=limit)
+        events = [event for event in page.events if event.position != self.hole]
+        return Page(page.after, page.scanned, events, page.head)
+
+
+async def a_log(count: int) -> tuple[CountingStore, Counting]:
+    store, codec = CountingStore(), Counting()
+    await store.open()
+    events = [codec.encode(Rung(times=n)) for n in range(count)]
+    await store.append(Append([StreamWrite(StreamName("", "Bell", UUID(int=1)), ANY, events)]))
+    return store, codec
+
+
+async def test_readers_at_one_place_share_one_read_and_one_decoding() -> None:
+    store, codec = await a_log(10)
+    reader = LogReader(store, codec, Pace())
+    pages = await asyncio.gather(*(reader.page(after) for after in (0, 0, 3, 9)))
+    assert store.reads == 1
+    for page in pages:
+        assert page is pages[0]
+        assert page is not None
+        assert [page.decode(index) for index in range(10)][9] == Rung(times=9)
+    assert codec.decoded == list(range(1, 11))
+
+
+async def test_a_reader_that_is_cancelled_does_not_take_the_others_with_it() -> None:
+    store, codec = await a_log(10)
+    reader = LogReader(store, codec, Pace())
+    first, second = asyncio.create_task(reader.page(0)), asyncio.create_task(reader.page(0))
+    await asyncio.sleep(0)
+    first.cancel()
+    page = await second
+    assert page is not None
+    assert len(page.rows) == 10
+
+
+async def test_pages_follow_one_another_to_the_end_of_the_log() -> None:
+    store, codec = await a_log(25)
+    reader, after, sizes = LogReader(store, codec, Pace(page_events=10)), 0, []
+    while (page := await reader.page(after)) is not None:
+        sizes.append(len(page.rows))
+        after = page.scanned
+    assert (sizes, after) == ([10, 10, 5], 25)
+
+
+@pytest.mark.parametrize("hole", [1, 5, 9])
+async def test_a_gap_stops_the_reader(hole: int) -> None:
+    """P4."""
+    store, codec = await a_log(10)
+    store.hole = hole
+    with pytest.raises(SkippedPositionsError) as caught:
+        await LogReader(store, codec, Pace()).page(0)
+    assert (caught.value.after, caught.value.found) == (hole - 1, hole + 1)
+
+
+async def test_a_gap_stops_a_projection_and_says_where() -> None:
+    """P4: loudly, and before anything behind the gap is applied."""
+
+    class Holed:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
+            page: Page = await self.inner.read_log(after=after, types=types, limit=limit)
+            return Page(page.after, page.scanned, [e for e in page.events if e.position != 2], page.head)
+
+    async with running("memory:", shop.Baskets, wrap=Holed, is_started=False) as shop_:
+        await shop_.append([(shop.order(str(n)), shop.placed()) for n in range(3)])
+        await shop_.engine.start()
+        with pytest.raises(StaleReadError, match="stopped"):
+            await shop_.engine.caught_up()
+        progress = shop_.engine.progress["baskets"]
+        assert progress.error == "Position 3 came after 1: events are missing between them. Verify the store."
+        assert progress.saved == 0
+
+
+async def test_listeners_hear_of_new_events() -> None:
+    store, codec = await a_log(1)
+    reader, news = LogReader(store, codec, Pace(poll=0.05)), asyncio.Event()
+    reader.listen(news)
+    following = asyncio.create_task(reader.follow())
+    try:
+        with anyio.fail_after(5):
+            await news.wait()
+            assert reader.head.position == 1
+            news.clear()
+            stream = StreamName("", "Bell", UUID(int=2))
+            await store.append(Append([StreamWrite(stream, ANY, [codec.encode(Rung(times=1))])]))
+            await news.wait()
+        assert reader.head.position == 2
+    finally:
+        following.cancel()
+
+
+async def test_an_empty_log_has_no_page() -> None:
+    store = MemoryEventStore()
+    await store.open()
+    reader = LogReader(store, Codec(), Pace())
+    assert await reader.page(0) is None
+    assert reader.head == Head()
