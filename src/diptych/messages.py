@@ -86,13 +86,11 @@ class Command(_Message, Generic[R]):
     @property
     def envelope(self) -> Envelope:
         """Who, when and as part of what; a new one until the command is dispatched."""
-        try:
-            known: Envelope = object.__getattribute__(self, "_envelope")
-            return known
-        except AttributeError:
+        envelope = envelope_of(self)
+        if envelope is None:
             envelope = Envelope()
-            object.__setattr__(self, "_envelope", envelope)
-            return envelope
+            _slot.__set__(self, envelope)
+        return envelope
 
     @property
     def command_id(self) -> UUID:
@@ -120,12 +118,22 @@ class Command(_Message, Generic[R]):
         return self.envelope.causation_id
 
 
-def with_envelope(command: Command[Any], envelope: Envelope) -> Command[Any]:
-    """Put an envelope on a command: on itself when it has none yet, else on a copy."""
-    target = command
-    if hasattr(command, "_envelope"):
-        target = command.model_copy()
-    object.__setattr__(target, "_envelope", envelope)
+_slot: Any = Command.__dict__["_envelope"]  # asked directly: pydantic takes long to say that an attribute is not there
+
+
+def envelope_of(command: Command[Any]) -> Envelope | None:
+    """Return the envelope of a command, or None if it was never dispatched nor asked for its id."""
+    try:
+        envelope: Envelope = _slot.__get__(command)
+    except AttributeError:
+        return None
+    return envelope
+
+
+def with_envelope(command: Command[Any], envelope: Envelope, *, is_first: bool) -> Command[Any]:
+    """Put an envelope on a command: on itself when it is its first, else on a copy."""
+    target = command if is_first else command.model_copy()
+    _slot.__set__(target, envelope)
     return target
 
 

@@ -5,7 +5,7 @@ Rule: a stored name is looked up, never imported (I2).
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -73,6 +73,14 @@ class Codec:
             why = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors()[:3])
             raise DecodeError(row.type, row.schema_version, row.position, why) from error
         return event
+
+    def decode_all(self, rows: Sequence[StoredEvent]) -> list[DomainEvent]:
+        """Read many events, as `decode` does each."""
+        decoders, decoder = self._decoders, self._decoder
+        try:
+            return [(decoders.get((row[6], row[7])) or decoder(row))(row[9]) for row in rows]
+        except ValidationError:
+            return [self.decode(row) for row in rows]
 
     def recorded(self, row: StoredEvent) -> RecordedEvent:
         """Read an event together with what was written beside it."""

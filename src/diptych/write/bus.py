@@ -7,7 +7,7 @@ from uuid import UUID
 
 from diptych.errors import NoHandlerFoundError, ProgrammingError
 from diptych.handlers import Handlers, local_names
-from diptych.messages import Command, Envelope, Receipt, with_envelope
+from diptych.messages import Command, Envelope, Receipt, envelope_of, with_envelope
 from diptych.write.handling import Call, Handling
 from diptych.write.unit_of_work import enclosing
 
@@ -121,8 +121,9 @@ class CommandBus:
         :raises WrongExpectedVersionError: somebody else was faster, and went on being so.
         :raises UnknownOutcomeError: the commit was not confirmed; send the same command again.
         """
-        if command_id is None and hasattr(command, "_envelope"):
-            command_id = command.command_id
+        known = envelope_of(command)
+        if command_id is None and known is not None:
+            command_id = known.command_id
         envelope = Envelope(command_id, user_id=self._user_id if user_id is None else user_id)
         envelope.expected = expected
         outer = enclosing()
@@ -132,7 +133,7 @@ class CommandBus:
             envelope.correlation_id = correlation_id or outer.envelope.correlation_id or outer.envelope.command_id
         else:
             envelope.correlation_id = correlation_id
-        return await self._routes.dispatch(with_envelope(command, envelope))
+        return await self._routes.dispatch(with_envelope(command, envelope, is_first=known is None))
 
 
 def bound(function: Callable[..., Awaitable[Any]], arguments: Mapping[str, Any]) -> Call:

@@ -52,10 +52,15 @@ def _adapter(command: type[Command[Any]]) -> TypeAdapter[Any]:
     return TypeAdapter(result_type(command))
 
 
+@cache
+def _returns_nothing(command: type[Command[Any]]) -> bool:
+    return result_type(command) in (None, type(None))
+
+
 def _dump(command: type[Command[Any]], result: Any) -> str:
-    adapter = _adapter(command)
-    if result is None and result_type(command) is type(None):
+    if result is None and _returns_nothing(command):
         return "null"
+    adapter = _adapter(command)
     try:
         with catch_warnings():
             simplefilter("error")

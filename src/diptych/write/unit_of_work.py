@@ -18,7 +18,7 @@ from diptych.store.protocols import EventStore, StreamWrite
 from diptych.stream import NO_STREAM, StreamName
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, mark_stored, pending, replay
-from diptych.write.cache import AggregateCache, Cached
+from diptych.write.cache import AggregateCache, Cached, Key
 from diptych.write.queues import Queues
 
 
@@ -45,67 +45,70 @@ class UnitOfWork:
         self.side, self.envelope, self.expected = side, envelope, expected
         self.position, self.event_id = 0, b""
         self.parent: UnitOfWork | None = None
-        self._loaded: dict[StreamName, Cached] = {}
-        self._before: dict[StreamName, dict[str, Any]] = {}
+        self._loaded: dict[Key, Cached] = {}
+        self._before: dict[Key, dict[str, Any]] = {}
         self._writes: list[StreamWrite] = []
-        self._held: StreamName | None = None
+        self._held: Key | None = None
         self._is_queued = self._is_expectation_met = False
 
     async def load(self, cls: type[Aggregate], id: UUID) -> Aggregate | None:
         """Return the aggregate as it is in the log now, or None; the same object every time in one command."""
-        stream = StreamName(self.envelope.tenant, cls.aggregate_name, id)
-        cached = self._loaded.get(stream)
+        key = (self.envelope.tenant, cls.aggregate_name, id.int)
+        cached = self._loaded.get(key)
         if cached is None:
+            stream = StreamName(self.envelope.tenant, cls.aggregate_name, id)
             if not self._is_queued:
-                await self._queue(stream)
-            cached = self._loaded[stream] = await self._read(cls, stream)
+                await self._queue(key, stream)
+            cached = self._loaded[key] = await self._read(cls, key, stream)
             if cached.position > self.position:
                 self.position, self.event_id = cached.position, cached.event_id
-            self._expect(stream, cached.aggregate.version)
+            if self.expected is not None:
+                self._expect(stream, cached.aggregate.version)
             if self.side.is_guarded:
-                self._before[stream] = guard.snapshot(cached.aggregate)
+                self._before[key] = guard.snapshot(cached.aggregate)
         return cached.aggregate if cached.aggregate.version or pending(cached.aggregate) else None
 
     def add(self, aggregate: Aggregate) -> None:
         """Take a new aggregate in. :raises ConflictError: one with this id is there already."""
         stream = StreamName(self.envelope.tenant, aggregate.aggregate_name, aggregate.id)
-        known = self._loaded.get(stream)
+        key = (stream.tenant, stream.category, stream.id.int)
+        known = self._loaded.get(key)
         if known is not None and known.aggregate is not aggregate:
             if known.aggregate.version or pending(known.aggregate):
                 raise ConflictError(f"{aggregate.aggregate_name} {aggregate.id} exists already. Load it instead.")
-            self._before.pop(stream, None)
-        if known is None:
+            self._before.pop(key, None)
+        if known is None and self.expected is not None:
             self._expect(stream, 0)
-        self._loaded[stream] = Cached(aggregate, 0, b"")
+        self._loaded[key] = Cached(aggregate, stream, 0, b"")
 
-    async def _read(self, cls: type[Aggregate], stream: StreamName) -> Cached:
+    async def _read(self, cls: type[Aggregate], key: Key, stream: StreamName) -> Cached:
         """Load from the cache, checked against the log by its newest event, or from the log alone."""
         store = self.side.store
-        cached = self.side.cache.take(stream, cls)
+        cached = self.side.cache.take(key, cls)
         if cached is not None:
             rows = await store.read_stream(stream, first=cached.aggregate.version)
             if rows and rows[0].event_id == cached.event_id:
                 return self._fold(cached, rows[1:]) if len(rows) > 1 else cached
-        return self._fold(Cached(cls(stream.id), 0, b""), await store.read_stream(stream))
+        return self._fold(Cached(cls(stream.id), stream, 0, b""), await store.read_stream(stream))
 
     def _fold(self, cached: Cached, rows: Sequence[StoredEvent]) -> Cached:
-        replay(cached.aggregate, map(self.side.codec.decode, rows))
-        return Cached(cached.aggregate, rows[-1].position, rows[-1].event_id) if rows else cached
+        replay(cached.aggregate, self.side.codec.decode_all(rows))
+        return Cached(cached.aggregate, cached.stream, rows[-1].position, rows[-1].event_id) if rows else cached
 
-    async def _queue(self, stream: StreamName) -> None:
+    async def _queue(self, key: Key, stream: StreamName) -> None:
         """Wait for our turn at the first aggregate. A nested command does not: two could wait for each other."""
         self._is_queued = True
         outer = self.parent
         while outer is not None:
-            if stream in outer._loaded:
+            if key in outer._loaded:
                 raise ProgrammingError(
                     f"{stream} is loaded by a command whose handler waits for this one. "
                     "Do both in one handler, or dispatch the second after the first."
                 )
             outer = outer.parent
         if self.parent is None:
-            await self.side.queues.enter(stream)
-            self._held = stream
+            await self.side.queues.enter(key)
+            self._held = key
 
     def _expect(self, stream: StreamName, actual: int) -> None:
         """Hold the caller's own expectation (If-Match) against the first aggregate, or against those it names."""
@@ -121,14 +124,14 @@ class UnitOfWork:
         encode = self.side.codec.encode
         has_events = False
         self._writes = []
-        for stream, cached in self._loaded.items():
+        for key, cached in self._loaded.items():
             aggregate = cached.aggregate
             if self.side.is_guarded:
-                before = self._before.get(stream)
+                before = self._before.get(key)
                 guard.check(aggregate, guard.snapshot(type(aggregate)(aggregate.id)) if before is None else before)
             events: list[NewEvent] = [encode(event) for event in pending(aggregate)]
             has_events = has_events or bool(events)
-            self._writes.append(StreamWrite(stream, aggregate.version or NO_STREAM, events))
+            self._writes.append(StreamWrite(cached.stream, aggregate.version or NO_STREAM, events))
         return self._writes if has_events else ()
 
     def metadata(self) -> str:
@@ -146,19 +149,20 @@ class UnitOfWork:
         """
         streams: dict[StreamName, int] = {}
         ends = list(versions)
-        for known, write in zip(reversed(self._loaded.values()), reversed(self._writes), strict=True):
+        for (key, known), write in zip(reversed(self._loaded.items()), reversed(self._writes), strict=True):
             if write.events:
                 version = streams[write.stream] = ends.pop()
                 mark_stored(known.aggregate, version)
-                known = Cached(known.aggregate, position, write.events[-1].event_id)  # noqa: PLW2901 - further on
+                event_id = write.events[-1].event_id
+                known = Cached(known.aggregate, known.stream, position, event_id)  # noqa: PLW2901 - further on
                 position -= len(write.events)
-            self.side.cache.put(write.stream, known)
+            self.side.cache.put(key, known)
         return streams
 
     def unchanged(self) -> None:
         """Put the aggregates back in the cache of a command that recorded nothing."""
-        for stream, cached in self._loaded.items():
-            self.side.cache.put(stream, cached)
+        for key, cached in self._loaded.items():
+            self.side.cache.put(key, cached)
 
     def release(self) -> None:
         """Let the next command of this process at the aggregate that was loaded first."""
