@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaigns crash --every`, `power`, `torture`, `model`, and so on."""
+"""The long campaigns: `python -m tests.campaigns crash`, `power`, `torture`, `corruption`, `service`."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from diptych.store.protocols import StoreSettings
-from tests.campaigns import crash, power, torture
+from tests.campaigns import corruption, crash, power, service, torture
 from tests.campaigns.history import Violation
 from tests.campaigns.stores import sqlite_store
 from tests.campaigns.workloads import WORKLOADS
@@ -70,6 +70,26 @@ def run_torture_process(options: argparse.Namespace) -> None:
     asyncio.run(torture.torture_into_file(options.folder, plan))
 
 
+def run_corruption(options: argparse.Namespace) -> None:
+    """Damage files in every way, again and again."""
+    random = Random(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        one, other = corruption.Original(Path(name) / "one", 1), corruption.Original(Path(name) / "other", 2)
+        for damage in corruption.DAMAGES:
+            verdicts = [corruption.damaged(one, other, damage, random) for _ in range(options.times)]
+            noticed = sum(verdict.error is not None for verdict in verdicts)
+            say(f"{damage.__name__}: {options.times} times, {noticed} noticed, never a wrong event")
+
+
+def run_service(options: argparse.Namespace) -> None:
+    """Kill the whole order service under load, again and again."""
+    with tempfile.TemporaryDirectory() as name:
+        shoppers = asyncio.run(service.kill_under_load(Path(name), options.rounds, Random(options.seed)))
+    say(
+        f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} requests sent again; all there, once"
+    )
+
+
 def main() -> None:
     """Read the command line and run one campaign; a broken invariant ends it with a traceback that names it."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__)
@@ -86,6 +106,8 @@ def main() -> None:
     crashing.add_argument("--share", type=float, default=1.0, help="of all points; 1.0 is every one")
     crashing.add_argument("--errors", action="store_true", help="also ENOSPC and EIO at every point")
     job("power", run_power).add_argument("--images", type=int, default=20_000)
+    job("corruption", run_corruption).add_argument("--times", type=int, default=1000)
+    job("service", run_service).add_argument("--rounds", type=int, default=100)
     for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):
         torturing = job(name, run)
         torturing.add_argument("--seconds", type=float, default=300)
