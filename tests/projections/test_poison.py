@@ -102,6 +102,8 @@ async def test_a_projection_that_is_not_isolated_stops_right_before_its_poison(s
         assert (progress.state, progress.saved) == ("stopped", at)
         assert f"position {at + 1} (Added)" in str(progress.error)
         assert "not for sale" in str(progress.error)
+        failed = (await shop_.events.read_log(after=at, limit=1)).events[0]
+        assert progress.behind_since == failed.recorded_at
         assert sum(row.lines for row in (await shop_.rows(shop.HandWritten)).values()) == at - 5
         assert await shop_.engine.progress["sales"].wait_for(len(facts), 5.0)
 

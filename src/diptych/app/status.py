@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diptych.store.protocols import EventStore, Head
+from diptych.subscriptions.lag import lag_of
 from diptych.subscriptions.progress import Progress
 
 
@@ -48,21 +49,16 @@ async def measure(events: EventStore, progress: Mapping[str, Progress]) -> Statu
 
 
 async def _one(events: EventStore, head: Head, progress: Progress) -> ProjectionStatus:
-    behind = max(0, head.position - progress.position)
+    lag = await lag_of(events, progress.position, head=head)
     return ProjectionStatus(
         name=progress.name,
         mode=progress.mode,
         state=progress.state,
         position=progress.position,
-        lag_events=behind,
-        lag_seconds=await _age(events, progress.position) if behind else 0.0,
+        lag_events=lag.events,
+        lag_seconds=lag.seconds,
         parked=progress.parked,
         error=progress.error,
         idle_seconds=time.monotonic() - progress.heartbeat,
         tables=progress.tables,
     )
-
-
-async def _age(events: EventStore, position: int) -> float:
-    page = await events.read_log(after=position, limit=1)
-    return max(0.0, time.time() - page.events[0].recorded_at / 1_000_000) if page.events else 0.0

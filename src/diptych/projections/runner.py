@@ -160,6 +160,8 @@ class Runner:
                 else:
                     stop, halt = failure.position - page.after - 1, failure
         self._show_state()
+        if stop < len(page.rows):
+            self.progress.behind_since = page.rows[stop].recorded_at
         if halt is not None:
             raise halt
 
