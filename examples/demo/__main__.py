@@ -83,6 +83,9 @@ class Demonstration:
         async with serving(make_api(app), self._given.port) as port:
             url = f"http://{HOST}:{port}"
             screen = Screen(url, place_of(self._url))
+            if self._given.seconds <= 0:
+                await self._finish(app, None, None, url)
+                return 0
             traffic = Traffic(app, Shop(HOST, port, tally, self._given.pause), screen, self._console)
             await traffic.run(self._given.players, self._given.seed, self._given.seconds, self._stop)
             await app.caught_up()
@@ -114,7 +117,8 @@ class Demonstration:
 def main() -> int:
     """Run the demonstration; say in a sentence why it could not."""
     given = options()
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    is_watched = sys.stdout.isatty()
+    console = Console(highlight=False, soft_wrap=not is_watched, width=None if is_watched else 120)
     try:
         return asyncio.run(Demonstration(given, console).run())
     except (FileError, PortTakenError, DiptychError) as error:
