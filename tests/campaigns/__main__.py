@@ -85,9 +85,7 @@ def run_service(options: argparse.Namespace) -> None:
     """Kill the whole order service under load, again and again."""
     with tempfile.TemporaryDirectory() as name:
         shoppers = asyncio.run(service.kill_under_load(Path(name), options.rounds, Random(options.seed)))
-    say(
-        f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} requests sent again; all there, once"
-    )
+    say(f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} repeats; all there, once")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ class Service:
     """uvicorn with `examples.orders.main:api` on one database and one port."""
 
     def __init__(self, database: Path) -> None:
-        self._database = database
+        self._database, self.log = database, database.with_suffix(".log")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         self._process: asyncio.subprocess.Process | None = None
@@ -32,7 +32,10 @@ class Service:
         """Start it and return when it is ready."""
         uvicorn = f"-m uvicorn examples.orders.main:api --port {self._port} --log-level error".split()
         environment = os.environ | {"ORDERS_DATABASE": f"sqlite:///{self._database}"}
-        self._process = await asyncio.create_subprocess_exec(sys.executable, *uvicorn, cwd=_ROOT, env=environment)
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *uvicorn, cwd=_ROOT, env=environment, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + _PATIENCE
         async with httpx.AsyncClient(base_url=self.url) as client:
             while True:
