@@ -309,7 +309,7 @@ async def test_every_wiring_fault_is_listed_at_once() -> None:
     @app.command_handler
     async def second(command: PayIn) -> None: ...
 
-    @app.command_handler  # type: ignore[arg-type]
+    @app.command_handler  # type: ignore[type-var]
     def sync(command: Transfer) -> None: ...
 
     @app.command_handler

@@ -23,7 +23,7 @@ def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path) -> None:
 
     steps = cut_everywhere(tmp_path, StoreSettings(wal_limit=SMALL_LOG), 250, 1, judge)
 
-    assert steps > 300
+    assert steps > 150  # how many there are depends on how many appends the machine lets wait for one commit
 
 
 def test_with_synchronous_normal_a_power_cut_loses_only_the_end(tmp_path: Path) -> None:
