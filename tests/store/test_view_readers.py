@@ -20,6 +20,7 @@ from diptych.errors import (
 from diptych.events.recorded import NewEvent, StoredEvent
 from diptych.store.protocols import Append, Checkpoint, Load, RowChanges, StoreSettings, StreamWrite
 from diptych.store.sqlite import connections
+from diptych.store.sqlite.connection import open_writer
 from diptych.store.sqlite.events import SqliteEventStore
 from diptych.store.sqlite.reader import CONNECTIONS
 from diptych.store.sqlite.views import SqliteViewStore, views_file
@@ -323,4 +324,21 @@ async def test_the_plan_of_a_lookup_uses_the_key(views: SqliteViewStore) -> None
     for condition in ('"product" = 1 AND "shop" = \'s\'', "(\"shop\", \"product\") IN (VALUES ('s', 1), ('s', 2))"):
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM stock WHERE {condition}")]
         assert not any(step.startswith("SCAN stock") for step in plan), plan
+    connection.close()
+
+
+async def test_a_statement_is_prepared_once_however_often_it_is_bound(tmp_path: Path) -> None:
+    """Without the planner's stability guarantee SQLite prepares again for each value; the authorizer would see it."""
+    connection = open_writer(views_file(str(tmp_path / "x.db")), synchronous="normal", lock_timeout=1.0)
+    connection.execute("CREATE TABLE t (name TEXT, lane INTEGER, at INTEGER, PRIMARY KEY (name, lane)) STRICT")
+    asked: list[object] = []
+
+    def allow(*question: object) -> int:
+        asked.append(question)
+        return apsw.SQLITE_OK
+
+    connection.authorizer = allow
+    for value in range(20):
+        connection.execute("SELECT at FROM t WHERE name = ? ORDER BY at", (str(value),)).fetchall()
+    assert len(asked) < 20
     connection.close()

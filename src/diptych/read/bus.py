@@ -1,18 +1,20 @@
 """The query bus: one handler per query, which sees read models and nothing else."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from diptych.errors import DomainError, NoHandlerFoundError, NotFoundError, ProgrammingError, StaleReadError
+from diptych.events.recorded import from_microseconds
 from diptych.handlers import Handlers, local_names
 from diptych.messages import Query, Receipt
-from diptych.read.freshness import Fresh, fresh
+from diptych.read.freshness import NOT_ASKED, Fresh, fresh, place_of
 from diptych.read.read_models import ReadModels
 from diptych.read.waiting import Waited, Wanted, wait
 from diptych.store.protocols import ViewStore
+from diptych.stream import token
 from diptych.subscriptions.progress import Progress
 
 R = TypeVar("R")
@@ -33,22 +35,39 @@ class QueryHandler(Protocol[Q_contra, R_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer(Generic[R]):
-    """A query's result and how old it is.
-
-    `as_of_position`: everything up to there, and nothing after it, is in the answer. `age` is in seconds: how long
-    ago the oldest event was recorded that is not in it, 0.0 when there is none. When `is_stale`, `reason` says why:
-    `behind`, `parked` (a failing event must be mended) or `stopped`. `token` may be given as `after=` (R2).
-    """
+    """A query's result and how old it is."""
 
     value: R
-    as_of_position: int
-    as_of_time: datetime | None
-    age: float
-    is_stale: bool
+    fresh: Fresh
     reason: str | None
-    token: str
+    """Why it is stale: `behind`, `parked` (a failing event must be mended) or `stopped`; None when it is not."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is not what was asked for; `reason` says why."""
+        return self.reason is not None
+
+    @property
+    def as_of_position(self) -> int:
+        """Everything up to this position, and nothing after it, is in the answer."""
+        return self.fresh.position
+
+    @property
+    def as_of_time(self) -> datetime | None:
+        """When the event at that position was recorded; None when there is none."""
+        return from_microseconds(self.fresh.recorded_at) if self.fresh.recorded_at else None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest event was recorded that is not in the answer; 0.0 when there is none."""
+        return self.fresh.age
+
+    @property
+    def token(self) -> str:
+        """The place in the log, as an opaque string: give it as `after=` and see no older answer (R2)."""
+        return token(self.fresh.position, self.fresh.event_id)
 
 
 @dataclass(slots=True)
@@ -58,6 +77,7 @@ class Reading:
     call: Callable[..., Awaitable[Any]]
     parameter: str | None  # the name under which it gets its ReadModels
     tables: set[str] = field(default_factory=set)
+    projections: Sequence[Progress] = ()  # those that keep the tables
 
 
 class ReadSide:
@@ -68,7 +88,17 @@ class ReadSide:
         self.progress = progress
         self.projection_of = {table: name for name, one in progress.items() for table in one.tables}
 
-    def behind(self, tables: set[str]) -> list[Progress]:
+    def learn(self, reading: Reading, tables: set[str]) -> Sequence[Progress]:
+        """Return the projections that keep these tables; remember tables that the handler was not seen to read yet."""
+        if tables == reading.tables:
+            return reading.projections
+        found = self.keeping(tables)
+        if not tables <= reading.tables:
+            reading.tables |= tables
+            reading.projections = self.keeping(reading.tables)
+        return found
+
+    def keeping(self, tables: set[str]) -> Sequence[Progress]:
         """Return the projections that keep these tables."""
         names = {self.projection_of[table] for table in tables if table in self.projection_of}
         return [self.progress[name] for name in sorted(names)]
@@ -148,11 +178,9 @@ class QueryBus:
         reading = self._routes.reading(type(query))
         if after is None:
             value, found = await self._run(reading, query, with_freshness=True)
-            waited = Waited(None, (), 0.0)
-        else:
-            value, found, waited = await self._fresh(reading, query, Wanted.of(after), within)
-        reason = waited.reason or found.reason
-        return Answer(value, found.position, found.time, found.age, reason is not None, reason, found.token)
+            return Answer(value, found, found.reason)
+        value, found, waited = await self._fresh(reading, query, Wanted.of(after), within)
+        return Answer(value, found, waited.reason or found.reason)
 
     async def _fresh(
         self, reading: Reading, query: Query[Any], wanted: Wanted, within: float
@@ -165,7 +193,7 @@ class QueryBus:
         assert side is not None
         while True:
             known = set(reading.tables)
-            waited = await wait(wanted, side.behind(known), side.views, within)
+            waited = await wait(wanted, reading.projections, side.views, within)
             try:
                 value, found = await self._run(reading, query, with_freshness=True)
             except (NotFoundError, DomainError) as error:
@@ -180,16 +208,16 @@ class QueryBus:
     async def _run(self, reading: Reading, query: Query[Any], *, with_freshness: bool) -> tuple[Any, Fresh]:
         side = self._routes.side
         assert side is not None
-        before = {one.name: one.position for one in side.behind(reading.tables)} if with_freshness else {}
+        before = [place_of(one) for one in reading.projections] if with_freshness else ()
         models = ReadModels(side.views)
         call = reading.call if reading.parameter is None else partial(reading.call, **{reading.parameter: models})
+        kept = reading.projections
         try:
             try:
                 value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
             finally:
-                if not reading.tables.issuperset(models.tables):
-                    reading.tables.update(models.tables)
-            found = await fresh(models, side.behind(models.tables), before) if with_freshness else Fresh()
+                read = side.learn(reading, models.tables)
+            found = await fresh(models, read, dict(zip(kept, before, strict=True))) if with_freshness else NOT_ASKED
         finally:
             await models.close()
         return value, found

@@ -132,7 +132,10 @@ def _open(file: DatabaseFile, flags: int) -> apsw.Connection:
     if file.path.startswith("file:"):
         flags |= apsw.SQLITE_OPEN_URI
     try:
-        return apsw.Connection(file.path, flags=flags, vfs=file.vfs, statementcachesize=200)
+        connection = apsw.Connection(file.path, flags=flags, vfs=file.vfs, statementcachesize=200)
+        # Else binding a value that the planner looked at makes SQLite prepare a cached statement anew, each time.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        return connection
     except apsw.Error as error:
         raise translate(error, file.path) from error
 
