@@ -43,8 +43,9 @@ def _handled(kind: str, handlers: Handlers) -> Iterator[Row]:
 def _message(kind: str, message: Any, handler: Any) -> Row:
     result = result_type(message)
     name = result.__name__ if isinstance(result, type) and not hasattr(result, "__args__") else str(result)
+    detail = f"-> {'None' if result in (None, type(None)) else name.replace('typing.', '')}"
     place = where(getattr(handler, "handle", handler))
-    return {"kind": kind, "name": message.__name__, "detail": f"-> {name.replace('typing.', '')}", "where": place}
+    return {"kind": kind, "name": message.__name__, "detail": detail, "where": place}
 
 
 def _projection(definition: Definition) -> Row:

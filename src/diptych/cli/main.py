@@ -13,7 +13,8 @@ from diptych.errors import DiptychError
 try:
     import typer
 except ImportError as error:
-    raise SystemExit("diptych: the command line needs typer and rich. Write: pip install 'diptych[cli]'") from error
+    print("diptych: the command line needs typer and rich. Write: pip install 'diptych[cli]'", file=sys.stderr)
+    raise SystemExit(2) from error
 
 cli = typer.Typer(
     name="diptych",
