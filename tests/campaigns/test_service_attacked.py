@@ -14,7 +14,9 @@ import pytest
 from tests.campaigns.service import Service, Shoppers, serving
 from tests.web.test_web_hostile import BODIES, TEXTS
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
+SECONDS = int(os.environ.get("SCHEMATHESIS_SECONDS", "25"))
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180 + SECONDS)]
 
 HERE = Path(__file__).parent
 JSON = {"Content-Type": "application/json"}
@@ -37,9 +39,8 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 async def test_schemathesis_finds_nothing(service: Service, tmp_path: Path) -> None:
     """I1 to I4: all checks, in all phases, for as long as SCHEMATHESIS_SECONDS says."""
-    seconds = os.environ.get("SCHEMATHESIS_SECONDS", "25")
     async with Shoppers(service.url, 1):
-        command = f"run {service.url}/openapi.json --checks all --max-time {seconds} --seed 1 --no-color".split()
+        command = f"run {service.url}/openapi.json --checks all --max-time {SECONDS} --seed 1 --no-color".split()
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("schemathesis"),
             *["--config-file", str(HERE / "schemathesis.toml"), *command],
