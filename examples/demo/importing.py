@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -34,11 +35,13 @@ Step = Callable[[str, int], None]
 """Called with the kind of step and how many were done."""
 
 
+@cache
 def customer_id(number: str) -> UUID:
     """The id of the customer with this number in the file; of the guest, when the number is empty."""
     return id_for("customer", number or GUEST)
 
 
+@cache
 def product_id(code: str) -> UUID:
     """The id of the product with this stock code."""
     return id_for("product", code)

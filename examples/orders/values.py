@@ -3,20 +3,39 @@
 The upper limits keep every sum far away from what a 64-bit column can hold.
 """
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from diptych import DomainError
 
 _FIRST_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
+_PRICE: Final = r"^(0\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,4}(\.[0-9]{1,2})?)$"
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # 2.0 is an integer in JSON
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, Decimal) or (isinstance(value, str) and re.match(_PRICE, value)):
+        return value
+    raise ValueError('should be text such as "6.95": a number of JSON is no money')
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 RequiredText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Quantity = Annotated[int, Field(strict=True, gt=0, le=100_000)]
-Price = Annotated[Decimal, Field(gt=0, le=100_000, decimal_places=2)]
+Quantity = Annotated[int, BeforeValidator(_whole), Field(strict=True, gt=0, le=100_000)]
+Price = Annotated[
+    Decimal,
+    BeforeValidator(_as_text),
+    Field(gt=0, max_digits=7, decimal_places=2),
+    WithJsonSchema({"type": "string", "pattern": _PRICE, "examples": ["6.95"]}),
+]
 Money = Annotated[Decimal, Field(decimal_places=2)]
 PageSize = Annotated[int, Field(ge=1, le=100)]
 PageNumber = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -87,7 +87,7 @@ def test_an_order_entered_later_keeps_its_own_time_but_not_one_to_come(scenario:
 
 @pytest.mark.parametrize(
     ("quantity", "unit_price"),
-    [(0, "1.00"), (-1, "1.00"), (1, "0.00"), (1, "-1.00"), (1, "1.001"), (1, "NaN"), (100_001, "1.00"), (1, "100001")],
+    [(0, "1.00"), (-1, "1.00"), (1, "0.00"), (1, "-1.00"), (1, "1.001"), (1, "NaN"), (100_001, "1.00"), (1, "100000")],
 )
 def test_a_quantity_and_a_price_are_positive_and_money_has_two_places(quantity: int, unit_price: str) -> None:
     with pytest.raises(ValidationError):
