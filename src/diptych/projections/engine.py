@@ -101,7 +101,8 @@ class ProjectionEngine:
 
     async def _run(self, ready: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._reader.follow(), name="diptych-log-reader")
+            if self._runners:
+                group.create_task(self._reader.follow(), name="diptych-log-reader")
             for name, runner in self._runners.items():
                 group.create_task(runner.run(), name=f"diptych-projection-{name}")
             ready.set()
