@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from diptych.store.protocols import StoreSettings
-from tests.campaigns import corruption, crash, power, service, torture
+from tests.campaigns import corruption, crash, power, service, torture, workload_bank
 from tests.campaigns.history import Violation
 from tests.campaigns.stores import sqlite_store
 from tests.campaigns.workloads import WORKLOADS
@@ -70,6 +70,11 @@ def run_torture_process(options: argparse.Namespace) -> None:
     asyncio.run(torture.torture_into_file(options.folder, plan))
 
 
+def run_compete(options: argparse.Namespace) -> None:
+    """One of two processes that run the same app on the same files."""
+    asyncio.run(workload_bank.compete(options.folder, options.seed, options.commands))
+
+
 def run_corruption(options: argparse.Namespace) -> None:
     """Damage files in every way, again and again."""
     random = Random(options.seed)
@@ -104,6 +109,9 @@ def main() -> None:
     crashing.add_argument("--share", type=float, default=1.0, help="of all points; 1.0 is every one")
     crashing.add_argument("--errors", action="store_true", help="also ENOSPC and EIO at every point")
     job("power", run_power).add_argument("--images", type=int, default=20_000)
+    competing = job("compete", run_compete)
+    competing.add_argument("folder", type=Path)
+    competing.add_argument("--commands", type=int, default=1000)
     job("corruption", run_corruption).add_argument("--times", type=int, default=1000)
     job("service", run_service).add_argument("--rounds", type=int, default=100)
     for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):

@@ -5,10 +5,11 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 from uuid import UUID
 
-from diptych import App, Command, Receipt
+from diptych import App, Command, Receipt, WrongExpectedVersionError
 from diptych.clock import id_for
 from diptych.events.codec import Codec
 from diptych.projections.definition import define_all
@@ -61,7 +62,7 @@ async def _tell(number: int, app: App, answered: Callable[[str], Any]) -> None:
 
 async def check(directory: Path) -> str:
     """Look at the files as the crash left them, then start again and send everything again."""
-    before = await _look(directory)
+    before = await look(directory)
     told = _answers(directory)
     async with bank(_url(directory)) as app:
         again = [await _dispatch(app, number) for number in range(COMMANDS)]
@@ -70,11 +71,53 @@ async def check(directory: Path) -> str:
         if number in told:
             assert receipt.is_replay, f"command {number} was acknowledged and took effect again (C1)"
             assert (receipt.position, receipt.result) == told[number], f"command {number} has another answer (C1)"
-    after = await _look(directory)
+    after = await look(directory)
     movements = sum(row[1] for row in after["ledger"].values())
     transfers = len([number for number in range(COMMANDS) if number % 4 == 3])
     assert movements == COMMANDS + transfers, f"{movements} movements of {COMMANDS} commands (C1, L1)"
     return f"{len(told)} acknowledged, {sum(len(rows) for rows in before.values())} rows before, {movements} movements"
+
+
+async def compete(directory: Path, seed: int, commands: int) -> dict[str, list[int]]:
+    """Dispatch beside another process that does the same; the first half of the commands is sent by both.
+
+    Returns position and result of each, by name, and leaves them in a file.
+    """
+    names = [f"shared {n}" if n < commands // 2 else f"{seed}: {n}" for n in range(commands)]
+    random = Random(seed)
+    random.shuffle(names)
+    answers: dict[str, list[int]] = {}
+    async with bank(_url(directory)) as app:
+
+        async def one(name: str) -> None:
+            number = int(name.split()[1])
+            command = PayIn(account_id=_account(number % 5), amount=Decimal(number), branch=f"b{number % 2}")
+            receipt = await _insist(app, command, id_for("competing", name))
+            answers[name] = [receipt.position, receipt.result]
+
+        await _both_ready(directory, seed)
+        for first in range(0, commands, 8):
+            await asyncio.gather(*map(one, names[first : first + 8]))
+        await app.caught_up(20)
+    (directory / f"answers-{seed}").write_text(json.dumps(answers))
+    return answers
+
+
+async def _insist(app: App, command: Command[int], command_id: UUID) -> Receipt[int]:
+    """Send again while the other process is faster at the same account."""
+    while True:
+        try:
+            return await app.commands.dispatch(command, command_id=command_id)
+        except WrongExpectedVersionError:
+            continue
+
+
+async def _both_ready(directory: Path, seed: int) -> None:
+    """Begin at the same time, so that the two are in each other's way."""
+    (directory / f"ready-{seed}").touch()
+    async with asyncio.timeout(30):
+        while not all((directory / f"ready-{number}").exists() for number in (1, 2)):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
 
 
 def _answers(directory: Path) -> dict[int, tuple[int, int]]:
@@ -83,7 +126,7 @@ def _answers(directory: Path) -> dict[int, tuple[int, int]]:
     return {number: (position, result) for number, position, result in map(json.loads, lines)}
 
 
-async def _look(directory: Path) -> Rows:
+async def look(directory: Path) -> Rows:
     """P2: in the files as they are, each projection's rows are the fold of the log up to its checkpoint.
 
     L7: the inline one's checkpoint is the head.
