@@ -29,7 +29,7 @@ def _as_text(value: object) -> object:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 RequiredText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Quantity = Annotated[int, BeforeValidator(_whole), Field(strict=True, gt=0, le=100_000)]
+Quantity = Annotated[int, Field(strict=True, gt=0, le=100_000), BeforeValidator(_whole)]
 Price = Annotated[
     Decimal,
     BeforeValidator(_as_text),
