@@ -11,7 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
-from diptych.errors import StoreError
+from diptych.errors import StoreError, UnknownOutcomeError
 from tests.campaigns.workloads import WORKLOADS
 
 _SET_PTRACER, _ANY_PROCESS = 0x59616D61, -1
@@ -43,7 +43,7 @@ def _run(name: str, directory: Path) -> None:
             time.sleep(0.0005)
         WORKLOADS[name](directory)
         status = 0
-    except StoreError:
+    except (StoreError, UnknownOutcomeError):
         status = 0  # the disk failed and the store said so
     except BaseException:
         (directory / "error").write_text(traceback.format_exc())
