@@ -27,11 +27,12 @@ _STREAM_PAGE = 2000
 
 _SEPARATOR = "\x1f"  # no stored text has one: see `limits.py`
 _EVENT_ID = 16  # bytes
+_NUMBERS = ("e.position", "e.version", "e.schema_version", "e.format", "e.recorded_at", "e.checksum")
+_TEXTS = ("t.name", "e.payload", "e.metadata", "e.tenant")
 _OWN_COLUMNS = ", ".join(
-    [f"group_concat({number})" for number in ("e.position", "e.version", "e.schema_version", "e.format")]
-    + [f"group_concat({number})" for number in ("e.recorded_at", "e.checksum")]
-    + ["group_concat(hex(e.event_id), '')"]
-    + [f"group_concat({text}, char(31))" for text in ("t.name", "e.payload", "e.metadata", "e.tenant")]
+    ["group_concat(hex(e.event_id), '')"]
+    + [f"""'[[' || {" || '],[' || ".join([f"group_concat({number})" for number in _NUMBERS])} || ']]'"""]
+    + [f"group_concat({text}, char(31))" for text in _TEXTS]
 )
 _STREAM_COLUMNS = ", ".join(f"group_concat({text}, char(31))" for text in ("s.category", "s.stream_id"))
 _HEAD = "SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1"
@@ -88,7 +89,7 @@ def _page(connection: apsw.Connection, after: int, types: frozenset[str] | None,
         if fits:
             break
         limit = max(limit // 2, 1)
-    events = _unpack(found[3:14], [text.split(_SEPARATOR) for text in found[14:]]) if found[3] else []
+    events = _unpack(found[3:9], [text.split(_SEPARATOR) for text in found[9:]]) if found[3] else []
     if len(events) != count:
         raise StoreCorruptedError(f"{count - len(events)} events after {after} have lost their stream or type.")
     if types is None:
@@ -168,10 +169,10 @@ def _head(packed: str | None) -> Head:
 
 def _unpack(packed: Sequence[str], named: Sequence[Iterable[str]]) -> list[StoredEvent]:
     """Make rows of columns: each came as one text, but `named`, the category and the id."""
-    positions, versions, schemas, formats, times, checksums = [from_json(f"[{text}]") for text in packed[:6]]
-    joined = bytes.fromhex(packed[6])
+    joined = bytes.fromhex(packed[0])
     ids = [joined[start : start + _EVENT_ID] for start in range(0, len(joined), _EVENT_ID)]
-    types, payloads, metadata, tenants = [text.split(_SEPARATOR) for text in packed[7:]]
+    positions, versions, schemas, formats, times, checksums = from_json(packed[1])
+    types, payloads, metadata, tenants = [text.split(_SEPARATOR) for text in packed[2:]]
     if not len(positions) == len(versions) == len(ids) == len(types) == len(payloads) == len(metadata) == len(tenants):
         raise ValueError("the columns of the rows are not equally many")
     columns = (versions, ids, types, schemas, formats, payloads, metadata, times, checksums)
