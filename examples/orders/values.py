@@ -27,8 +27,8 @@ def _as_text(value: object) -> object:
     raise ValueError('should be text such as "6.95": a number of JSON is no money')
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
-RequiredText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(max_length=200)]
+RequiredText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Quantity = Annotated[int, Field(strict=True, gt=0, le=100_000), BeforeValidator(_whole)]
 Price = Annotated[
     Decimal,

@@ -15,7 +15,7 @@ from examples.orders.tests.conftest import ADA, HOME, MUG, item
 
 def test_a_customer_is_registered_once(app: App) -> None:
     scenario = Scenario(Customer, app)
-    scenario.when(RegisterCustomer(customer_id=scenario.id, name=" Ada ", address=HOME))
+    scenario.when(RegisterCustomer(customer_id=scenario.id, name="Ada", address=HOME))
     scenario.then(CustomerRegistered(name="Ada", address=HOME))
     scenario.when(RegisterCustomer(customer_id=scenario.id, name="Eve", address=HOME))
     scenario.then_raises(ConflictError)
