@@ -45,3 +45,15 @@ async def test_a_cancelled_waiter_lets_the_next_one_in(ticks: int) -> None:
     await asyncio.gather(first, second, third, return_exceptions=True)
     assert seen[-2:] == ["c in", "c out"]
     assert not queues._waiting
+
+
+async def test_a_waiter_cancelled_in_the_moment_the_turn_is_passed_on_is_simply_cancelled() -> None:
+    queues = Queues()
+    await queues.enter("basket")
+    waiter = asyncio.create_task(queues.enter("basket"))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    queues.leave("basket")
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert not queues._waiting

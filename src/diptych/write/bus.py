@@ -115,6 +115,7 @@ class CommandBus:
 
         With `command_id` it takes effect once, however often it is sent: a repetition returns the first receipt.
         `expected` is the version that the caller has seen, of the aggregate loaded first or by id: no retry then.
+        Inside a handler it commits by itself, before the command that it is part of, whatever becomes of that one.
 
         :raises NoHandlerFoundError: nobody handles it.
         :raises CommandIdReusedError: the id was used with other fields.
@@ -123,11 +124,12 @@ class CommandBus:
         """
         known = envelope_of(command)
         if command_id is None and known is not None:
-            command_id = known.command_id
+            command_id, known.is_known = known.command_id, True
         envelope = Envelope(command_id, user_id=self._user_id if user_id is None else user_id)
         envelope.expected = expected
         outer = enclosing()
         if outer is not None:
+            outer.has_dispatched = True
             envelope.tenant = outer.envelope.tenant
             envelope.causation_id = outer.envelope.command_id
             envelope.correlation_id = correlation_id or outer.envelope.correlation_id or outer.envelope.command_id

@@ -11,7 +11,7 @@ from diptych.messages import Command, Envelope, Receipt
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, Fold, StreamWrite
 from diptych.write.idempotency import key_of, record_of, replayed
 from diptych.write.queues import Queues
-from diptych.write.unit_of_work import UnitOfWork, WriteSide, run
+from diptych.write.unit_of_work import UnitOfWork, WriteSide, refuse_itself, run
 
 Call = Callable[[Any], Awaitable[Any]]
 Committed = Callable[[Appended, int], None]
@@ -36,39 +36,43 @@ class Handling:
         """Run the command, or give the first answer again if it took effect before."""
         envelope = command.envelope
         if not envelope.is_known:
-            receipt = await self._attempts(call, command, envelope)
-            envelope.is_known = True
-            return receipt
+            return await self._once(call, command, envelope)
+        refuse_itself(command, envelope)
         key = key_of(command, envelope)
         await self._ids.enter(key)
         try:
-            return await self._once(call, command, envelope)
+            return await self._first_answer(command, envelope) or await self._once(call, command, envelope)
         finally:
             self._ids.leave(key)
 
     async def _once(self, call: Call, command: Command[Any], envelope: Envelope) -> Receipt[Any]:
-        """Answer as the first time if there was one: looked up first, and again before a rejection is reported (C1)."""
-        key = key_of(command, envelope)
-        stored = await self._side.store.find_command(key)
-        if stored is not None:
-            return replayed(command, envelope, stored)
+        """Run it; if it may have been sent before, look for the first answer before reporting a rejection (C1)."""
         try:
             return await self._attempts(call, command, envelope)
         except Exception:
-            stored = await self._side.store.find_command(key)
-            if stored is None:
+            receipt = await self._first_answer(command, envelope) if envelope.is_known else None
+            if receipt is None:
                 raise
-            return replayed(command, envelope, stored)
+            return receipt
+        finally:
+            envelope.is_known = True  # to a middleware that sends it again, and to who dispatches the object again
+
+    async def _first_answer(self, command: Command[Any], envelope: Envelope) -> Receipt[Any] | None:
+        stored = await self._side.store.find_command(key_of(command, envelope))
+        return None if stored is None else replayed(command, envelope, stored)
 
     async def _attempts(self, call: Call, command: Command[Any], envelope: Envelope) -> Receipt[Any]:
-        """Run the handler again on a conflict, with full jitter, unless the caller gave the version it expects."""
+        """Run the handler again on a conflict, with full jitter, unless the caller gave the version it expects.
+
+        A handler that dispatched a command is not run again: that command would take effect again.
+        """
         attempts = 1 if envelope.expected is not None else self._retry.attempts + 1
         for attempt in range(1, attempts + 1):
             work = UnitOfWork(self._side, envelope, envelope.expected)
             try:
                 return await self._attempt(call, command, work)
             except WrongExpectedVersionError:
-                if attempt == attempts:
+                if attempt == attempts or work.has_dispatched:
                     raise
             finally:
                 work.release()

@@ -27,9 +27,9 @@ class Queues:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self.leave(key)
-            else:
+            elif turn in queue:  # else it was passed over in the same moment
                 queue.remove(turn)
             raise
 

@@ -38,13 +38,15 @@ class UnitOfWork:
 
     __slots__ = (
         "_before", "_held", "_is_expectation_met", "_is_queued", "_loaded", "_writes",
-        "envelope", "event_id", "expected", "parent", "position", "side",
+        "command", "envelope", "event_id", "expected", "has_dispatched", "is_over", "parent", "position", "side",
     )  # fmt: skip
 
     def __init__(self, side: WriteSide, envelope: Envelope, expected: Mapping[UUID, int] | int | None = None) -> None:
         self.side, self.envelope, self.expected = side, envelope, expected
         self.position, self.event_id = 0, b""
         self.parent: UnitOfWork | None = None
+        self.command: Any = None
+        self.has_dispatched = self.is_over = False
         self._loaded: dict[Key, Cached] = {}
         self._before: dict[Key, dict[str, Any]] = {}
         self._writes: list[StreamWrite] = []
@@ -59,7 +61,9 @@ class UnitOfWork:
             stream = StreamName(self.envelope.tenant, cls.aggregate_name, id)
             if not self._is_queued:
                 await self._queue(key, stream)
-            cached = self._loaded[key] = await self._read(cls, key, stream)
+            cached = await self._read(cls, key, stream)
+            self.refuse_late()
+            self._loaded[key] = cached
             if cached.position > self.position:
                 self.position, self.event_id = cached.position, cached.event_id
             if self.expected is not None:
@@ -109,6 +113,16 @@ class UnitOfWork:
         if self.parent is None:
             await self.side.queues.enter(key)
             self._held = key
+            if self.is_over:
+                self.release()
+                self.refuse_late()
+
+    def refuse_late(self) -> None:
+        """:raises ProgrammingError: the handler has returned, so that nothing of this would be stored."""
+        if self.is_over:
+            raise ProgrammingError(
+                "A repository was used after its command's handler had returned. Await in the handler what it starts."
+            )
 
     def _expect(self, stream: StreamName, actual: int) -> None:
         """Hold the caller's own expectation (If-Match) against the first aggregate, or against those it names."""
@@ -184,14 +198,28 @@ def current() -> UnitOfWork:
     work = _current.get()
     if work is None:
         raise ProgrammingError("A repository works inside a command handler only. Dispatch a command.")
+    work.refuse_late()
     return work
 
 
+def refuse_itself(command: Any, envelope: Envelope) -> None:
+    """:raises ProgrammingError: a handler that is running here has this very command."""
+    outer = _current.get()
+    while outer is not None:
+        if type(outer.command) is type(command) and outer.envelope.command_id == envelope.command_id:
+            raise ProgrammingError(
+                f"{type(command).__name__} {envelope.command_id} waits for itself: its handler sent it."
+            )
+        outer = outer.parent
+
+
 async def run(work: UnitOfWork, handler: Callable[[Any], Awaitable[Any]], command: Any) -> Any:
-    """Run a handler with this unit of work current."""
-    work.parent = _current.get()
+    """Run a handler with this unit of work current. What it started and did not wait for gets nothing from it later."""
+    outer = _current.get()
+    work.command, work.parent = command, None if outer is None or outer.is_over else outer
     reset = _current.set(work)
     try:
         return await handler(command)
     finally:
+        work.is_over = True
         _current.reset(reset)
