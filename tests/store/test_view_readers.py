@@ -111,7 +111,7 @@ async def events(tmp_path: Path) -> AsyncIterator[SqliteEventStore]:
 async def views(tmp_path: Path, events: SqliteEventStore) -> AsyncIterator[SqliteViewStore]:
     """A view store beside it; its sessions read the rows of both."""
     store = SqliteViewStore(
-        views_file(str(tmp_path / "shop.views.db")), StoreSettings(), inline=events.inline, query_seconds=0.3
+        views_file(str(tmp_path / "shop.views.db")), StoreSettings(), inline=events.inline, query_seconds=2.0
     )
     await store.open([SHOP], store_id=events.store_id)
     await store.commit(batch(SHOP, RowChanges(STOCK, [Stock(shop="s", product=1, quantity=5)])))
