@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, ClassVar
 from uuid import UUID
 
-from diptych.errors import ConfigurationError
+from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.handlers import marked, signature
 from diptych.messages import DomainEvent
 
@@ -59,10 +59,16 @@ class Aggregate:
 
     def record(self, event: DomainEvent) -> None:
         """Say that something happened: state changes at once, and the event is stored when the command commits."""
+        recorded = self.__dict__["_pending"]
+        if type(recorded) is tuple:
+            raise ProgrammingError(
+                f"{self}: {type(event).__name__} was recorded after its command had ended and would be lost. "
+                "Load the aggregate in the command that changes it."
+            )
         applier = appliers(type(self)).get(type(event))
         if applier is not None:
             apply_one(self, applier, event)
-        self.__dict__["_pending"].append(event)
+        recorded.append(event)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id}, version={self.version})"
@@ -129,11 +135,22 @@ def replay(aggregate: Aggregate, events: Iterable[DomainEvent]) -> None:
 
 def pending(aggregate: Aggregate) -> Sequence[DomainEvent]:
     """Return what was recorded and not stored yet."""
-    recorded: list[DomainEvent] = aggregate.__dict__["_pending"]
+    recorded: Sequence[DomainEvent] = aggregate.__dict__["_pending"]
     return recorded
+
+
+def seal(aggregate: Aggregate) -> Sequence[DomainEvent]:
+    """Return what was recorded; from now on nothing more is, until the aggregate is reopened."""
+    recorded = aggregate.__dict__["_pending"] = tuple(aggregate.__dict__["_pending"])
+    return recorded
+
+
+def reopen(aggregate: Aggregate) -> None:
+    """Let another command use an aggregate of which everything is stored."""
+    aggregate.__dict__["_pending"] = []
 
 
 def mark_stored(aggregate: Aggregate, version: int) -> None:
     """Note that everything recorded is stored, up to this version."""
     aggregate.__dict__["version"] = version
-    aggregate.__dict__["_pending"] = []
+    aggregate.__dict__["_pending"] = ()

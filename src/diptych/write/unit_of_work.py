@@ -17,7 +17,7 @@ from diptych.messages import Envelope
 from diptych.store.protocols import EventStore, StreamWrite
 from diptych.stream import NO_STREAM, StreamName
 from diptych.write import guard
-from diptych.write.aggregate import Aggregate, mark_stored, pending, replay
+from diptych.write.aggregate import Aggregate, mark_stored, pending, reopen, replay, seal
 from diptych.write.cache import AggregateCache, Cached, Key
 from diptych.write.queues import Queues
 
@@ -92,6 +92,7 @@ class UnitOfWork:
         if cached is not None:
             rows = await store.read_stream(stream, first=cached.aggregate.version)
             if rows and rows[0].event_id == cached.event_id:
+                reopen(cached.aggregate)
                 return self._fold(cached, rows[1:]) if len(rows) > 1 else cached
         return self._fold(Cached(cls(stream.id), stream, 0, b""), await store.read_stream(stream))
 
@@ -143,7 +144,7 @@ class UnitOfWork:
             if self.side.is_guarded:
                 before = self._before.get(key)
                 guard.check(aggregate, guard.snapshot(type(aggregate)(aggregate.id)) if before is None else before)
-            events: list[NewEvent] = [encode(event) for event in pending(aggregate)]
+            events: list[NewEvent] = [encode(event) for event in seal(aggregate)]
             has_events = has_events or bool(events)
             self._writes.append(StreamWrite(cached.stream, aggregate.version or NO_STREAM, events))
         return self._writes if has_events else ()
