@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -38,7 +38,7 @@ from tests.campaigns.history import (
 from tests.campaigns.stores import sqlite_store
 
 HOT_STREAMS = 3
-COLD_STREAMS = 300
+COLD_STREAMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Torture:
             if random.random() < 0.04:
                 await _cancel(task, random)
                 continue
-            _learn(await task, writes[0][0], believed)
+            _learn(await task, [write[0] for write in writes], believed)
 
     def _belief(self, random: Random, believed: dict[StreamName, int], stream: StreamName) -> int:
         if random.random() < 0.15:
@@ -106,7 +106,7 @@ class Torture:
 
 def _streams(random: Random) -> list[StreamName]:
     count = 2 if random.random() < 0.1 else 1
-    hot = random.random() < 0.4
+    hot = random.random() < 0.25
     return [stream_name(n) for n in random.sample(range(HOT_STREAMS) if hot else range(COLD_STREAMS), count)]
 
 
@@ -114,11 +114,12 @@ def _events(random: Random) -> list[NewEvent]:
     return [new_event(random) for _ in range(random.choice([1, 1, 2, 5]))]
 
 
-def _learn(operation: Operation, first: StreamName, believed: dict[StreamName, int]) -> None:
-    if operation.outcome == "conflict" and operation.conflict_stream == str(first):
-        believed[first] = operation.conflict_actual
-    if operation.outcome == "stored":
-        believed[first] = operation.versions[0]
+def _learn(operation: Operation, streams: Sequence[StreamName], believed: dict[StreamName, int]) -> None:
+    for place, stream in enumerate(streams):
+        if operation.outcome == "conflict" and operation.conflict_stream == str(stream):
+            believed[stream] = operation.conflict_actual
+        if operation.outcome == "stored":
+            believed[stream] = operation.versions[place]
 
 
 async def _cancel(task: "asyncio.Task[Operation]", random: Random) -> None:
