@@ -8,8 +8,17 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field
+from pydantic.alias_generators import to_camel
 
-from diptych.errors import ConfigurationError, DecodeError, InvalidInputError, UnknownEventTypeError, UpcastError
+from diptych.errors import (
+    ConfigurationError,
+    DecodeError,
+    InvalidInputError,
+    ProgrammingError,
+    UnknownEventTypeError,
+    UpcastError,
+)
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent, checksum, is_intact
 from diptych.events.upcasting import Upcasters
@@ -37,6 +46,50 @@ def test_an_event_survives_being_written_down() -> None:
     new = codec.encode(event)
     assert (new.type, new.schema_version, new.payload) == ("codec.paid", 3, '{"amount":"10.50","note":"tea ☕"}')
     assert codec.decode(row(new.type, new.payload, 3)) == event
+
+
+class Street(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    street_name: str
+    house: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def label(self) -> str:
+        return f"{self.street_name} {self.house}"
+
+
+class Moved(DomainEvent, name="codec.moved"):
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    to_street: Street
+    moved_by: str = Field(alias="movedBy")
+
+
+def test_aliases_and_computed_fields_of_the_web_play_no_part_in_what_is_stored_l1() -> None:
+    """Else an event would be acknowledged that can never be read again, and its stream with it."""
+    codec = Codec()
+    event = Moved(to_street=Street(streetName="Rue Morgue", house=1), movedBy="ape")
+    new = codec.encode(event)
+    assert new.payload == '{"to_street":{"street_name":"Rue Morgue","house":1},"moved_by":"ape"}'
+    assert codec.decode(row(new.type, new.payload)) == event
+    codec.verify(event, new)
+
+
+class Secret(DomainEvent, name="codec.secret"):
+    password: SecretStr
+
+
+class Hidden(DomainEvent, name="codec.hidden"):
+    note: str = Field(exclude=True)
+
+
+@pytest.mark.parametrize("event", [Secret(password=SecretStr("tiger")), Hidden(note="gone")])
+def test_an_event_that_loses_something_when_written_down_is_found_in_development(event: DomainEvent) -> None:
+    codec = Codec()
+    with pytest.raises(ProgrammingError, match="comes back"):
+        codec.verify(event, codec.encode(event))
 
 
 def test_an_unknown_name_is_refused_and_nothing_is_imported_i2() -> None:

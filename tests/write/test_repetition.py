@@ -1,11 +1,17 @@
 """What is sent again, and how often it takes effect: conflicts, nested commands, middleware, the same object."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic.alias_generators import to_camel
 
 from diptych import Aggregate, App, Command, CommandBus, DomainError, DomainEvent, Receipt, Repository, new_id, on
 from diptych.errors import ProgrammingError, UnknownOutcomeError, WrongExpectedVersionError
@@ -138,3 +144,57 @@ async def test_a_command_inside_itself_is_refused_not_hung_c1() -> None:
     async with app:
         with pytest.raises(ProgrammingError, match="waits for itself"):
             await asyncio.wait_for(app.commands.dispatch(Pay(purse_id=new_id()), command_id=new_id()), 5)
+
+
+class Label(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    label_text: str
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def length(self) -> int:
+        return len(self.label_text)
+
+
+class Write(Command[Label]):
+    purse_id: UUID
+    tags: frozenset[str] = frozenset()
+
+
+def labels() -> App:
+    app = App()
+
+    @app.command_handler
+    async def write(command: Write, purses: Repository[Purse]) -> Label:
+        (await purses.get_or_new(command.purse_id)).record(Paid(amount=1))
+        return Label(labelText="first")
+
+    return app
+
+
+async def test_a_result_with_aliases_and_computed_fields_is_answered_equally_c1() -> None:
+    async with labels() as app:
+        command, key = Write(purse_id=new_id()), new_id()
+        first = await app.commands.dispatch(command, command_id=key)
+        again = await app.commands.dispatch(command, command_id=key)
+        assert (again.result, again.is_replay) == (first.result, True)
+
+
+def test_a_command_with_a_set_is_the_same_command_in_every_process_c2() -> None:
+    """The order of a set changes from process to process, the command does not."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_repetition import Write; from uuid import UUID\n"
+        "from diptych.write.idempotency import fingerprint\n"
+        "print(fingerprint(Write(purse_id=UUID(int=1), tags=frozenset('abcdefgh'))).hex())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).parent)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2, 3)
+    }
+    assert len(found) == 1

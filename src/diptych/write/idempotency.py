@@ -5,10 +5,10 @@ from hashlib import blake2b
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
-from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 
-from diptych.errors import CommandIdReusedError, InvalidInputError, ProgrammingError
+from diptych.errors import CommandIdReusedError, DataError, InvalidInputError, ProgrammingError
 from diptych.messages import Command, Envelope, Receipt, result_type
 from diptych.store.protocols import CommandKey, CommandRecord, StoredCommand
 
@@ -20,8 +20,12 @@ def key_of(command: Command[Any], envelope: Envelope) -> CommandKey:
 
 def fingerprint(command: Command[Any]) -> bytes:
     """Hash the fields the caller gave, in the order of their declaration; never defaults, never the envelope."""
+    serializer = command.__pydantic_serializer__
     try:
-        given = command.__pydantic_serializer__.to_json(command, exclude_unset=True)
+        if _has_sets(type(command)):
+            given = to_json(_ordered(serializer.to_python(command, exclude_unset=True, round_trip=True)))
+        else:
+            given = serializer.to_json(command, exclude_unset=True, by_alias=False, round_trip=True)
     except (PydanticSerializationError, UnicodeError) as error:
         raise InvalidInputError(f"{type(command).__name__} cannot be written down: {error}") from error
     return blake2b(given, digest_size=16).digest()
@@ -37,7 +41,7 @@ def replayed(command: Command[Any], envelope: Envelope, stored: StoredCommand) -
     if stored.hash != fingerprint(command):
         raise CommandIdReusedError(type(command).__name__, envelope.command_id)
     return Receipt(
-        result=_adapter(type(command)).validate_json(stored.result),
+        result=_load(type(command), stored.result),
         position=stored.position,
         event_id=stored.event_id,
         streams=stored.streams,
@@ -45,6 +49,23 @@ def replayed(command: Command[Any], envelope: Envelope, stored: StoredCommand) -
         event_types=stored.event_types,
         is_replay=True,
     )
+
+
+@cache
+def _has_sets(command: type[Command[Any]]) -> bool:
+    schema = repr(command.__pydantic_core_schema__)
+    return "'type': 'set'" in schema or "'type': 'frozenset'" in schema
+
+
+def _ordered(value: Any) -> Any:
+    """Return data with each set as a sorted list: the order of a set is another one in another process."""
+    if isinstance(value, dict):
+        return {name: _ordered(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_ordered(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_ordered(part) for part in value), key=to_json)
+    return value
 
 
 @cache
@@ -57,6 +78,16 @@ def _returns_nothing(command: type[Command[Any]]) -> bool:
     return result_type(command) in (None, type(None))
 
 
+def _load(command: type[Command[Any]], stored: str) -> Any:
+    try:
+        return _adapter(command).validate_json(stored, by_alias=False, by_name=True)
+    except ValidationError as error:
+        raise DataError(
+            f"The result of an earlier {command.__name__} is {stored[:200]}, which is no {result_type(command)} of "
+            "today. It took effect then; keep reading old results when the type of a result changes."
+        ) from error
+
+
 def _dump(command: type[Command[Any]], result: Any) -> str:
     if result is None and _returns_nothing(command):
         return "null"
@@ -64,7 +95,7 @@ def _dump(command: type[Command[Any]], result: Any) -> str:
     try:
         with catch_warnings():
             simplefilter("error")
-            return adapter.dump_json(result, warnings="error").decode()
+            return adapter.dump_json(result, by_alias=False, round_trip=True, warnings="error").decode()
     except (PydanticSerializationError, UserWarning) as error:
         raise ProgrammingError(
             f"The handler of {command.__name__} returned {result!r}, but {command.__name__} declares "

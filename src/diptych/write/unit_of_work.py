@@ -136,7 +136,7 @@ class UnitOfWork:
 
     def writes(self) -> Sequence[StreamWrite]:
         """Return what is to be stored. Aggregates that were only read are guards: the decision rests on them too."""
-        encode = self.side.codec.encode
+        encode, verify = self.side.codec.encode, self.side.codec.verify
         has_events = False
         self._writes = []
         for key, cached in self._loaded.items():
@@ -145,6 +145,9 @@ class UnitOfWork:
                 before = self._before.get(key)
                 guard.check(aggregate, guard.snapshot(type(aggregate)(aggregate.id)) if before is None else before)
             events: list[NewEvent] = [encode(event) for event in seal(aggregate)]
+            if self.side.is_guarded:
+                for event, written in zip(pending(aggregate), events, strict=True):
+                    verify(event, written)
             has_events = has_events or bool(events)
             self._writes.append(StreamWrite(cached.stream, aggregate.version or NO_STREAM, events))
         return self._writes if has_events else ()
