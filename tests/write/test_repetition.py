@@ -168,7 +168,7 @@ def labels() -> App:
     @app.command_handler
     async def write(command: Write, purses: Repository[Purse]) -> Label:
         (await purses.get_or_new(command.purse_id)).record(Paid(amount=1))
-        return Label(labelText="first")
+        return Label.model_validate({"labelText": "first"})
 
     return app
 
