@@ -3,14 +3,15 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import apsw
 import pytest
 
-from diptych.errors import DomainError, ProgrammingError, StoreUnavailableError
-from diptych.store.protocols import Append, Fold, StoreSettings, StreamWrite
+from diptych.errors import DomainError, ProgrammingError, StoreUnavailableError, WrongExpectedVersionError
+from diptych.store.protocols import Append, Appended, Fold, StoreSettings, StreamWrite
 from diptych.store.sqlite.appending import Appender, AppendJob
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.events import SqliteEventStore
@@ -96,6 +97,80 @@ async def test_jobs_in_conflict_go_one_after_the_other_in_the_order_they_came(pa
     await asyncio.gather(*[writer.submit(Task(note(number), ("same",))) for number in range(20)])
     assert seen == list(range(20))
     await writer.close()
+
+
+@asynccontextmanager
+async def held_up(store: SqliteEventStore) -> AsyncIterator[list[int]]:
+    """Keep the writer busy, so that all that is sent meanwhile waits together; count transactions after that."""
+    entered, go_on, transactions = threading.Event(), threading.Event(), list[int]()
+
+    def wait(connection: apsw.Connection) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    def count() -> bool:
+        transactions.append(1)
+        return False
+
+    def note(connection: apsw.Connection) -> None:
+        connection.set_commit_hook(count)
+
+    busy = [asyncio.create_task(store._writer.submit(Task(note)))]
+    await busy[0]
+    busy.append(asyncio.create_task(store._writer.submit(Task(wait))))
+    await asyncio.to_thread(entered.wait, 10)
+    transactions.clear()
+    yield transactions
+    await asyncio.sleep(0.01)
+    go_on.set()
+    await asyncio.gather(*busy)
+
+
+async def test_appends_that_only_look_at_one_stream_share_a_transaction(path: str) -> None:
+    """Else every order of one customer would be synced by itself."""
+    store, customer = SqliteEventStore(path), stream("Customer")
+    await store.open()
+    await store.append(to(customer, event()))
+    async with held_up(store) as transactions:
+        looking = [
+            asyncio.create_task(store.append(Append([StreamWrite(customer, 1), StreamWrite(stream(), 0, [event()])])))
+            for _ in range(5)
+        ]
+    await asyncio.gather(*looking)
+    assert len(transactions) == 2
+    await store.close()
+
+
+@pytest.mark.parametrize("is_writer_first", [True, False])
+async def test_an_append_that_looks_and_one_that_writes_are_judged_in_their_order_l6(
+    path: str, is_writer_first: bool
+) -> None:
+    store, customer = SqliteEventStore(path), stream("Customer")
+    await store.open()
+    await store.append(to(customer, event()))
+    looking = Append([StreamWrite(customer, 1), StreamWrite(stream(), 0, [event()])])
+    writing = to(customer, event(), expected=1)
+    both = [writing, looking] if is_writer_first else [looking, writing]
+    async with held_up(store):
+        sent = [asyncio.create_task(store.append(each)) for each in both]
+    first, second = await asyncio.gather(*sent, return_exceptions=True)
+    assert isinstance(first, Appended)
+    assert isinstance(second, WrongExpectedVersionError if is_writer_first else Appended)
+    await store.close()
+
+
+async def test_two_appends_that_each_look_at_what_the_other_writes_do_not_both_pass_l6(path: str) -> None:
+    """Write skew: each is right by itself, both together are not."""
+    store, left, right = SqliteEventStore(path), stream(), stream()
+    await store.open()
+    async with held_up(store):
+        sent = [
+            asyncio.create_task(store.append(Append([StreamWrite(a, 0), StreamWrite(b, 0, [event()])])))
+            for a, b in ((left, right), (right, left))
+        ]
+    first, second = await asyncio.gather(*sent, return_exceptions=True)
+    assert (type(first), type(second)) == (Appended, WrongExpectedVersionError)
+    await store.close()
 
 
 async def test_a_cancelled_job_is_still_written(path: str) -> None:

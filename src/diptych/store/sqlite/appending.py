@@ -60,17 +60,18 @@ class _Stream(NamedTuple):
 class AppendJob:
     """An append made ready on the caller's thread."""
 
-    __slots__ = ("append", "conflicts", "runner", "streams")
+    __slots__ = ("append", "conflicts", "guards", "runner", "streams")
 
     def __init__(self, append: Append, runner: "Appender") -> None:
         self.append, self.runner = append, runner
         self.streams = [_stream(write.stream, write.expected, write.events) for write in append.writes]
-        conflicts: list[Hashable] = [each[:3] for each in self.streams]
+        conflicts: list[Hashable] = [each[:3] for each in self.streams if each.events]
         if append.command is not None:
             conflicts.append(append.command.key)
         if append.checkpoint is not None:
             conflicts.append((append.checkpoint.name, append.checkpoint.lane))
         self.conflicts: Collection[Hashable] = conflicts
+        self.guards: Collection[Hashable] = [each[:3] for each in self.streams if not each.events]
 
 
 def _stream(name: tuple[str, str, Any], expected: Expected, events: Sequence[NewEvent]) -> _Stream:

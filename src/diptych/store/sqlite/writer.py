@@ -44,11 +44,16 @@ class Runner(Protocol):
 
 
 class Job(Protocol):
-    """Something to write. Jobs that share a key of `conflicts` never go in one group."""
+    """Something to write. What one job has for itself, no other job of its group has or looks at."""
 
     @property
     def conflicts(self) -> Collection[Hashable]:
         """What it must have for itself within a group."""
+        ...
+
+    @property
+    def guards(self) -> Collection[Hashable]:
+        """What it only looks at: any number of jobs of a group may."""
         ...
 
     @property
@@ -71,6 +76,7 @@ class Task(Generic[T]):
     """A job that is one function. What it returns is its outcome; what it raises undoes it alone."""
 
     __slots__ = ("conflicts", "function")
+    guards: Collection[Hashable] = ()
     runner: Runner = _OneByOne()
 
     def __init__(self, function: Callable[[apsw.Connection], T], conflicts: Collection[Hashable] = ()) -> None:
@@ -181,11 +187,13 @@ class Writer:
         if len(waiting) == 1:
             return list(waiting), is_open
         group: list[_Waiting] = []
-        taken: set[Hashable] = set()
+        taken, looked_at = set[Hashable](), set[Hashable]()
         for each in waiting:
-            fits = taken.isdisjoint(each.job.conflicts)
+            own, guards = each.job.conflicts, each.job.guards
+            fits = taken.isdisjoint(own) and looked_at.isdisjoint(own) and taken.isdisjoint(guards)
             (group if fits else self._held_back).append(each)
-            taken.update(each.job.conflicts)
+            taken.update(own)
+            looked_at.update(guards)
         return group, is_open
 
     def _write(self, group: Sequence[_Waiting]) -> Sequence[Any]:
