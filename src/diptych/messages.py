@@ -146,6 +146,8 @@ class DomainEvent(_Message):
     def __init_subclass__(cls, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _refuse_reserved(cls, ("event_name", "schema_version"))
+        if type(version) is not int or not 0 < version < 2**31:
+            raise TypeError(f"{cls.__name__}: version={version!r}; a schema version is a whole number from 1 on.")
         cls.event_name = name or cls.__name__
         cls.schema_version = version
         _declared.add(cls)

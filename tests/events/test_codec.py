@@ -100,6 +100,12 @@ def test_an_unknown_name_is_refused_and_nothing_is_imported_i2() -> None:
     assert set(sys.modules) == before
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**31, "2", True])
+def test_a_schema_version_that_cannot_be_stored_is_refused_at_class_creation(version: Any) -> None:
+    with pytest.raises(TypeError, match="whole number"):
+        type("Bad", (DomainEvent,), {}, version=version)
+
+
 def test_a_newer_schema_version_is_unknown() -> None:
     with pytest.raises(UnknownEventTypeError):
         Codec().decode(row("codec.paid", '{"amount":"1"}', 4))

@@ -11,6 +11,8 @@ from diptych.events.recorded import NewEvent
 from diptych.store.protocols import Append, CommandRecord, StoreLimits
 
 _NAME_LENGTH = 200
+_EVENT_ID = 16
+_LARGEST = 2**31
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _UNIT_SEPARATOR = "\x1f"
 
@@ -49,6 +51,11 @@ def check_name(name: str) -> None:
 
 def _check_event(event: NewEvent, limits: StoreLimits) -> None:
     check_name(event[1])
+    if len(event[0]) != _EVENT_ID or not 0 < event[2] <= _LARGEST or not 0 <= event[4] <= _LARGEST:
+        raise ProgrammingError(
+            f"{event[1]}: an event has an id of {_EVENT_ID} bytes, a schema version from 1 and a format from 0, "
+            f"not {event[0]!r}, {event[2]} and {event[4]}."
+        )
     _check_text(event[3], event[1], limits.event_bytes)
 
 

@@ -37,7 +37,9 @@ def path_of(url: str) -> str | None:
     if place == "memory:":
         return None
     if place.startswith(_SQLITE) and len(place) > len(_SQLITE):
-        return unquote(place.removeprefix(_SQLITE))
+        path = unquote(place.removeprefix(_SQLITE))
+        if "\0" not in path and not path.startswith((":memory:", "file:")):
+            return path
     if place.startswith("sqlite:"):
         raise ConfigurationError(f"{url!r} names no file. {_EXAMPLES}.")
     raise ConfigurationError(f"{url!r}: no store is known by this scheme. {_EXAMPLES}.")
@@ -92,8 +94,8 @@ def _synchronous(text: str) -> str:
 def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
-        if not 0 < value < 1e15:
-            raise ValueError("it must be above 0")
+        if not 0 < value < (1e6 if kind is float else 1e15):
+            raise ValueError("it must be above 0, and seconds at most a million")
         return value
 
     return parse

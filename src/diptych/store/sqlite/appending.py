@@ -41,8 +41,8 @@ _MOVE_STREAMS = " ON CONFLICT (id) DO UPDATE SET version = excluded.version"
 _INSERT_COMMANDS = """INSERT INTO commands (tenant, user_id, command_type, command_id, hash, result, position,
     event_id, streams, event_types, recorded_at) VALUES """
 _MOVE_CHECKPOINT = "INSERT OR REPLACE INTO subscriptions VALUES (?, ?, '', ?, ?, ?, ?)"
-_PRUNE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands ORDER BY id LIMIT 500) AND recorded_at < ?"
-_PRUNE_EVERY = 100  # groups
+_PRUNE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands ORDER BY id LIMIT ?) AND recorded_at < ?"
+_PRUNE_AFTER = 250  # stored command ids; then up to twice as many are dropped, so that the table stops growing
 _ROWS_PER_STATEMENT = 64
 _NONE = (0, 0)  # key and version of a stream that is not there
 _stored = partial(tuple.__new__, StoredEvent)
@@ -90,7 +90,7 @@ class Appender:
         self._signal, self._now, self._fold_inline = signal, now, fold_inline
         self._window = window_days * 86_400_000_000
         self._types: dict[str, int] = {}
-        self._is_confirmed, self._head, self._groups = True, 0, 0
+        self._is_confirmed, self._head, self._commands = True, 0, 0
 
     def run(self, connection: apsw.Connection, jobs: Sequence[AppendJob]) -> Sequence[Any]:
         """Write what passes its guards; the outcome of the others is the error that says why not."""
@@ -128,10 +128,10 @@ class Appender:
                 self._fold_inline(connection, fold, events, head)
 
     def _prune(self, connection: apsw.Connection, group: "_Group") -> None:
-        if group.has_commands:
-            self._groups += 1
-            if self._groups % _PRUNE_EVERY == 0:
-                connection.execute(_PRUNE, (group.recorded_at - self._window,))
+        self._commands += group.commands
+        if self._commands >= _PRUNE_AFTER:
+            connection.execute(_PRUNE, (2 * self._commands, max(group.recorded_at - self._window, 0)))
+            self._commands = 0
 
 
 class _Group:
@@ -147,9 +147,9 @@ class _Group:
         self._checkpoints: list[tuple[Any, ...]] = []
 
     @property
-    def has_commands(self) -> bool:
-        """Whether it stores command ids."""
-        return bool(self._commands)
+    def commands(self) -> int:
+        """How many command ids it stores."""
+        return len(self._commands)
 
     def _look_up(self, jobs: Sequence[AppendJob]) -> None:
         streams = [each for job in jobs for each in job.streams]

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from diptych.clock import new_id
-from diptych.errors import InvalidInputError
+from diptych.errors import InvalidInputError, ProgrammingError
 from diptych.events.recorded import NewEvent
 from diptych.store.protocols import Append, CommandKey, CommandRecord, EventStore, StreamWrite
 from diptych.stream import ANY, StreamName
@@ -58,6 +59,17 @@ class LimitsContract(EventStoreHarness):
         """I1"""
         await store.append(_payload(text))
         assert [each.payload for each in await everything(store)] == [text]
+
+    @pytest.mark.parametrize("spoilt", [{"event_id": b"short"}, {"schema_version": -1}, {"format": 2**40}])
+    async def test_an_event_that_would_spoil_its_neighbours_is_refused_alone(
+        self, store: EventStore, spoilt: dict[str, Any]
+    ) -> None:
+        """L7"""
+        bad = store.append(to(stream(), event()._replace(**spoilt)))
+        good = [store.append(to(stream(), event())) for _ in range(3)]
+        outcomes = await asyncio.gather(bad, *good, return_exceptions=True)
+        assert [isinstance(each, ProgrammingError) for each in outcomes] == [True, False, False, False]
+        assert len(await everything(store)) == 3
 
     async def test_a_thousand_events_are_one_append(self, store: EventStore) -> None:
         """I1"""
