@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from diptych.errors import (
     StoreUnavailableError,
 )
 from diptych.events.recorded import NewEvent, StoredEvent
-from diptych.store.protocols import Append, Checkpoint, Load, RowChanges, StoreSettings, StreamWrite
+from diptych.store.protocols import Append, Checkpoint, Load, ProjectionTables, RowChanges, StoreSettings, StreamWrite
 from diptych.store.sqlite import connections
 from diptych.store.sqlite.connection import open_writer
 from diptych.store.sqlite.events import SqliteEventStore
@@ -127,6 +128,21 @@ async def test_the_database_refuses_everything_but_registered_rows(views: Sqlite
         with pytest.raises(AccessDeniedError, match=why):
             await session.fetch(sql, {})
         assert await session.fetch("SELECT product, quantity FROM stock", {}) == [(1, 5)]
+
+
+async def test_a_read_model_named_as_an_event_table_opens_no_door_to_it(
+    tmp_path: Path, events: SqliteEventStore
+) -> None:
+    """R4: `Events` is a likely name for a read model."""
+    table = replace(TALLY, name="events")
+    views = SqliteViewStore(views_file(str(tmp_path / "v.db")), StoreSettings(), inline=events.inline)
+    await views.open([ProjectionTables("doors", [table])], store_id=events.store_id)
+    async with views.reader() as session:
+        assert await session.fetch("SELECT count(*), max(total) FROM events e", {}) == [(0, None)]
+        for sql in ("SELECT payload FROM inline.events", "SELECT count(*) FROM inline.events e"):
+            with pytest.raises(AccessDeniedError, match="may not read events"):
+                await session.fetch(sql, {})
+    await views.close()
 
 
 async def test_the_connection_itself_cannot_write(views: SqliteViewStore) -> None:

@@ -3,6 +3,7 @@
 Rule: SQLite asks here while it prepares a statement; it refuses the statement itself.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import apsw
@@ -17,16 +18,17 @@ _OWN: Final = frozenset({"projection_checkpoints", "parked_events"})
 class ReadGuard:
     """The authorizer of one connection. `used` collects the tables of the statement being prepared."""
 
-    def __init__(self, connection: apsw.Connection, tables: frozenset[str]) -> None:
+    def __init__(self, connection: apsw.Connection, tables: Mapping[str, str]) -> None:
+        """`tables`: the registered ones, and in which of the attached files each is: others there may have its name."""
         self._tables, self._existing = tables, existing_tables(connection)
-        self._allowed = tables | JSON_TABLES | _OWN
+        self._allowed = JSON_TABLES | _OWN
         self.used: set[str] = set()
         self.denied: str | None = None
 
     def __call__(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
         """Answer SQLite's question whether a statement may do this."""
         if action == apsw.SQLITE_READ:
-            if first in self._tables:
+            if first in self._tables and (schema is None or self._tables[first] == schema):
                 self.used.add(str(first))
                 return apsw.SQLITE_OK
             if first in self._allowed or (second == "" and first not in self._existing):

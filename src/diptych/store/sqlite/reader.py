@@ -32,16 +32,18 @@ class Readers:
     def __init__(
         self,
         files: Sequence[DatabaseFile],
-        tables: Mapping[str, Table],
+        tables: Mapping[str, Sequence[Table]],
         places: Mapping[str, str],
         *,
         query_seconds: float = 10.0,
     ) -> None:
-        """`files`: the rows, and the event store's when it has rows too. `places`: in which a projection lives."""
-        self.files, self.tables, self.query_seconds = files, tables, query_seconds
+        """`files`: the rows, and the event store's when it has rows too. `tables`, `places`: by projection."""
+        self.files, self.query_seconds = files, query_seconds
+        self._places = {table.name: places[name] for name, owned in tables.items() for table in owned}
         self.threads = ThreadPoolExecutor(2, "diptych-read")
         self.pool = ConnectionPool(tuple(file.path for file in files), self._open, size=CONNECTIONS)
-        self.statements = Statements(files[0].path, tables)
+        by_name = {table.name: table for owned in tables.values() for table in owned}
+        self.statements = Statements(files[0].path, by_name)
         self.freshness = {name: _freshness_sql(place) for name, place in places.items()}
 
     def _open(self) -> PooledConnection:
@@ -49,7 +51,7 @@ class Readers:
         try:
             for file in self.files[1:]:
                 connection.execute("ATTACH ? AS inline", (file.path,))
-            guard = ReadGuard(connection, frozenset(self.tables))
+            guard = ReadGuard(connection, self._places)
             connection.authorizer = guard
             return PooledConnection(connection, guard)
         except BaseException as error:

@@ -117,13 +117,11 @@ class SqliteViewStore:
         return PooledConnection(open_reader(self.file))
 
     def _make_readers(self) -> Readers:
-        files, places = [self.file], dict.fromkeys(self._tables, "main")
-        owned = list(self._tables.values())
+        files, places, tables = [self.file], dict.fromkeys(self._tables, "main"), dict(self._tables)
         if self._inline is not None and self._inline.tables:
             files.append(self._inline.file)
             places.update(dict.fromkeys(self._inline.tables, "inline"))
-            owned.extend(self._inline.tables.values())
-        tables = {table.name: table for each in owned for table in each}
+            tables.update(self._inline.tables)
         return Readers(files, tables, places, query_seconds=self._query_seconds)
 
     async def _close_readers(self) -> None:
