@@ -87,7 +87,8 @@ class MemoryEventStore:
         check_append(append, self._settings.limits)
         self._check_open()
         if not append.inline and not self._turn.locked():
-            return self._write(append)
+            self._judge(append)
+            return self._write(append, self._rows(append))
         running = asyncio.create_task(self._append_in_turn(append), name="append")
         self._running.add(running)
         running.add_done_callback(self._running.discard)
@@ -96,14 +97,13 @@ class MemoryEventStore:
     async def _append_in_turn(self, append: Append) -> Appended:
         async with self._turn:
             self._check_open()
+            self._judge(append)
+            rows = self._rows(append)
             if append.inline:
-                self._judge(append)
-                await self.inline.fold(append.inline, self._rows(append), len(self._log))
-            return self._write(append)
+                await self.inline.fold(append.inline, rows, len(self._log))
+            return self._write(append, rows)
 
-    def _write(self, append: Append) -> Appended:
-        self._judge(append)
-        rows = self._rows(append)
+    def _write(self, append: Append, rows: Sequence[StoredEvent]) -> Appended:
         for row in rows:
             self._log.append(row)
             self._streams.setdefault(row.stream, []).append(row)
