@@ -47,7 +47,7 @@ class Basket(Aggregate):
 
 @pytest.fixture
 def guarded() -> Iterator[None]:
-    guard.install()
+    guard.install(lambda: False)
     yield
     guard.uninstall()
 

@@ -29,7 +29,7 @@ from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
 from diptych.write.cache import AggregateCache
 from diptych.write.handling import Handling, RetryPolicy
 from diptych.write.queues import Queues
-from diptych.write.unit_of_work import WriteSide
+from diptych.write.unit_of_work import WriteSide, is_unguarded
 
 Environment = Literal["development", "production"]
 
@@ -144,7 +144,7 @@ class App(Module):
             try:
                 self._stack = await self._start()
             except BaseException:
-                self._users = 0
+                self._users -= 1
                 raise
         return self
 
@@ -165,18 +165,21 @@ class App(Module):
             codec = Codec(_upcasters(self.everything()))
             wired, definitions = await self._wire(codec, stack)
             stores = open_stores(self.url)
+            stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
-            stack.push_async_callback(stores.events.close)
             apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
-            await stores.views.open(apart["async"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
+            await stores.views.open(apart["async"], store_id=stores.events.store_id)
             engine = ProjectionEngine(stores.events, stores.views, codec, definitions)
-            await engine.start()
             stack.push_async_callback(engine.stop)
+            await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired)
             stack.callback(self._close)
             self._open(self._running)
+            if self.mode == "development":
+                guard.install(is_unguarded)
+                stack.callback(guard.uninstall)
             return stack.pop_all()
 
     async def _wire(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
@@ -208,8 +211,6 @@ class App(Module):
         return wiring.wired, definitions
 
     def _open(self, running: _Running) -> None:
-        if self.mode == "development":
-            guard.install()
         side = WriteSide(
             running.events, running.codec, AggregateCache(self._cache_size), Queues(), self.mode == "development"
         )

@@ -4,21 +4,29 @@ Two nets: setting an attribute raises at once; a value changed in place is found
 its events once more and comparing (the check of Axon's test fixture). Production pays for neither.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 from diptych.errors import ProgrammingError
 from diptych.write.aggregate import Aggregate, appliers, pending
 
+_installed: list[Callable[[], bool]] = []  # by each app that runs in development
 
-def install() -> None:
-    """Watch every attribute set on an aggregate from now on, in this process."""
+
+def install(is_exempt: Callable[[], bool]) -> None:
+    """Watch every attribute set on an aggregate in this process, until uninstalled as often as installed.
+
+    `is_exempt` says whether what runs here belongs to an app in production mode, which is left alone.
+    """
+    _installed.append(is_exempt)
     setattr(Aggregate, "__setattr__", _set)  # noqa: B010 - a method of every aggregate, put there from outside
 
 
 def uninstall() -> None:
-    """Stop watching."""
-    if "__setattr__" in vars(Aggregate):
+    """Stop watching, unless somebody else wants it."""
+    _installed.pop()
+    if not _installed:
         delattr(Aggregate, "__setattr__")
 
 
@@ -49,7 +57,7 @@ def check(aggregate: Aggregate, before: dict[str, Any]) -> None:
 
 
 def _set(self: Aggregate, name: str, value: Any) -> None:
-    if not self.__dict__.get("_is_applying", False):
+    if not self.__dict__.get("_is_applying", False) and not _installed[-1]():
         raise ProgrammingError(
             f"{type(self).__name__}.{name} is set outside @on, so the change would be lost on the next load. "
             "Record an event and set it in the @on method of that event."

@@ -197,6 +197,12 @@ def enclosing() -> UnitOfWork | None:
     return _current.get()
 
 
+def is_unguarded() -> bool:
+    """Whether a command of an app in production mode is being handled here."""
+    work = _current.get()
+    return work is not None and not work.side.is_guarded
+
+
 def current() -> UnitOfWork:
     """Return the command being handled. :raises ProgrammingError: none is."""
     work = _current.get()

@@ -28,8 +28,9 @@ class ReadGuard:
     def __call__(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
         """Answer SQLite's question whether a statement may do this."""
         if action == apsw.SQLITE_READ:
-            if first in self._tables and (schema is None or self._tables[first] == schema):
-                self.used.add(str(first))
+            table = str(first)
+            if table in self._tables and schema in (None, self._tables[table]):
+                self.used.add(table)
                 return apsw.SQLITE_OK
             if first in self._allowed or (second == "" and first not in self._existing):
                 return apsw.SQLITE_OK
