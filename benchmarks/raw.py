@@ -49,8 +49,6 @@ class RawCreated(msgspec.Struct):
 
     customer_id: str
     shipping_address: RawAddress
-    channel: str
-    sales_person: str | None
 
 
 class RawItemAdded(msgspec.Struct):
@@ -60,10 +58,6 @@ class RawItemAdded(msgspec.Struct):
     description: str
     quantity: int
     unit_price: Decimal
-    currency: str
-    tax_rate: Decimal
-    warehouse: str
-    gift_wrapped: bool
 
 
 class RawShipped(msgspec.Struct):

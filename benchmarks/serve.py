@@ -79,18 +79,9 @@ def raw_api(file: Path) -> FastAPI:
     @api.post("/api/v1/orders", status_code=201)
     async def create_order(command: shop.CreateOrder) -> OrderAnswer:
         address = raw.RawAddress(**command.shipping_address.model_dump())
-        events: list[raw.RawEvent] = [raw.RawCreated(str(command.customer_id), address, "web", None)]
+        events: list[raw.RawEvent] = [raw.RawCreated(str(command.customer_id), address)]
         events += [
-            raw.RawItemAdded(
-                str(item.product_id),
-                item.description,
-                item.quantity,
-                item.unit_price,
-                "GBP",
-                Decimal("0.20"),
-                "north-2",
-                False,
-            )
+            raw.RawItemAdded(str(item.product_id), item.description, item.quantity, item.unit_price)
             for item in command.items
         ]
         command_id = new_id()

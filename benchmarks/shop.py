@@ -54,8 +54,6 @@ class OrderCreated(DomainEvent, name=CREATED):
 
     customer_id: UUID
     shipping_address: Address
-    channel: str = "web"
-    sales_person: str | None = None
 
 
 class OrderItemAdded(DomainEvent, name=ITEM_ADDED):
@@ -65,10 +63,6 @@ class OrderItemAdded(DomainEvent, name=ITEM_ADDED):
     description: str
     quantity: int
     unit_price: Decimal
-    currency: str = "GBP"
-    tax_rate: Decimal = Decimal("0.20")
-    warehouse: str = "north-2"
-    gift_wrapped: bool = False
 
 
 class OrderShipped(DomainEvent, name=SHIPPED):

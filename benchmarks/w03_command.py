@@ -39,8 +39,7 @@ async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
     ids, facts = _orders(scale)
     await shop.fill(folder / "shop.db", facts, size=1000)
     left = iter(ids)
-    fields = item_added(random.Random(8))
-    item = shop.Item.model_validate({name: fields[name] for name in shop.Item.model_fields})
+    item = shop.Item.model_validate(item_added(random.Random(8)))
     app = shop.shop(folder / "shop.db", projects=False)
 
     def commands(count: int) -> Sequence[shop.AddItem]:
