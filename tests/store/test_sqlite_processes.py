@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.events import SqliteEventStore
 from diptych.testing.contracts.events_samples import event, everything, stream, to
 
@@ -51,6 +52,36 @@ async def test_two_processes_append_into_one_order(path: str) -> None:
         assert writer.returncode == 0, errors.decode()
     assert positions == list(range(1, 2 * 4 * 39 + 1))
     await store.close()
+
+
+_GREEDY = """
+import sys, time
+from diptych.store.sqlite.lock import WriterLock
+
+lock = WriterLock(sys.argv[1], 60)
+while True:
+    with lock:
+        time.sleep(0.01)
+        print("held", flush=True)
+"""
+
+
+async def test_a_process_that_writes_without_a_pause_starves_no_other(path: str) -> None:
+    """Between two groups the lock is free for microseconds: nobody finds that by looking now and then."""
+    greedy = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _GREEDY, f"{path}-writer", stdout=subprocess.PIPE
+    )
+    assert greedy.stdout is not None
+    await greedy.stdout.readline()
+    store = SqliteEventStore(path, StoreSettings(lock_timeout=2))
+    try:
+        await store.open()
+        for _ in range(10):
+            await store.append(to(stream(), event()))
+    finally:
+        greedy.kill()
+        await greedy.communicate()
+        await store.close()
 
 
 async def test_who_waits_hears_of_another_processs_commit(path: str) -> None:
