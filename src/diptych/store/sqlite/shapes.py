@@ -6,7 +6,7 @@ Rule: runs on the writer's connection alone, and finds by itself what has to be 
 import json
 from collections.abc import Collection, Sequence
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import apsw
@@ -43,12 +43,27 @@ def _script(version: int) -> str:
     return (folder / f"views_{version:04d}.sql").read_text("utf-8")
 
 
-def shape(connection: apsw.Connection, projections: Sequence[ProjectionTables]) -> None:
-    """Give each projection its tables; one whose shape or version differs loses its rows and starts again from 0."""
+def shape(connection: apsw.Connection, projections: Sequence[ProjectionTables], *, is_again: bool = False) -> None:
+    """Give each projection its tables; one whose shape or version differs loses its rows and starts again from 0.
+
+    `is_again`: a connection was lost and opened anew. What differs then is the work of another process, and is left.
+    """
     _refuse_shared(projections)
     with connection:
         for projection in projections:
-            _shape_one(connection, projection, {each.name for each in projections})
+            if not (is_again and _shape_of(connection, projection.name)):
+                _shape_one(connection, projection, {each.name for each in projections})
+
+
+def has_shape(connection: apsw.Connection, projection: ProjectionTables) -> bool:
+    """Whether the tables of a projection still are as this process made or found them."""
+    return _shape_of(connection, projection.name) == (projection.version, fingerprint(projection.tables))
+
+
+def _shape_of(connection: apsw.Connection, projection: str) -> Any:
+    return connection.execute(
+        "SELECT version, fingerprint FROM projection_shapes WHERE projection = ?", (projection,)
+    ).get
 
 
 def forget(connection: apsw.Connection, projections: Collection[str]) -> None:
@@ -59,11 +74,7 @@ def forget(connection: apsw.Connection, projections: Collection[str]) -> None:
 
 
 def _shape_one(connection: apsw.Connection, projection: ProjectionTables, current: Collection[str]) -> None:
-    shapes = fingerprint(projection.tables)
-    found = connection.execute(
-        "SELECT version, fingerprint FROM projection_shapes WHERE projection = ?", (projection.name,)
-    ).get
-    if found == (projection.version, shapes) and all(_exists(connection, table.name) for table in projection.tables):
+    if has_shape(connection, projection) and all(_exists(connection, table.name) for table in projection.tables):
         return
     _drop(connection, projection.name)
     for table in projection.tables:
@@ -71,7 +82,7 @@ def _shape_one(connection: apsw.Connection, projection: ProjectionTables, curren
         for statement in schema(table):
             connection.execute(statement)
     names = json.dumps([table.name for table in projection.tables])
-    shape_row = (projection.name, projection.version, shapes, names)
+    shape_row = (projection.name, projection.version, fingerprint(projection.tables), names)
     connection.execute("INSERT INTO projection_shapes VALUES (?, ?, ?, ?)", shape_row)
     connection.execute("INSERT INTO projection_checkpoints VALUES (?, 0, '', 0, 0, x'', 0)", (projection.name,))
 

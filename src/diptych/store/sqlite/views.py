@@ -39,7 +39,7 @@ from diptych.store.sqlite.changes import (
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
 from diptych.store.sqlite.reader import Readers
-from diptych.store.sqlite.shapes import VIEWS_APPLICATION_ID, VIEWS_SCHEMA, forget, prepare, shape
+from diptych.store.sqlite.shapes import VIEWS_APPLICATION_ID, VIEWS_SCHEMA, forget, has_shape, prepare, shape
 from diptych.store.sqlite.writer import Task, Writer
 from diptych.store.tables import Table
 
@@ -73,9 +73,10 @@ class SqliteViewStore:
         self.file, self._settings, self._inline, self._query_seconds = file, settings, inline, query_seconds
         self._shared_writer = writer
         self._writer = writer
-        self._projections: Sequence[ProjectionTables] = ()
+        self._projections: Mapping[str, ProjectionTables] = {}
         self._tables: dict[str, Sequence[Table]] = {}
         self._store_id: UUID | None = None
+        self._is_shaped = False
         self._loaders: ConnectionPool | None = None
         self._readers: Readers | None = None
 
@@ -92,7 +93,8 @@ class SqliteViewStore:
 
     async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
         """Create what is missing. A projection whose tables changed shape, or whose version differs, starts from 0."""
-        self._projections, self._store_id = tuple(projections), store_id
+        self._projections, self._store_id = {each.name: each for each in projections}, store_id
+        self._is_shaped = False
         self._tables = {each.name: tuple(each.tables) for each in projections}
         if self._shared_writer is not None:
             await self._shared_writer.submit(Task(self._prepare))
@@ -109,7 +111,8 @@ class SqliteViewStore:
             prepare(connection, self.file, self._store_id)
             if self._inline is not None:
                 forget(connection, self._inline.tables)
-            shape(connection, self._projections)
+            shape(connection, tuple(self._projections.values()), is_again=self._is_shaped)
+            self._is_shaped = True
         except apsw.Error as error:
             raise translate(error, self.file.path, connection.system_errno) from error
 
@@ -157,7 +160,16 @@ class SqliteViewStore:
         if self._writer is None:
             raise self._not_open()
         tables = known_tables(self._tables, batch.projection)
-        await self._writer.submit(Task(lambda connection: write_batch(connection, batch, tables)))
+
+        def work(connection: apsw.Connection) -> None:
+            if not has_shape(connection, self._projections[batch.projection]):
+                raise StoreUnavailableError(
+                    f"{self.file.path}: the tables of {batch.projection} were made anew by another version of the "
+                    "code. Stop one of the two processes."
+                )
+            write_batch(connection, batch, tables)
+
+        await self._writer.submit(Task(work))
 
     def reader(self) -> AbstractAsyncContextManager[ReadSession]:
         """One snapshot, from the first read in it to its end; it costs nothing until then."""
@@ -168,7 +180,13 @@ class SqliteViewStore:
     def fold_inline(
         self, connection: apsw.Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int
     ) -> bool:
-        """Fold one append's events inside its transaction; False when the projection was not at `head_before`."""
+        """Fold one append's events inside its transaction; False when the projection was not at `head_before`.
+
+        Neither when its tables are another version's by now: that one catches it up.
+        """
+        known = self._projections.get(fold.name)
+        if known is not None and not has_shape(connection, known):
+            return False
         return fold_inline(connection, fold, events, head_before, partial(known_tables, self._tables))
 
     async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> None:

@@ -1,0 +1,117 @@
+"""Several processes on one file of rows: one fold over the log, whoever does which part of it."""
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from diptych.errors import CheckpointMovedError, StoreUnavailableError
+from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
+from diptych.store.sqlite.views import SqliteViewStore, views_file
+from diptych.store.tables import Column, Kind
+from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
+
+pytestmark = pytest.mark.anyio
+
+_STORE = UUID(int=7)
+
+_WORKER = """
+import asyncio, sys
+from uuid import UUID
+from diptych.errors import CheckpointMovedError
+from diptych.store.protocols import CheckpointMove, Load, RowChanges, StoreSettings, ViewBatch
+from diptych.store.sqlite.views import SqliteViewStore, views_file
+from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
+
+async def main():
+    store = SqliteViewStore(views_file(sys.argv[1]), StoreSettings())
+    await store.open([TALLIES], store_id=UUID(int=7))
+    mine = 0
+    while (at := await store.checkpoint("tallies")).position < 300:
+        rows = (await store.load([Load(TALLY, ("name",), [("events",)])]))["tally"]
+        row = Tally(name="events", total=(rows[0].total if rows else 0) + 1)
+        move = CheckpointMove("tallies", 0, at.epoch, at.position, at.position + 1)
+        try:
+            await store.commit(ViewBatch("tallies", move, changes=[RowChanges(TALLY, [row])]))
+            mine += 1
+        except CheckpointMovedError:
+            continue
+    await store.close()
+    print(mine)
+
+asyncio.run(main())
+"""
+
+
+async def opened(path: str, tables: ProjectionTables = TALLIES) -> SqliteViewStore:
+    store = SqliteViewStore(views_file(path), StoreSettings())
+    await store.open([tables], store_id=_STORE)
+    return store
+
+
+def one_more(after: int, tables: ProjectionTables = TALLIES) -> ViewBatch:
+    table = tables.tables[0]
+    move = CheckpointMove(tables.name, 0, 0, after, after + 1)
+    return ViewBatch(tables.name, move, changes=[RowChanges(table, [Tally(name="events", total=after + 1)])])
+
+
+async def test_two_processes_fold_each_event_once_p1(tmp_path: Path) -> None:
+    """Each loads, folds and commits as it can; whoever lost the race for a checkpoint has written nothing."""
+    path = str(tmp_path / "shop.views.db")
+    workers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _WORKER, path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    outputs = await asyncio.gather(*[worker.communicate() for worker in workers])
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    store = await opened(path)
+    async with store.reader() as session:
+        row = await session.get(TALLY, ("events",))
+    assert row is not None
+    assert row.total == (await store.checkpoint("tallies")).position == 300
+    assert sum(int(out) for out, _ in outputs) == 300
+    await store.close()
+
+
+async def test_who_lost_the_checkpoint_has_written_nothing_p1(tmp_path: Path) -> None:
+    path = str(tmp_path / "shop.views.db")
+    first, second = await opened(path), await opened(path)
+    await first.commit(one_more(0))
+    with pytest.raises(CheckpointMovedError):
+        await second.commit(one_more(0))
+    await second.commit(one_more(1))
+    await first.close()
+    await second.close()
+
+
+async def test_old_code_writes_no_rows_into_the_tables_of_new_code_p1(tmp_path: Path) -> None:
+    """Else a deployment leaves rows without what the new version adds, and a checkpoint that says all is done."""
+    path = str(tmp_path / "shop.views.db")
+    wider = replace(TALLY, columns=(*TALLY.columns, Column("note", Kind.TEXT, is_nullable=True)))
+    old = await opened(path)
+    await old.commit(one_more(0))
+    new = await opened(path, replace(TALLIES, tables=(wider,)))
+    assert (await old.checkpoint("tallies")).position == 0
+    with pytest.raises(StoreUnavailableError, match="another version of the code"):
+        await old.commit(one_more(0))
+    await new.close()
+    await old.close()
+
+
+async def test_a_lost_connection_is_no_reason_to_take_the_tables_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "shop.views.db")
+    old = await opened(path)
+    new = await opened(path, replace(TALLIES, version=2))
+    assert old._writer is not None
+    old._writer._drop_connection()
+    with pytest.raises(StoreUnavailableError, match="another version of the code"):
+        await old.commit(one_more(0))
+    await new.commit(one_more(0, replace(TALLIES, version=2)))
+    await new.close()
+    await old.close()
