@@ -1,6 +1,6 @@
 """What an aggregate does on its own: record, fold, and refuse to be changed otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -164,3 +164,49 @@ def test_local_event_classes_resolve_from_the_decorators_frame() -> None:
     counter: Any = Counter(UUID(int=1))
     counter.record(Local(n=3))
     assert counter.total == 3
+
+
+def test_an_async_on_method_is_a_fault() -> None:
+    """It would never run: what it returns is awaited by nobody."""
+
+    class Sleepy(Aggregate):
+        @on
+        async def _opened(self, event: BasketOpened) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="plain method"):
+        Sleepy(new_id()).record(BasketOpened(owner="Ada"))
+
+
+def test_an_on_method_for_every_event_is_a_fault() -> None:
+    """Events are found by their class: this one would never be called."""
+
+    class Greedy(Aggregate):
+        @on
+        def _any(self, event: DomainEvent) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="YourEvent"):
+        Greedy(new_id()).record(BasketOpened(owner="Ada"))
+
+
+def test_an_annotation_that_names_nothing_is_a_fault_with_its_line() -> None:
+    class Lost(Aggregate):
+        @on
+        def _lost(self, event: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(ConfigurationError, match=r"test_aggregates.py:\d+ .*_lost: name 'Nowhere' is not defined"):
+        Lost(new_id()).record(BasketOpened(owner="Ada"))
+
+
+def test_state_without_an_annotation_that_all_would_share_is_refused() -> None:
+    with pytest.raises(TypeError, match="all aggregates would share it"):
+        type("Leaky", (Aggregate,), {"lines": []})
+
+
+def test_a_default_may_become_immutable_in_a_subclass() -> None:
+    class Wide(Aggregate):
+        lines: Sequence[str] = []
+
+    class Narrow(Wide):
+        lines: Sequence[str] = ()
+
+    assert Narrow(new_id()).lines == ()

@@ -3,17 +3,21 @@
 Rule: no I/O, no clock and no bus in here; an aggregate is its events.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 from uuid import UUID
 
 from diptych.errors import ConfigurationError, ProgrammingError
-from diptych.handlers import marked, signature
+from diptych.handlers import marked, signature, where
 from diptych.messages import DomainEvent
 
 _RESERVED = ("id", "version", "record", "aggregate_name")
 _IMMUTABLE = (str, int, float, bool, bytes, tuple, frozenset, type(None))
+
+_NOT_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+_MUTABLE = (list, dict, set, bytearray)
 
 Applier = Callable[[Any, DomainEvent], None]
 
@@ -39,14 +43,19 @@ class Aggregate:
             raise TypeError(f"{cls.__name__}.{taken[0]}: this name is reserved by Diptych. Choose another.")
         if "__init__" in vars(cls):
             raise TypeError(f"{cls.__name__}.__init__: write a classmethod that records the first event instead.")
+        for attribute, value in vars(cls).items():
+            if isinstance(value, _MUTABLE) and not attribute.startswith("__") and attribute not in _annotations(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{attribute}: all aggregates would share it. Annotate it, as all state is."
+                )
         cls.aggregate_name = name or cls.__name__
-        cls._defaults = {
+        state = {
             name: value
             for base in reversed(cls.__mro__)
             for name, value in vars(base).items()
-            if name in _annotations(base) and not name.startswith("__") and not isinstance(value, _IMMUTABLE)
+            if name in _annotations(base) and not name.startswith("__") and _is_state(name, base)
         }
-        cls._defaults = {name: value for name, value in cls._defaults.items() if _is_state(name, cls)}
+        cls._defaults = {name: value for name, value in state.items() if not isinstance(value, _IMMUTABLE)}
         cls._appliers = None
 
     def __init__(self, id: UUID) -> None:
@@ -92,9 +101,15 @@ def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:
         found: dict[type[DomainEvent], Applier] = {}
         problems: list[str] = []
         for method, mark in marked(cls).values():
-            read = signature(method, mark.names, skip=1)
+            try:
+                read = signature(method, mark.names, skip=1)
+            except (NameError, TypeError) as error:
+                problems.append(f"{where(method)}: {error}; annotate it with names that can be imported")
+                continue
             taken = [parameter.annotation for parameter in read.parameters]
-            if len(taken) != 1 or not (isinstance(taken[0], type) and issubclass(taken[0], DomainEvent)):
+            if any(is_one(method) for is_one in _NOT_PLAIN):
+                problems.append(f"{read.where}: @on takes a plain method, called at once; write def, and await nothing")
+            elif len(taken) != 1 or not _is_event(taken[0]):
                 problems.append(f"{read.where}: takes {taken}; write def {method.__name__}(self, event: YourEvent)")
             elif taken[0] in found:
                 problems.append(f"{read.where}: {taken[0].__name__} has an @on method already; delete one of the two")
@@ -104,6 +119,10 @@ def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:
             raise ConfigurationError(problems)
         cls._appliers = found
     return cls._appliers
+
+
+def _is_event(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, DomainEvent) and annotation is not DomainEvent
 
 
 def apply_one(aggregate: Aggregate, applier: Applier, event: DomainEvent) -> None:

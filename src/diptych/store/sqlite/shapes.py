@@ -57,7 +57,7 @@ def shape(connection: apsw.Connection, projections: Sequence[ProjectionTables], 
 
 def has_shape(connection: apsw.Connection, projection: ProjectionTables) -> bool:
     """Whether the tables of a projection still are as this process made or found them."""
-    return _shape_of(connection, projection.name) == (projection.version, fingerprint(projection.tables))
+    return bool(_shape_of(connection, projection.name) == (projection.version, fingerprint(projection.tables)))
 
 
 def _shape_of(connection: apsw.Connection, projection: str) -> Any:
