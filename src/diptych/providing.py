@@ -6,6 +6,7 @@ Rule: everything is made once, when the app starts, and let go of when it stops.
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
 from diptych.errors import ConfigurationError
@@ -38,8 +39,7 @@ class Providers:
 
         :raises MissingError: nobody provides it.
         """
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
+        annotation = _bare(annotation)
         if annotation in self._made:
             return self._made[annotation]
         if annotation not in self._factories:
@@ -63,8 +63,10 @@ class Providers:
 
     async def make(self, factory: Any, names: Mapping[str, Any], stack: AsyncExitStack) -> Any:
         """Call a factory with its parameters provided, awaiting or entering it as it needs."""
-        if not callable(factory):
+        if not (inspect.isclass(factory) or inspect.isroutine(factory) or isinstance(factory, partial)):
             return factory
+        if inspect.isgeneratorfunction(factory):
+            raise MissingError(f"{where(factory)}: a generator cannot be waited for; write async def")
         arguments = await self.arguments(_signature(factory, names), stack, self._otherwise)
         if inspect.isasyncgenfunction(factory):
             return await stack.enter_async_context(asynccontextmanager(factory)(**arguments))
@@ -83,7 +85,7 @@ class Providers:
             try:
                 found[parameter.name] = await self.resolve(parameter.annotation, stack, otherwise)
             except MissingError as missing:
-                if not parameter.has_default:
+                if not parameter.has_default or _bare(parameter.annotation) in self._factories:
                     raise MissingError(f"{read.where}: parameter {parameter.name}: {missing}") from missing
         return found
 
@@ -92,12 +94,31 @@ class Providers:
         self._made.clear()
 
 
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
 def _signature(factory: Any, names: Mapping[str, Any]) -> Signature:
-    if not inspect.isclass(factory):
-        return signature(factory, names)
-    if factory.__init__ is object.__init__:
+    """Read what a factory needs; nothing, if that cannot be read and every parameter has a default."""
+    is_class = inspect.isclass(factory)
+    if is_class and factory.__init__ is object.__init__:
         return Signature((), factory, where(factory))
-    return signature(factory.__init__, names, skip=1)
+    try:
+        return signature(factory.__init__, names, skip=1) if is_class else signature(factory, names)
+    except (NameError, TypeError, ValueError) as error:
+        if _needs_nothing(factory):
+            return Signature((), factory, where(factory))
+        raise MissingError(f"{where(factory)}: {error}; provide a function of your own that makes it") from error
+
+
+def _needs_nothing(factory: Any) -> bool:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # of a class written in C
+        return False
+    return all(
+        each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters
+    )
 
 
 def _name(annotation: Any) -> str:

@@ -95,10 +95,23 @@ class Wiring:
                 continue
             complete.add(found, handler, names)
         self.wired.problems.extend(str(fault) for fault in complete.faults)
+        self._refuse_namesakes(complete)
         return complete.items()
+
+    def _refuse_namesakes(self, handlers: Handlers) -> None:
+        """Command ids are remembered by the name of the command: two of one name would answer for each other (C1)."""
+        named: dict[str, type] = {}
+        for message, handler, _ in handlers.items():
+            other = named.setdefault(message.__name__, message)
+            if other is not message and issubclass(message, Command):
+                what = f"{message.__module__}.{message.__name__} has the name of a command of {other.__module__}"
+                self.wired.problems.append(_at(handler, f"{what}; rename one of them"))
 
     def _read(self, message: type, handler: Any, names: Mapping[str, Any]) -> Signature | None:
         function = _function(handler)
+        if inspect.isclass(handler):
+            self.wired.problems.append(_at(handler, f"it is a class; register an object: {handler.__name__}(...)"))
+            return None
         if not _is_async(function):
             self.wired.problems.append(_at(handler, "it is not async; write async def"))
             return None
@@ -106,6 +119,11 @@ class Wiring:
             read = signature(function, names)
         except (NameError, TypeError) as error:
             self.wired.problems.append(_at(handler, f"{error}; annotate it with names that can be imported"))
+            return None
+        taken = read.message.annotation if read.message is not None else None
+        if not (isinstance(taken, type) and issubclass(message, taken)):
+            what = f"its first parameter is {_name(taken)}, but it is registered for {message.__name__}"
+            self.wired.problems.append(_at(handler, f"{what}; make them agree"))
             return None
         declared = result_type(message)
         if read.returns is not inspect.Signature.empty and (read.returns is type(None)) != (declared is type(None)):
@@ -127,8 +145,10 @@ class Wiring:
         return None
 
     def _write_side(self, annotation: Any) -> Any:
-        if get_origin(annotation) is Repository:
-            aggregate = get_args(annotation)[0]
+        if annotation is Repository or get_origin(annotation) is Repository:
+            aggregate = (*get_args(annotation), None)[0]
+            if not (isinstance(aggregate, type) and issubclass(aggregate, Aggregate)):
+                raise MissingError("a repository is of one aggregate; write Repository[YourAggregate]")
             self.aggregate(aggregate)
             return Repository(aggregate)
         if annotation is CommandBus:
