@@ -3,9 +3,11 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
+from types import SimpleNamespace
 from typing import Annotated, Any
 from uuid import UUID, uuid5
 
@@ -28,6 +30,7 @@ from diptych.read.read_models import ReadModels
 from diptych.read.read_models import given as filters_given
 from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
+from diptych.store.tables import Column, Kind
 
 pytestmark = pytest.mark.anyio
 
@@ -233,6 +236,50 @@ def test_no_text_as_a_cursor_causes_another_error(cursor: str) -> None:
     """I1: hostile input is an InvalidInputError, never a crash."""
     with pytest.raises(InvalidInputError):
         from_cursor(cursor, "digest", total_orders(table_of(SaleRow), "-sold_at"))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"note": "a\0b"},
+        {"note__in": ["\ud800"]},
+        {"amount__ge": Decimal("0.00001")},
+        {"amount": Decimal(10) ** 40},
+        {"sold_at__lt": START.replace(tzinfo=None)},
+    ],
+)
+async def test_a_filter_that_no_column_can_hold_is_refused_as_input(read: ReadModels, filters: dict[str, Any]) -> None:
+    """I1: such values come from query strings, and are no fault of the service."""
+    with pytest.raises(InvalidInputError):
+        await read.find(SaleRow, **filters)
+    with pytest.raises(InvalidInputError):
+        await read.count(SaleRow, **filters)
+
+
+@pytest.mark.parametrize("among", ["n1", [None], [None, "n1"]])
+async def test_a_list_to_be_in_is_a_list_of_values(read: ReadModels, among: Any) -> None:
+    """A text would be taken for its letters, and None is in no list for SQL."""
+    with pytest.raises(ProgrammingError, match="note__in"):
+        await read.find(SaleRow, note__in=among)
+
+
+async def test_a_value_that_the_code_has_forgotten_is_named(read: ReadModels, views: SqliteViewStore) -> None:
+    class Colour(Enum):
+        RED = "red"
+
+    class Painted(ReadModel):
+        id: Annotated[int, Key]
+        colour: Colour
+
+    table = table_of(Painted)
+    await views.close()
+    await views.open([ProjectionTables("painted", (table,))], store_id=STORE)
+    plain = replace(table, columns=(table.columns[0], Column("colour", Kind.TEXT)))
+    rows = [RowChanges(plain, [SimpleNamespace(id=1, colour="mauve")])]
+    await views.commit(ViewBatch("painted", CheckpointMove("painted", 0, 0, 0, 1), 1, rows))
+    async with views.reader() as session:
+        with pytest.raises(ValueDoesNotFitError, match=r"painted\.colour: 'mauve' .* does not know this value"):
+            await session.get(table, (1,))
 
 
 @pytest.mark.parametrize(

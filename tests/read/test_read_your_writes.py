@@ -1,5 +1,6 @@
 """R1: with a receipt, an answer includes that append, or says in time that it does not."""
 
+import asyncio
 import time
 from typing import Annotated
 from uuid import UUID
@@ -23,6 +24,7 @@ from diptych import (
     new_id,
     on,
 )
+from diptych.stream import token
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +59,10 @@ class GetParcel(Query[ParcelRow]):
     id: UUID
 
 
+class FindParcels(Query[list[ParcelRow]]):
+    pass
+
+
 @pytest.fixture
 def app() -> App:
     app = App("memory:")
@@ -72,6 +78,10 @@ def app() -> App:
     @app.query_handler
     async def get(query: GetParcel, read: ReadModels) -> ParcelRow:
         return await read.one(ParcelRow, query.id)
+
+    @app.query_handler
+    async def find(query: FindParcels, read: ReadModels) -> list[ParcelRow]:
+        return await read.find(ParcelRow)
 
     return app
 
@@ -96,3 +106,30 @@ async def test_a_row_that_is_not_there_in_a_fresh_read_is_said_to_be_missing(app
         sent = await app.commands.dispatch(SendParcel(to="Ada"))
         with pytest.raises(NotFoundError):
             await app.queries.dispatch(GetParcel(id=new_id()), after=sent, within=5.0)
+
+
+class LookAt(Command):
+    id: UUID
+
+
+async def test_a_command_that_recorded_nothing_is_read_after_too_r1(app: App) -> None:
+    """Its receipt stands at what it decided on: whoever was told that must be able to see it."""
+
+    @app.command_handler
+    async def look(command: LookAt, parcels: Repository[Parcel]) -> None:
+        await parcels.get(command.id)
+
+    async with app:
+        await app.queries.answer(FindParcels())
+        sent = await app.commands.dispatch(SendParcel(to="Ada"))
+        looked = await app.commands.dispatch(LookAt(id=sent.result))
+        assert looked.position == sent.position
+        assert len(await app.queries.dispatch(FindParcels(), after=looked, within=5.0)) == 1
+
+
+async def test_the_deadline_is_one_for_all_that_a_query_waits_for_r1(app: App) -> None:
+    """A token from far ahead, sent to a handler that reads another table each time it is called."""
+    async with app:
+        async with asyncio.timeout(5):
+            with pytest.raises(StaleReadError):
+                await app.queries.dispatch(FindParcels(), after=token(10**9, bytes(16)), within=0.05)

@@ -107,7 +107,7 @@ class Wiring:
                 what = f"{message.__module__}.{message.__name__} has the name of a command of {other.__module__}"
                 self.wired.problems.append(_at(handler, f"{what}; rename one of them"))
 
-    def _read(self, message: type, handler: Any, names: Mapping[str, Any]) -> Signature | None:
+    def _read(self, message: type[Any], handler: Any, names: Mapping[str, Any]) -> Signature | None:
         function = _function(handler)
         if inspect.isclass(handler):
             self.wired.problems.append(_at(handler, f"it is a class; register an object: {handler.__name__}(...)"))
@@ -121,7 +121,7 @@ class Wiring:
             self.wired.problems.append(_at(handler, f"{error}; annotate it with names that can be imported"))
             return None
         taken = read.message.annotation if read.message is not None else None
-        if not (isinstance(taken, type) and issubclass(message, taken)):
+        if not isinstance(taken, type) or taken not in message.__mro__:
             what = f"its first parameter is {_name(taken)}, but it is registered for {message.__name__}"
             self.wired.problems.append(_at(handler, f"{what}; make them agree"))
             return None

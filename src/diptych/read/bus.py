@@ -1,5 +1,6 @@
 """The query bus: one handler per query, which sees read models and nothing else."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -191,9 +192,10 @@ class QueryBus:
         """
         side = self._routes.side
         assert side is not None
+        deadline = time.monotonic() + within
         while True:
             known = set(reading.tables)
-            waited = await wait(wanted, reading.projections, side.views, within)
+            waited = await wait(wanted, reading.projections, side.views, max(0.0, deadline - time.monotonic()))
             try:
                 value, found = await self._run(reading, query, with_freshness=True)
             except (NotFoundError, DomainError) as error:

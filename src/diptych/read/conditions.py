@@ -57,7 +57,10 @@ def conditions(table: Table, filters: Mapping[str, Any]) -> Conditions:
 
 def _condition(table: Table, column: Column, operator: str, value: Any, parameters: dict[str, Bound]) -> str:
     if operator == "IN":
-        places = [_place(parameters, column, each) for each in value]
+        among = [value] if isinstance(value, str | bytes) else list(value)
+        if among == [value] or None in among:
+            raise ProgrammingError(f"{table.name}.{column.name}__in takes a list without None, not {value!r}.")
+        places = [_place(parameters, column, each) for each in among]
         return f'"{column.name}" IN ({", ".join(places)})'
     if value is not None:
         return f'"{column.name}" {operator} {_place(parameters, column, value)}'

@@ -17,7 +17,10 @@ Reason = Literal["behind", "parked", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The place in the log that a read must have seen. Without event types, every projection must have."""
+    """The place in the log that a read must have seen. Without event types, every projection must have.
+
+    A command that recorded nothing has none: what it decided on may be anybody's event.
+    """
 
     position: int
     event_types: frozenset[str] | None = None
@@ -26,7 +29,7 @@ class Wanted:
     def of(cls, after: Receipt[Any] | str) -> "Wanted":
         """Read a receipt or a token. :raises InvalidInputError: the token is none of ours."""
         if isinstance(after, Receipt):
-            return cls(after.position, after.event_types)
+            return cls(after.position, after.event_types or None)
         return cls(read_token(after)[0])
 
     def concerns(self, progress: Progress) -> bool:

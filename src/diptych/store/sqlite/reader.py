@@ -12,13 +12,13 @@ from typing import Any, Final, Self, TypeVar
 
 import apsw
 
-from diptych.errors import ProgrammingError
+from diptych.errors import ProgrammingError, ValueDoesNotFitError
 from diptych.store.protocols import Checkpoint, Freshness, Selected
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
 from diptych.store.sqlite.guard import ReadGuard
 from diptych.store.sqlite.rows import codec_of
-from diptych.store.sqlite.statements import Statements
+from diptych.store.sqlite.statements import Statements, asked_for
 from diptych.store.tables import Table
 
 T = TypeVar("T")
@@ -115,7 +115,10 @@ class SqliteReadSession:
     async def get(self, table: Table, key: tuple[Any, ...]) -> Any | None:
         """Return the row with this key, built, or None."""
         codec = codec_of(table)
-        values = codec.encode_key(key)
+        try:
+            values = codec.encode_key(key)
+        except ValueDoesNotFitError as error:
+            raise asked_for(error) from error
         rows = await self._on_this_thread(codec.get, values)
         return codec.decode(rows[0]) if rows else None
 

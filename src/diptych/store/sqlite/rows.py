@@ -116,10 +116,17 @@ class RowCodec:
         return key if len(self.table.key) > 1 else (key,)
 
     def decode(self, values: Sequence[Any]) -> Any:
-        """Build a row of the values that SQLite kept, in the order of the columns."""
+        """Build a row of the values that SQLite kept, in the order of the columns.
+
+        :raises ValueDoesNotFitError: one is not what its column keeps today, a member that an Enum has lost, say.
+        """
         row = dict(zip(self.names, values, strict=True))
-        for name, convert in self._decoders:
-            row[name] = convert(row[name])
+        try:
+            for name, convert in self._decoders:
+                row[name] = convert(row[name])
+        except _BAD_VALUE as error:
+            why = "the code does not know this value any more; raise the projection's version to build it again"
+            raise ValueDoesNotFitError(f"{self.table.name}.{name}", row[name], why) from error
         return self.table.build(row)
 
     def decode_all(self, rows: Iterable[Sequence[Any]]) -> list[Any]:

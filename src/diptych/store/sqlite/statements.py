@@ -12,6 +12,7 @@ import apsw
 from diptych.errors import (
     AccessDeniedError,
     DiptychError,
+    InvalidInputError,
     ProgrammingError,
     StoreUnavailableError,
     ValueDoesNotFitError,
@@ -66,6 +67,8 @@ class Statements:
                 return self._first(held, sql, parameters)
             values = bindings(parameters, self._of(known.tables))
             return known, held.connection.execute(sql, values).fetchall()
+        except ValueDoesNotFitError as error:
+            raise asked_for(error) from error
         except KeyError as error:
             raise ProgrammingError(f"The parameter :{error.args[0]} has no value. Give it by name.") from error
         except apsw.Error as error:
@@ -128,6 +131,11 @@ class Statements:
             return known.get(origin)
         named = [column for table in self._of(tables) for column in table.columns if column.name == name]
         return named[0] if len({(column.kind, column.scale) for column in named}) == 1 else None
+
+
+def asked_for(error: ValueDoesNotFitError) -> DiptychError:
+    """Return whose error it is: a value of the right type that no column holds is the asker's (a NUL, 2**70)."""
+    return InvalidInputError(str(error)) if type(error.__cause__) is ValueError else error
 
 
 def _converted(convert: Convert | None, value: Any, column: Column | None) -> Any:
