@@ -276,6 +276,34 @@ async def test_who_waits_too_long_for_a_connection_is_told_so(
         await session.__aexit__(None, None, None)
 
 
+async def test_who_waits_for_a_connection_gets_a_new_one_when_the_others_break(views: SqliteViewStore) -> None:
+    """X2: a disk that failed for all readers at once leaves nobody waiting for connections that are no more."""
+    assert views._readers is not None
+    pool = views._readers.pool
+    held = [await pool.acquire() for _ in range(CONNECTIONS)]
+    waiting = [asyncio.create_task(pool.acquire()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    for each in held:
+        pool.release(each, is_broken=True)
+    async with asyncio.timeout(2):
+        for each in await asyncio.gather(*waiting):
+            pool.release(each)
+
+
+async def test_who_waits_for_a_connection_of_a_closed_store_is_told_at_once(views: SqliteViewStore) -> None:
+    assert views._readers is not None
+    pool = views._readers.pool
+    held = [await pool.acquire() for _ in range(CONNECTIONS)]
+    waiting = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0.01)
+    pool.close()
+    async with asyncio.timeout(2):
+        with pytest.raises(StoreUnavailableError, match="is closed"):
+            await waiting
+    for each in held:
+        pool.release(each)
+
+
 async def test_readers_follow_when_the_file_is_replaced(
     tmp_path: Path, views: SqliteViewStore, events: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

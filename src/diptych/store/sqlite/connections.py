@@ -36,7 +36,7 @@ class PooledConnection:
         return time.monotonic() > self.deadline
 
 
-_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[PooledConnection]"]
+_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[PooledConnection | None]"]
 
 
 class ConnectionPool:
@@ -62,22 +62,29 @@ class ConnectionPool:
         found = self.try_acquire()
         if found is not None:
             return found
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while found is None:
+                    found = await self._wait() or self.try_acquire()
+                return found
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"{self._paths[0]}: all {self._size} reading connections were in use for {WAIT_SECONDS:.0f} s. "
+                "Try again; query handlers must not wait for other work while they read."
+            ) from error
+
+    async def _wait(self) -> PooledConnection | None:
+        """Return a connection that came back, or None when it is time to look for oneself."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[PooledConnection] = loop.create_future()
+        future: asyncio.Future[PooledConnection | None] = loop.create_future()
         with self._lock:
             self._waiters.append((loop, future))
         self._serve()
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                return await future
-        except BaseException as error:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self.release(future.result())
-            if isinstance(error, TimeoutError):
-                raise StoreUnavailableError(
-                    f"{self._paths[0]}: all {self._size} reading connections were in use for {WAIT_SECONDS:.0f} s. "
-                    "Try again; query handlers must not wait for other work while they read."
-                ) from error
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and (held := future.result()) is not None:
+                self.release(held)
             raise
 
     def try_acquire(self) -> PooledConnection | None:
@@ -133,23 +140,27 @@ class ConnectionPool:
             self._serve()
 
     def _serve(self) -> None:
+        """Give what is idle to who waits. One that may be opened instead, or a closed pool, they find by themselves."""
         while True:
             with self._lock:
-                if not self._waiters or not self._idle:
+                may_look = self._is_closed or self._count < self._size
+                if not self._waiters or not (self._idle or may_look):
                     return
                 loop, future = self._waiters.popleft()
-                connection = self._idle.pop()
+                connection = self._idle.pop() if self._idle else None
             try:
                 loop.call_soon_threadsafe(self._hand, future, connection)
             except RuntimeError:  # that loop is closed
-                with self._lock:
-                    self._idle.append(connection)
+                if connection is not None:
+                    self.release(connection)
 
-    def _hand(self, future: "asyncio.Future[PooledConnection]", connection: PooledConnection) -> None:
-        if future.done():
+    def _hand(self, future: "asyncio.Future[PooledConnection | None]", connection: PooledConnection | None) -> None:
+        if not future.done():
+            future.set_result(connection)
+        elif connection is not None:
             self.release(connection)
         else:
-            future.set_result(connection)
+            self._serve()
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it comes back."""
@@ -159,3 +170,4 @@ class ConnectionPool:
             self._count -= len(idle)
         for each in idle:
             each.connection.close(True)
+        self._serve()
