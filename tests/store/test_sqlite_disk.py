@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -160,6 +161,24 @@ async def test_a_locked_file_is_unavailable_until_it_is_free(path: str) -> None:
         other.execute("ROLLBACK")
         assert (await store.append(to(stream(), event()))).position == 1
     other.close()
+
+
+async def test_a_file_that_somebody_has_for_himself_does_not_stop_the_event_loop(path: str) -> None:
+    """X2: commands load on the loop's own thread; waiting there for a lock would hang the whole service."""
+    store, name = SqliteEventStore(path), stream()
+    await store.open()
+    await store.append(to(name, event()))
+    await store.close()
+    selfish = apsw.Connection(path)
+    selfish.execute("PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE; SELECT * FROM store")
+    store = SqliteEventStore(path)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="locked by another program"):
+        await store.read_stream(name)
+    assert time.monotonic() - began < 4
+    selfish.close()
+    assert len(await store.read_stream(name)) == 1
+    await store.close()
 
 
 async def test_a_process_that_hangs_with_the_lock_is_named(path: str) -> None:

@@ -22,6 +22,7 @@ from diptych.errors import (
 )
 
 _WRITE_FAILED = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE, apsw.SQLITE_IOERR_SHMSIZE)
+_READER_PATIENCE = 100  # milliseconds
 _NO_SPACE = (0, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -77,11 +78,15 @@ def open_writer(file: DatabaseFile, *, synchronous: str, lock_timeout: float) ->
     return connection
 
 
-def open_reader(file: DatabaseFile, *, busy_timeout: float = 5.0) -> apsw.Connection:
-    """Open for reading alone: SQLite itself refuses every write on this connection."""
+def open_reader(file: DatabaseFile) -> apsw.Connection:
+    """Open for reading alone: SQLite itself refuses every write on this connection.
+
+    It hardly waits for locks: readers only meet one when another program has the whole file for itself, and some of
+    them run on the event loop, which would stand still.
+    """
     connection = _open(file, apsw.SQLITE_OPEN_READONLY)
     try:
-        connection.set_busy_timeout(int(busy_timeout * 1000))
+        connection.set_busy_timeout(_READER_PATIENCE)
         connection.execute("PRAGMA query_only = on")
         connection.execute("PRAGMA cache_size = -8000")
     except apsw.Error as error:
