@@ -133,7 +133,7 @@ def encode(event: RawEvent) -> tuple[bytes, str, str]:
 def metadata_of(command_id: UUID) -> str:
     """Return what is written beside each event of a command."""
     text = str(command_id)
-    return f'{{"command":"{text}","causation":"{text}","correlation":"{text}"}}'
+    return f'{{"command":"{text}"}}'
 
 
 def event(fact: Fact) -> RawEvent:

@@ -160,9 +160,14 @@ def test_two_classes_with_one_stored_name_are_refused_when_an_app_uses_both() ->
 
 
 def test_metadata_is_unpacked_when_looked_at() -> None:
-    text = '{"command":"018f0000-0000-7000-8000-0000000000aa","user":"ada","correlation":null}'
+    text = '{"command":"018f0000-0000-7000-8000-0000000000aa","user":"ada"}'
     meta = Codec().recorded(row("codec.other", '{"text":"x"}', metadata=text)).metadata
-    assert (meta.user_id, meta.position, meta.stream.category, meta.correlation_id) == ("ada", 7, "Bill", None)
+    assert (meta.user_id, meta.position, meta.stream.category, meta.correlation_id) == (
+        "ada",
+        7,
+        "Bill",
+        meta.command_id,
+    )
     assert meta.command_id == UUID("018f0000-0000-7000-8000-0000000000aa")
     with pytest.raises(AttributeError):
         meta.nothing  # type: ignore[attr-defined]  # noqa: B018

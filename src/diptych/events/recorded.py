@@ -15,7 +15,8 @@ from diptych.stream import StreamName
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NUMBERS = Struct(">QQIII")
+pack_numbers = Struct(">QQIII").pack
+"""Packs position, time, version, schema version and format: the numbers that `checksum` begins with."""
 
 
 class NewEvent(NamedTuple):
@@ -53,7 +54,7 @@ class StoredEvent(NamedTuple):
 
 def checksum(row: tuple[Any, ...]) -> int:
     """CRC-32 over a row of the log: all fields of `StoredEvent`, in its order, up to the checksum itself."""
-    numbers = _NUMBERS.pack(row[0], row[11], row[4], row[7], row[8])
+    numbers = pack_numbers(row[0], row[11], row[4], row[7], row[8])
     text = "\0".join((row[1], row[2], row[3], row[6], row[10], row[9]))
     return crc32(text.encode(), crc32(numbers + row[5]))
 
@@ -90,15 +91,16 @@ class StoredMetadata(Metadata):
             return from_microseconds(row.recorded_at)
         del self.__dict__["_row"]
         beside = json.loads(row.metadata)
+        command = _uuid(beside.get("command"))
         self.__dict__.update(
             event_id=UUID(bytes=row.event_id),
             stream=row.stream,
             version=row.version,
             position=row.position,
             recorded_at=from_microseconds(row.recorded_at),
-            correlation_id=_uuid(beside.get("correlation")),
-            causation_id=_uuid(beside.get("causation")),
-            command_id=_uuid(beside.get("command")),
+            correlation_id=_uuid(beside.get("correlation")) or command,
+            causation_id=_uuid(beside.get("causation")) or command,
+            command_id=command,
             user_id=beside.get("user"),
             schema_version=row.schema_version,
         )

@@ -153,12 +153,12 @@ class UnitOfWork:
         return self._writes if has_events else ()
 
     def metadata(self) -> str:
-        """Return what is written beside each event, as JSON text."""
+        """Return what is written beside each event, as JSON text; a conversation that begins here is not named."""
         envelope = self.envelope
-        command = str(envelope.command_id)
-        correlation = str(envelope.correlation_id) if envelope.correlation_id else command
-        user = f',"user":{json.dumps(envelope.user_id)}' if envelope.user_id is not None else ""
-        return f'{{"command":"{command}","causation":"{command}","correlation":"{correlation}"{user}}}'
+        more = f',"correlation":"{envelope.correlation_id}"' if envelope.correlation_id is not None else ""
+        if envelope.user_id is not None:
+            more += f',"user":{json.dumps(envelope.user_id)}'
+        return f'{{"command":"{envelope.command_id}"{more}}}'
 
     def stored(self, position: int, versions: Sequence[int]) -> Mapping[StreamName, int]:
         """Put the aggregates back in the cache, after the commit is confirmed, and return the streams written.

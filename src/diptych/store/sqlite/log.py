@@ -11,12 +11,13 @@ from functools import partial
 from json import dumps, loads
 from typing import Any, Final
 from uuid import UUID
+from zlib import crc32
 
 import apsw
 from pydantic_core import from_json
 
 from diptych.errors import CorruptedEventError, SkippedPositionsError, StoreCorruptedError
-from diptych.events.recorded import StoredEvent, checksum, is_intact
+from diptych.events.recorded import StoredEvent, checksum, is_intact, pack_numbers
 from diptych.store.protocols import CommandKey, Head, Page, StoredCommand
 from diptych.stream import StreamName
 
@@ -187,12 +188,14 @@ def _unpack_stream(category: str, id: str, payloads: str, metadata: str, packed:
     events: list[StoredEvent] = []
     rest = from_json(packed, cache_strings="none")
     columns = zip(rest, payloads.split(_SEPARATOR), metadata.split(_SEPARATOR), strict=True)
-    for (position, tenant, version, event_id, type, schema, format, time, check), payload, beside in columns:
-        known = (position, tenant, category, id, version, bytes.fromhex(event_id), type, schema, format)
-        event = _one_row((*known, payload, beside, time, check))
-        if checksum(event) != check:
+    named = f"\0{category}\0{id}\0"
+    for (position, tenant, version, hexed, type, schema, format, time, check), payload, beside in columns:
+        event_id = bytes.fromhex(hexed)
+        numbers = pack_numbers(position, time, version, schema, format) + event_id
+        if crc32(f"{tenant}{named}{type}\0{beside}\0{payload}".encode(), crc32(numbers)) != check:
             raise CorruptedEventError(position)
-        events.append(event)
+        known = (position, tenant, category, id, version, event_id, type, schema, format, payload, beside, time, check)
+        events.append(_one_row(known))
     return events
 
 
