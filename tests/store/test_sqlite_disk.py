@@ -170,7 +170,7 @@ async def test_a_file_that_somebody_has_for_himself_does_not_stop_the_event_loop
     await store.append(to(name, event()))
     await store.close()
     selfish = apsw.Connection(path)
-    selfish.execute("PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE; SELECT * FROM store")
+    selfish.execute("PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE; SELECT * FROM store").fetchall()
     store = SqliteEventStore(path)
     began = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="locked by another program"):
