@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
-from diptych import Aggregate, App, Command, CommandBus, DomainEvent, Key, Projection, Query, ReadModel, ReadModels
+from diptych import Aggregate, App, Command, DomainEvent, Key, Projection, Query, ReadModel, ReadModels, Repository
+from diptych import id_for, on
+from diptych.web import Commands, Queries, install
 
-# isort: split
-from diptych import Repository, id_for, on
-from diptych.web import Queries, commands_as, install
-
-install(app := App("sqlite:///hello.db"), api := FastAPI(title="Hello"))
+app, api = App("sqlite:///hello.db"), FastAPI(title="Hello")
+install(app, api)
 
 
 class Greeted(DomainEvent):
@@ -35,8 +34,7 @@ class SayHello(Command):
 
 @app.command_handler
 async def say_hello(command: SayHello, visitors: Repository[Visitor]) -> None:
-    visitor = await visitors.get_or_new(id_for("visitor", command.name))
-    visitor.greet(command.name)
+    (await visitors.get_or_new(id_for("visitor", command.name))).greet(command.name)
 
 
 class Guest(ReadModel):
@@ -65,7 +63,7 @@ async def guests(query: GetGuests, read: ReadModels) -> list[Guest]:
 
 
 @api.post("/hello", status_code=204)
-async def hello(command: SayHello, commands: Annotated[CommandBus, Depends(commands_as(lambda: None))]) -> None:
+async def hello(command: SayHello, commands: Commands) -> None:
     await commands.dispatch(command)
 
 

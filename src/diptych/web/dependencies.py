@@ -36,6 +36,14 @@ def commands_as(current_user: Callable[..., Any]) -> CommandsOf:
     return commands
 
 
+def nobody() -> None:
+    """The user of an API that has none."""
+
+
+Commands = Annotated[CommandBus, Depends(commands_as(nobody))]
+"""A route's command bus in an API without users: `async def place_order(order: PlaceOrder, commands: Commands)`."""
+
+
 async def queries(request: Request) -> QueryBus:
     """Give a route its query bus, bound to the headers of the request and of its answer."""
     return RequestQueries(started_exchange(request))

@@ -1,0 +1,45 @@
+"""The page that a new user reads first, used as they would use it."""
+
+import ast
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+HELLO = Path(__file__).parents[2] / "examples" / "hello.py"
+
+
+def loaded() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hello", HELLO)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_saying_hello_twice_is_two_greetings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R1"""
+    monkeypatch.chdir(tmp_path)
+    hello = loaded()
+    async with hello.app, httpx.AsyncClient(transport=httpx.ASGITransport(hello.api), base_url="http://hello") as web:
+        for _ in range(2):
+            answer = await web.post("/hello", json={"name": "Ada"})
+            assert answer.status_code == 204
+        after = {"Diptych-After": answer.headers["Diptych-Position"]}
+        assert (await web.get("/guests", headers=after)).json() == [{"name": "Ada", "greetings": 2}]
+
+
+def test_it_has_at_most_35_lines_of_code() -> None:
+    text = HELLO.read_text(encoding="utf-8")
+    words: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str()), lineno=first, end_lineno=int(last)):
+                words.update(range(first, last + 1))
+    code = [line for at, line in enumerate(text.splitlines(), 1) if line.strip() and at not in words]
+    assert len(code) <= 35
