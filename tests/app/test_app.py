@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 import pytest
@@ -36,6 +36,7 @@ from diptych.errors import (
     AggregateNotFoundError,
     CommandIdReusedError,
     ConflictError,
+    InvalidInputError,
     NoHandlerFoundError,
     ProgrammingError,
     StaleReadError,
@@ -213,6 +214,19 @@ async def test_a_given_version_is_held_and_not_retried(app: App) -> None:
     await app.commands.dispatch(pay, expected=1)
     with pytest.raises(WrongExpectedVersionError, match="expected version 1, found 2"):
         await app.commands.dispatch(PayIn(account_id=account, amount=Decimal(1)), expected={account: 1})
+
+
+@pytest.mark.parametrize("expected", [3, {new_id(): 3}])
+async def test_a_given_version_that_nothing_would_hold_is_refused(expected: Any) -> None:
+    """An If-Match that nobody looks at would let a lost update through, silently."""
+    app = App()
+
+    @app.command_handler
+    async def lonely(command: Lonely) -> None: ...
+
+    async with app:
+        with pytest.raises(InvalidInputError, match="a version that its caller has seen"):
+            await app.commands.dispatch(Lonely(), expected=expected)
 
 
 async def test_creating_twice_is_a_conflict(app: App) -> None:

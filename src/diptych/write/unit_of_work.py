@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from diptych.errors import ConflictError, ProgrammingError, WrongExpectedVersionError
+from diptych.errors import ConflictError, InvalidInputError, ProgrammingError, WrongExpectedVersionError
 from diptych.events.codec import Codec
 from diptych.events.recorded import NewEvent, StoredEvent
 from diptych.messages import Envelope
@@ -134,8 +134,20 @@ class UnitOfWork:
         if expected is not None and expected != actual:
             raise WrongExpectedVersionError(stream, expected, actual)
 
+    def _refuse_unchecked(self) -> None:
+        """:raises InvalidInputError: the caller expects a version of something that the handler never loaded."""
+        if self.expected is None:
+            return
+        loaded = {cached.stream.id for cached in self._loaded.values()}
+        if not loaded.issuperset(self.expected) if isinstance(self.expected, Mapping) else not loaded:
+            raise InvalidInputError(
+                f"{type(self.command).__name__} came with a version that its caller has seen, and its handler did not "
+                "load what that is of, so nothing would hold it. Send it without (If-Match, expected)."
+            )
+
     def writes(self) -> Sequence[StreamWrite]:
         """Return what is to be stored. Aggregates that were only read are guards: the decision rests on them too."""
+        self._refuse_unchecked()
         encode, verify = self.side.codec.encode, self.side.codec.verify
         has_events = False
         self._writes = []
