@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,11 +14,12 @@ pytestmark = pytest.mark.anyio
 HELLO = Path(__file__).parents[2] / "examples" / "hello.py"
 
 
-def loaded() -> ModuleType:
+def loaded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location("hello", HELLO)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "hello", module)
     spec.loader.exec_module(module)
     return module
 
@@ -25,7 +27,7 @@ def loaded() -> ModuleType:
 async def test_saying_hello_twice_is_two_greetings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """R1"""
     monkeypatch.chdir(tmp_path)
-    hello = loaded()
+    hello = loaded(monkeypatch)
     async with hello.app, httpx.AsyncClient(transport=httpx.ASGITransport(hello.api), base_url="http://hello") as web:
         for _ in range(2):
             answer = await web.post("/hello", json={"name": "Ada"})
