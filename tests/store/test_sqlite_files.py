@@ -15,7 +15,7 @@ from diptych.errors import (
 )
 from diptych.store.sqlite.events import EVENTS_SCHEMA, SqliteEventStore
 from diptych.store.sqlite.migrations import migrations
-from diptych.testing.contracts.events_samples import event, stream, to
+from diptych.testing.contracts.events_samples import event, everything, stream, to
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +62,25 @@ async def test_opening_again_migrates_nothing_and_keeps_the_store_id(path: str) 
     await again.open()
     assert again.store_id == first.store_id
     assert (await again.head()).position == 2
+    await again.close()
+
+
+async def test_a_backup_put_back_while_the_store_is_open_knows_only_its_own_types(path: str, tmp_path: Path) -> None:
+    """L7: an event with the number of a type that the backup does not have could never be read."""
+    store, backup = SqliteEventStore(path), tmp_path / "backup.db"
+    await store.open()
+    await store.append(to(stream(), event("Early")))
+    copier = apsw.Connection(path)
+    copier.execute("VACUUM INTO ?", (str(backup),))
+    copier.close()
+    await store.append(to(stream(), event("Late")))
+    _replace(path, str(backup))
+    store._writer._look_again = 0.0
+    await store.append(to(stream(), event("Late")))
+    await store.close()
+    again = SqliteEventStore(path)
+    await again.open()
+    assert [each.type for each in await everything(again)] == ["Early", "Late"]
     await again.close()
 
 

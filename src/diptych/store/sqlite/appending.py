@@ -104,6 +104,10 @@ class Appender:
         self._prune(connection, group)
         return outcomes
 
+    def forget(self) -> None:
+        """Believe nothing of what was learnt of the file: it was opened anew, and may be an older copy."""
+        self._types.clear()
+
     def committed(self) -> None:
         """Tell this process how far the log reaches now."""
         self._is_confirmed = True

@@ -166,6 +166,7 @@ class SqliteEventStore:
     def _prepare(self, connection: apsw.Connection) -> None:
         """Migrate; give a new store its id; and when the file is opened again, see that it is still the same store."""
         migrate(connection, self.file, "events")
+        self._appender.forget()
         found = connection.execute("SELECT store_id FROM store").get
         if found is None:
             found = str(new_id())
