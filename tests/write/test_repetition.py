@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from pydantic.alias_generators import to_camel
 
 from diptych import Aggregate, App, Command, CommandBus, DomainError, DomainEvent, Receipt, Repository, new_id, on
-from diptych.errors import ProgrammingError, UnknownOutcomeError, WrongExpectedVersionError
+from diptych.errors import (
+    ProgrammingError,
+    StoreUnavailableError,
+    UnknownOutcomeError,
+    WrongExpectedVersionError,
+)
 from diptych.store.protocols import Append, StreamWrite
 from diptych.stream import ANY, StreamName
 
@@ -132,6 +137,27 @@ async def test_a_middleware_that_tries_again_after_an_unknown_outcome_gets_the_f
         receipt = await app.commands.dispatch(PayOnce(purse_id=new_id()))
         assert receipt.is_replay
         assert receipt.result == 1
+
+
+async def test_an_unknown_outcome_stays_unknown_while_the_store_is_away_l1() -> None:
+    """A store error says that nothing was stored, and here nobody knows."""
+    async with purses() as app:
+        store: Any = app.events
+        find = store.find_command
+
+        async def lost(what: Append) -> Any:
+            store.find_command = away
+            raise UnknownOutcomeError("the cable was cut")
+
+        async def away(key: Any) -> Any:
+            store.find_command = find
+            raise StoreUnavailableError("the disk is gone")
+
+        store.append = lost
+        key = new_id()
+        with pytest.raises(UnknownOutcomeError) as caught:
+            await app.commands.dispatch(PayOnce(purse_id=new_id()), command_id=key)
+        assert caught.value.command_id == key
 
 
 async def test_a_command_inside_itself_is_refused_not_hung_c1() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.errors import UnknownOutcomeError, WrongExpectedVersionError
+from diptych.errors import StoreError, UnknownOutcomeError, WrongExpectedVersionError
 from diptych.messages import Command, Envelope, Receipt
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, Fold, StreamWrite
 from diptych.write.idempotency import key_of, record_of, replayed
@@ -49,8 +49,15 @@ class Handling:
         """Run it; if it may have been sent before, look for the first answer before reporting a rejection (C1)."""
         try:
             return await self._attempts(call, command, envelope)
-        except Exception:
-            receipt = await self._first_answer(command, envelope) if envelope.is_known else None
+        except Exception as error:
+            receipt = None
+            if envelope.is_known:
+                try:
+                    receipt = await self._first_answer(command, envelope)
+                except StoreError:
+                    if isinstance(error, UnknownOutcomeError):
+                        raise error from None  # a store error would say that nothing was stored
+                    raise
             if receipt is None:
                 raise
             return receipt
