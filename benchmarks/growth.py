@@ -96,7 +96,7 @@ async def _grown(folder: Path, scale: Scale, events: int) -> AsyncIterator[Measu
 @asynccontextmanager
 async def large(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
     """A log of up to ten million events, by scale."""
-    async with _grown(folder, scale, scale.of(2000, 60_000, 1_000_000, 10_000_000)) as measure:
+    async with _grown(folder, scale, scale.of(2000, 40_000, 1_000_000, 10_000_000)) as measure:
         yield measure
 
 

@@ -1,6 +1,10 @@
-"""The child of W10: rebuilds the read side from position 0, again and again, until the parent is gone."""
+"""The child of W10: rebuilds the read side from position 0, again and again, until the parent is gone.
+
+It is nice to the others (`os.nice`), as whoever rebuilds beside a service should be.
+"""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +23,7 @@ async def rebuild(file: Path) -> None:
 
 async def main(file: Path) -> None:
     """Rebuild until told to end; a rebuild that fails is no measure of anything."""
+    os.nice(10)
     say("ready")
     tasks = {asyncio.create_task(rebuild(file)), asyncio.create_task(parent_is_gone())}
     done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

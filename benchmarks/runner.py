@@ -2,6 +2,7 @@
 
 import gc
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -51,6 +52,7 @@ async def run_all(
     """Run workloads one after the other."""
     outcomes: list[Outcome] = []
     for workload in workloads:
-        tell(f"{workload.key}: {workload.title}")
+        begun = time.perf_counter()
         outcomes += await run(workload, scale, folder, with_peers=with_peers)
+        tell(f"{time.perf_counter() - begun:6.1f} s  {workload.key}: {workload.title}")
     return outcomes

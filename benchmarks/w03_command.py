@@ -19,11 +19,11 @@ _CLIENTS = 32
 
 
 def _alone(scale: Scale) -> int:
-    return scale.of(5, 150, 400)
+    return scale.of(5, 100, 400)
 
 
 def _crowd(scale: Scale) -> int:
-    return scale.of(64, 2000, 4000)
+    return scale.of(64, 1000, 4000)
 
 
 def _orders(scale: Scale) -> tuple[list[UUID], list[Fact]]:

@@ -19,7 +19,7 @@ _SEEDS = random.Random(21)
 
 
 def _count(scale: Scale) -> int:
-    return scale.of(20, 400, 1000)
+    return scale.of(20, 300, 1000)
 
 
 def _facts(scale: Scale) -> list[Fact]:

@@ -15,7 +15,7 @@ from benchmarks.workload import Goal, Measure, Scale, Workload
 def _requests(scale: Scale) -> list[str]:
     source = random.Random(31)
     requests = []
-    for _ in range(scale.of(64, 1500, 4000)):
+    for _ in range(scale.of(64, 600, 4000)):
         body = created(source) | {"items": [item_added(source) for _ in range(3)]}
         requests.append(request("POST", "/api/v1/orders", json.dumps(body)))
     return requests

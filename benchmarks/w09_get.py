@@ -1,4 +1,4 @@
-"""W9: `GET /api/v1/orders/{id}` through uvicorn, one process, 32 connections, over 2,000 orders."""
+"""W9: `GET /api/v1/orders/{id}` through uvicorn, one process, 32 connections, over 1,000 orders."""
 
 import random
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from benchmarks.http_load import request
 from benchmarks.web import served
 from benchmarks.workload import Goal, Measure, Scale, Workload
 
-_ORDERS = 2000
+_ORDERS = 1000
 
 
 def _facts(scale: Scale) -> list[Fact]:
@@ -21,7 +21,7 @@ def _facts(scale: Scale) -> list[Fact]:
 
 def _requests(scale: Scale) -> list[str]:
     ids = order_ids(scale.of(50, _ORDERS, _ORDERS))
-    chosen = random.Random(34).choices(ids, k=scale.of(64, 3000, 6000))
+    chosen = random.Random(34).choices(ids, k=scale.of(64, 1000, 6000))
     return [request("GET", f"/api/v1/orders/{order_id}") for order_id in chosen]
 
 

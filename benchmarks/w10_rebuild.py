@@ -20,7 +20,7 @@ _SEEDS = random.Random(41)
 
 async def appends(app: App, scale: Scale) -> Figures:
     """Append the first event of new orders, one by one: a projection may apply them."""
-    events = [shop.event(fact) for fact in log(scale.of(200, 10_000, 20_000), seed=43) if fact.name == CREATED]
+    events = [shop.event(fact) for fact in log(scale.of(200, 8_000, 20_000), seed=43) if fact.name == CREATED]
     taken = []
     for event in events:
         stream = shop.stream(UUID(int=_SEEDS.getrandbits(128), version=4))
@@ -34,7 +34,7 @@ async def appends(app: App, scale: Scale) -> Figures:
 async def rebuilding(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
     """With a child that rebuilds over the same log."""
     file = folder / "shop.db"
-    await shop.fill(file, log(scale.of(500, 30_000, 100_000)))
+    await shop.fill(file, log(scale.of(500, 20_000, 100_000)))
 
     async def measure() -> Figures:
         async with App(f"sqlite:///{file}") as app, child("benchmarks.rebuilder", file):
@@ -48,7 +48,7 @@ async def rebuilding(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
 async def idle(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
     """With nothing beside it."""
     file = folder / "shop.db"
-    await shop.fill(file, log(scale.of(500, 30_000, 100_000)))
+    await shop.fill(file, log(scale.of(500, 20_000, 100_000)))
 
     async def measure() -> Figures:
         async with App(f"sqlite:///{file}") as app:
