@@ -97,7 +97,7 @@ class UnitOfWork:
         return self._fold(Cached(cls(stream.id), stream, 0, b""), await store.read_stream(stream))
 
     def _fold(self, cached: Cached, rows: Sequence[StoredEvent]) -> Cached:
-        replay(cached.aggregate, self.side.codec.decode_all(rows))
+        replay(cached.aggregate, self.side.codec.decode_each(rows))
         return Cached(cached.aggregate, cached.stream, rows[-1].position, rows[-1].event_id) if rows else cached
 
     async def _queue(self, key: Key, stream: StreamName) -> None:
