@@ -30,7 +30,7 @@ Tables = dict[str, dict[tuple[Any, ...], Any]]
 def fold(definition: Definition, rows: Sequence[StoredEvent], tables: Tables) -> None:
     """Fold a batch over tables kept in dicts, reading only what the fold asks for."""
     codec = shop.codec()
-    batch = BatchFold(definition, [(row, codec.decode(row)) for row in rows if row.type in definition.takes])
+    batch = BatchFold(definition, [row for row in rows if row.type in definition.takes], codec.decode)
     loaded: dict[str, dict[tuple[Any, ...], Any]] = {}
     for load in batch.loads():
         for key, row in tables.setdefault(load.table.name, {}).items():
@@ -107,7 +107,7 @@ def possible(facts: list[Fact]) -> list[Fact]:
 def test_a_row_made_in_the_batch_is_not_read_from_the_store() -> None:
     codec, definition = shop.codec(), define(shop.Baskets)
     rows = shop.stored([(shop.order("x"), shop.placed()), (shop.order("x"), shop.added())])
-    assert BatchFold(definition, [(row, codec.decode(row)) for row in rows]).loads() == []
+    assert BatchFold(definition, rows, codec.decode).loads() == []
 
 
 def test_every_row_with_the_value_changes_even_one_made_in_the_same_batch() -> None:

@@ -67,7 +67,7 @@ async def test_readers_at_one_place_share_one_read_and_one_decoding() -> None:
     for page in pages:
         assert page is pages[0]
         assert page is not None
-        assert [page.decode(index) for index in range(10)][9] == Rung(times=9)
+        assert [page.event_of(row) for row in page.rows][9] == Rung(times=9)
     assert codec.decoded == list(range(1, 11))
 
 

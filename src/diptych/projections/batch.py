@@ -4,18 +4,19 @@ Rule: everything here runs on the projection's own thread, and touches neither s
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from diptych.errors import ConfigurationError, DataError, ProjectionError, StoreError, UnknownEventTypeError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent, StoredMetadata
-from diptych.projections.fold import BatchFold, Entry
+from diptych.projections.fold import BatchFold, Decode
 from diptych.projections.plan import Definition
 from diptych.store.protocols import Db, Load, RowChanges
 from diptych.subscriptions.failures import EventFailure
 from diptych.subscriptions.reading import SharedPage
 
 RunScript: TypeAlias = Callable[[Db], Awaitable[None]]
+_MANY: Final = 500  # events in a page: so far behind, sharing what is decoded costs more than it saves
 
 
 class Draft:
@@ -45,10 +46,10 @@ class Draft:
 
 
 def draft(definition: Definition, page: SharedPage, indexes: range, parked: Mapping[str, int]) -> Draft:
-    """Decode and fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
-    entries: list[Entry] = []
+    """Fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
+    mine: list[StoredEvent] = []
     waiting: list[tuple[str, int]] = []
-    rows, decoded, takes, knows = page.rows, page.decoded, definition.takes, page.codec.knows
+    rows, takes, knows = page.rows, definition.takes, page.codec.knows
     known: set[str] = set()
     for index in indexes:
         stored = rows[index]
@@ -56,41 +57,34 @@ def draft(definition: Definition, page: SharedPage, indexes: range, parked: Mapp
         if name in takes:
             if parked and parked.get(stored[3], stored[0] + 1) <= stored[0]:
                 waiting.append((stored[3], stored[0]))
-                continue
-            event = decoded[index]
-            if event is None:
-                event = _decode(page, index)
-            entries.append((stored, event))
+            else:
+                mine.append(stored)
         elif name not in known:
             if not knows(name):
                 raise EventFailure(stored[0], UnknownEventTypeError(name, stored.schema_version, stored[0]))
             known.add(name)
+    decode = decoder(page.event_of if len(rows) < _MANY or not definition.is_isolated else page.codec.decode)
     if definition.script is not None:
         made = Draft(None, waiting)
-        made.script = script_of(definition, entries)
+        made.script = script_of(definition, mine, decode)
         return made
-    return Draft(BatchFold(definition, entries) if entries else None, waiting)
+    return Draft(BatchFold(definition, mine, decode) if mine else None, waiting)
 
 
 def draft_parked(definition: Definition, codec: Codec, events: Sequence[StoredEvent]) -> Draft:
     """Fold events that were put aside, all of one key. :raises EventFailure: one of them still fails."""
-    entries: list[Entry] = []
-    for stored in events:
-        try:
-            entries.append((stored, codec.decode(stored)))
-        except (DataError, ConfigurationError) as error:
-            raise EventFailure(stored.position, error) from error
-    return Draft(BatchFold(definition, entries))
+    return Draft(BatchFold(definition, events, decoder(codec.decode)))
 
 
-def script_of(definition: Definition, entries: Sequence[Entry]) -> RunScript | None:
+def script_of(definition: Definition, rows: Sequence[StoredEvent], decode: Decode) -> RunScript | None:
     """Return the projection's own SQL for these events, or None if there is nothing to run."""
     script = definition.script
-    if script is None or not entries:
+    if script is None or not rows:
         return None
 
     async def run(db: Db) -> None:
-        for stored, event in entries:
+        for stored in rows:
+            event = decode(stored)
             try:
                 await script.call(event, StoredMetadata(stored), db)
             except StoreError:
@@ -104,8 +98,13 @@ def script_of(definition: Definition, entries: Sequence[Entry]) -> RunScript | N
     return run
 
 
-def _decode(page: SharedPage, index: int) -> Any:
-    try:
-        return page.decode(index)
-    except (DataError, ConfigurationError) as error:
-        raise EventFailure(page.rows[index].position, error) from error
+def decoder(decode: Decode) -> Decode:
+    """Return the same, failing with the position of the event that cannot be read."""
+
+    def naming(stored: StoredEvent) -> Any:
+        try:
+            return decode(stored)
+        except (DataError, ConfigurationError) as error:
+            raise EventFailure(stored.position, error) from error
+
+    return naming

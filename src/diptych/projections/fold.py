@@ -17,7 +17,7 @@ from diptych.store.protocols import Load, RowChanges
 from diptych.store.tables import Kind
 from diptych.subscriptions.failures import EventFailure
 
-Entry: TypeAlias = tuple[StoredEvent, DomainEvent]
+Decode: TypeAlias = Callable[[StoredEvent], DomainEvent]
 _ALL_WELL: Final = object()
 
 
@@ -81,21 +81,23 @@ class Sheet:
 class BatchFold:
     """One batch of one projection: ask `loads`, fetch them, then `run`.
 
+    An event is decoded when it is folded, and let go of then: a batch of them kept in memory takes twice as long.
     :raises EventFailure: from both methods, naming the position of the event that cannot be taken.
     """
 
-    def __init__(self, definition: Definition, entries: Sequence[Entry]) -> None:
-        self._definition, self._entries = definition, entries
+    def __init__(self, definition: Definition, rows: Sequence[StoredEvent], decode: Decode) -> None:
+        self._definition, self._rows, self._decode = definition, rows, decode
 
     def loads(self) -> list[Load]:
         """Say which rows the batch reads, leaving out those it makes itself before it reads them."""
         wanted = _Wanted(self._definition)
         handlers = self._definition.handlers
-        for stored, event in self._entries:
+        for stored in self._rows:
             for handler in handlers[stored[6]]:
-                if handler.change is not None:
-                    wanted.want(handler.source, stored[3])
+                if handler.is_by_stream and handler.is_plain:
+                    wanted.by_stream(handler, stored[3])
                     continue
+                event = self._decode(stored)
                 try:
                     wanted.note(handler, stored, event)
                 except BaseException as error:
@@ -104,12 +106,13 @@ class BatchFold:
 
     def run(self, rows: Mapping[str, Sequence[Any]]) -> list[RowChanges]:
         """Fold all events over these rows (by table name) and return what changed."""
-        definition = self._definition
+        definition, decode = self._definition, self._decode
         sheets = [Sheet(keys, watched) for keys, watched in zip(definition.sheets, definition.watched, strict=True)]
         for sheet in sheets:
             sheet.fill(rows.get(sheet.keys.table.name, ()))
         handlers = definition.handlers
-        for stored, event in self._entries:
+        for stored in self._rows:
+            event = decode(stored)
             for handler in handlers[stored[6]]:
                 sheet = sheets[handler.target]
                 try:
@@ -145,6 +148,13 @@ class _Wanted:
             self.want(handler.source, handler.find(stored, event, meta))
         elif handler.find is not None:
             self._made[handler.target].add(handler.find(stored, event, meta))
+
+    def by_stream(self, handler: Handler, key: Hashable) -> None:
+        """Note the row of the event's own stream: no need to look into the event."""
+        if handler.source >= 0:
+            self.want(handler.source, key)
+        else:
+            self._made[handler.target].add(key)
 
     def want(self, sheet: int, key: Hashable) -> None:
         if key is not None and key not in self._made[sheet]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
-from diptych.projections.batch import script_of
-from diptych.projections.fold import BatchFold, Entry
+from diptych.projections.batch import decoder, script_of
+from diptych.projections.fold import BatchFold
 from diptych.projections.plan import Definition
 from diptych.store.protocols import Db, Load, RowChanges
 from diptych.subscriptions.failures import EventFailure
@@ -20,31 +20,31 @@ class InlineFold:
 
     def __init__(self, definition: Definition, codec: Codec) -> None:
         self.name = definition.name
-        self._definition, self._codec = definition, codec
+        self._definition, self._decode = definition, decoder(codec.decode)
 
     def loads(self, events: Sequence[StoredEvent]) -> Sequence[Load]:
         """Say which rows these events may change or look at. :raises ProjectionError: a key cannot be found."""
-        entries = self._entries(events)
-        if self._definition.script is not None or not entries:
+        mine = self._mine(events)
+        if self._definition.script is not None or not mine:
             return ()
         try:
-            return BatchFold(self._definition, entries).loads()
+            return BatchFold(self._definition, mine, self._decode).loads()
         except EventFailure as failure:
             raise failure.cause from failure
 
     def fold(self, events: Sequence[StoredEvent], rows: Mapping[str, Sequence[Any]]) -> Sequence[RowChanges]:
         """Return what these events do to those rows (by table name). :raises ProjectionError: a handler failed."""
-        entries = self._entries(events)
-        if self._definition.script is not None or not entries:
+        mine = self._mine(events)
+        if self._definition.script is not None or not mine:
             return ()
         try:
-            return BatchFold(self._definition, entries).run(rows)
+            return BatchFold(self._definition, mine, self._decode).run(rows)
         except EventFailure as failure:
             raise failure.cause from failure
 
     def script(self, events: Sequence[StoredEvent]) -> Callable[[Db], Awaitable[None]] | None:
         """Return the projection's own SQL for these events, or None. It raises ProjectionError when it fails."""
-        run = script_of(self._definition, self._entries(events))
+        run = script_of(self._definition, self._mine(events), self._decode)
         if run is None:
             return None
         script = run
@@ -57,6 +57,5 @@ class InlineFold:
 
         return refusing
 
-    def _entries(self, events: Sequence[StoredEvent]) -> list[Entry]:
-        takes, decode = self._definition.takes, self._codec.decode
-        return [(stored, decode(stored)) for stored in events if stored[6] in takes]
+    def _mine(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+        return [stored for stored in events if stored[6] in self._definition.takes]

@@ -45,8 +45,9 @@ class SharedPage:
         """Whether the event after this position is in the page."""
         return self.after <= after < self.scanned
 
-    def decode(self, index: int) -> DomainEvent:
-        """Return the event of a row. Two threads may both decode it; they make equal events."""
+    def event_of(self, row: StoredEvent) -> DomainEvent:
+        """Return the event of a row, decoded once for all. Two threads may both decode it; they make equal events."""
+        index = row[0] - self.after - 1
         event = self.decoded[index]
         if event is None:
             event = self.decoded[index] = self.codec.decode(self.rows[index])
