@@ -47,7 +47,7 @@ class Basket(Aggregate):
 
 @pytest.fixture
 def guarded() -> Iterator[None]:
-    guard.install(lambda: False)
+    guard.install(lambda: False, lambda aggregate: None)
     yield
     guard.uninstall()
 

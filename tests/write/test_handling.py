@@ -166,3 +166,17 @@ async def test_a_command_that_took_effect_is_never_answered_with_a_rejection_c1(
     assert (first.result, again.result, again.is_replay) == (1000, 1000, True)
     with pytest.raises(TooHighError):
         await other.commands.dispatch(Count(counter_id=counter))
+
+
+async def test_a_new_aggregate_that_was_never_added_is_noticed_in_development() -> None:
+    app = App("memory:", mode="development")
+
+    @app.command_handler
+    async def count(command: Count, counters: Repository[Counter]) -> int:
+        counter = Counter(command.counter_id)
+        counter.record(Counted(by=command.by))
+        return counter.total
+
+    async with app:
+        with pytest.raises(ProgrammingError, match=r"recorded Counted and was never added"):
+            await app.commands.dispatch(Count(counter_id=new_id()))

@@ -29,7 +29,7 @@ from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
 from diptych.write.cache import AggregateCache
 from diptych.write.handling import Handling, RetryPolicy
 from diptych.write.queues import Queues
-from diptych.write.unit_of_work import WriteSide, is_unguarded
+from diptych.write.unit_of_work import WriteSide, is_unguarded, note
 
 Environment = Literal["development", "production"]
 
@@ -178,7 +178,7 @@ class App(Module):
             stack.callback(self._close)
             self._open(self._running)
             if self.mode == "development":
-                guard.install(is_unguarded)
+                guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
             return stack.pop_all()
 

@@ -1,33 +1,42 @@
 """Finds state that changes outside `@on`, in tests and in development: it would be lost on the next load.
 
-Two nets: setting an attribute raises at once; a value changed in place is found when the command commits, by folding
-its events once more and comparing (the check of Axon's test fixture). Production pays for neither.
+Three nets: setting an attribute raises at once; a value changed in place is found when the command commits, by folding
+its events once more and comparing (the check of Axon's test fixture); and so is an aggregate that recorded something
+and was never added to its repository. Production pays for none of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
 from diptych.errors import ProgrammingError
+from diptych.messages import DomainEvent
 from diptych.write.aggregate import Aggregate, appliers, pending
 
 _installed: list[Callable[[], bool]] = []  # by each app that runs in development
+_noted: list[Callable[[Aggregate], None]] = []
+_plain_record = Aggregate.record
 
 
-def install(is_exempt: Callable[[], bool]) -> None:
-    """Watch every attribute set on an aggregate in this process, until uninstalled as often as installed.
+def install(is_exempt: Callable[[], bool], note: Callable[[Aggregate], None]) -> None:
+    """Watch every aggregate of this process, until uninstalled as often as installed.
 
-    `is_exempt` says whether what runs here belongs to an app in production mode, which is left alone.
+    `is_exempt` says whether what runs here belongs to an app in production mode, which is left alone; `note` is told
+    of every aggregate that records something.
     """
     _installed.append(is_exempt)
+    _noted.append(note)
     setattr(Aggregate, "__setattr__", _set)  # noqa: B010 - a method of every aggregate, put there from outside
+    setattr(Aggregate, "record", _record)  # noqa: B010 - the same
 
 
 def uninstall() -> None:
     """Stop watching, unless somebody else wants it."""
     _installed.pop()
+    _noted.pop()
     if not _installed:
         delattr(Aggregate, "__setattr__")
+        setattr(Aggregate, "record", _plain_record)  # noqa: B010 - what was there before
 
 
 def snapshot(aggregate: Aggregate) -> dict[str, Any]:
@@ -54,6 +63,22 @@ def check(aggregate: Aggregate, before: dict[str, Any]) -> None:
             f"{aggregate}: {', '.join(changed)} changed outside @on, so the change would be lost on the next load. "
             "Record an event and change it in the @on method of that event."
         )
+
+
+def check_added(recorded: Iterable[Aggregate], added: Iterable[Aggregate]) -> None:
+    """:raises ProgrammingError: an aggregate recorded something and its repository does not know it."""
+    known = {id(aggregate) for aggregate in added}
+    for aggregate in recorded:
+        if id(aggregate) not in known:
+            raise ProgrammingError(
+                f"{aggregate} recorded {type(pending(aggregate)[-1]).__name__} and was never added to its repository, "
+                "so nothing of it would be stored. Call add on the repository."
+            )
+
+
+def _record(self: Aggregate, event: DomainEvent) -> None:
+    _plain_record(self, event)
+    _noted[-1](self)
 
 
 def _set(self: Aggregate, name: str, value: Any) -> None:

@@ -38,7 +38,8 @@ class UnitOfWork:
 
     __slots__ = (
         "_before", "_held", "_is_expectation_met", "_is_queued", "_loaded", "_writes",
-        "command", "envelope", "event_id", "expected", "has_dispatched", "is_over", "parent", "position", "side",
+        "command", "envelope", "event_id", "expected", "has_dispatched", "is_over", "parent", "position", "recorded",
+        "side",
     )  # fmt: skip
 
     def __init__(self, side: WriteSide, envelope: Envelope, expected: Mapping[UUID, int] | int | None = None) -> None:
@@ -47,6 +48,7 @@ class UnitOfWork:
         self.parent: UnitOfWork | None = None
         self.command: Any = None
         self.has_dispatched = self.is_over = False
+        self.recorded: list[Aggregate] = []  # only in development
         self._loaded: dict[Key, Cached] = {}
         self._before: dict[Key, dict[str, Any]] = {}
         self._writes: list[StreamWrite] = []
@@ -148,6 +150,8 @@ class UnitOfWork:
     def writes(self) -> Sequence[StreamWrite]:
         """Return what is to be stored. Aggregates that were only read are guards: the decision rests on them too."""
         self._refuse_unchecked()
+        if self.side.is_guarded:
+            guard.check_added(self.recorded, [cached.aggregate for cached in self._loaded.values()])
         encode, verify = self.side.codec.encode, self.side.codec.verify
         has_events = False
         self._writes = []
@@ -213,6 +217,13 @@ def is_unguarded() -> bool:
     """Whether a command of an app in production mode is being handled here."""
     work = _current.get()
     return work is not None and not work.side.is_guarded
+
+
+def note(aggregate: Aggregate) -> None:
+    """Remember, in development, that an aggregate recorded something while this command was handled."""
+    work = _current.get()
+    if work is not None and work.side.is_guarded:
+        work.recorded.append(aggregate)
 
 
 def current() -> UnitOfWork:
