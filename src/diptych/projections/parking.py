@@ -41,9 +41,9 @@ class Parked:
         """Its events are applied."""
         self.errors.pop(self.since.pop(key), None)
 
-    def positions(self, key: str) -> list[int]:
-        """Return where the key's events stand, as they were loaded."""
-        return [event.position for event in self._events if event.key == key]
+    def by_key(self) -> list[tuple[str, list[int]]]:
+        """Return the keys, and where the events of each stand, as they were loaded."""
+        return [(key, [event.position for event in self._events if event.key == key]) for key in self.since]
 
     def waiting(self, batch: Draft) -> list[ParkedEvent]:
         """Return the events of a batch that are to be kept aside."""

@@ -207,16 +207,16 @@ class Runner:
     async def _try_again(self) -> None:
         """Apply the parked events of each key, all of a key or none, in order."""
         at = self._checkpoint
-        for key in list(self._parked.since):
-            positions = self._parked.positions(key)
+        for key, positions in self._parked.by_key():
             try:
                 batch = await fold_key(self._definition, positions, self._reader, self._views, self._thread)
-            except EventFailure as failure:
-                _log.error("%s still parks %s: %s", self._definition.name, key, failure.cause)
-                continue
-            move = self._move(at.position, at.event_id)
-            await self._views.commit(ViewBatch(move.name, move, at.recorded_at, batch.changes, unparked=[key]))
-            self._parked.release(key)
+                move = self._move(at.position, at.event_id)
+                await self._views.commit(ViewBatch(move.name, move, at.recorded_at, batch.changes, unparked=[key]))
+                self._parked.release(key)
+            except StoreError:
+                raise
+            except Exception as error:  # a value that no column takes, too: known only when it is written
+                _log.error("%s still parks %s: %s", self._definition.name, key, error)
 
     def _show_state(self) -> None:
         self.progress.parked = len(self._parked.since)

@@ -26,6 +26,7 @@ _MOVE: Final = (
 _BEGIN_LANE: Final = "INSERT INTO projection_checkpoints VALUES (?, ?, '', ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _PARK: Final = "INSERT INTO parked_events VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET error = excluded.error"
 _UNPARK: Final = "DELETE FROM parked_events WHERE projection = ? AND key = ?"
+_FIRST_ERROR: Final = "SELECT error FROM parked_events WHERE projection = ? AND key = ? ORDER BY position LIMIT 1"
 _PARKED: Final = "SELECT key, position, error FROM parked_events WHERE projection = ? ORDER BY position, key"
 
 
@@ -96,16 +97,24 @@ def _encoded(table: Table, load: Load, encoders: Sequence[Convert]) -> Iterator[
 
 
 def write_batch(connection: apsw.Connection, batch: ViewBatch, tables: Sequence[Table]) -> None:
-    """Write a batch and move its checkpoint. :raises CheckpointMovedError: somebody else was there first."""
+    """Write a batch and move its checkpoint.
+
+    :raises CheckpointMovedError: somebody else was there first, or has released a parked key that this batch relies on.
+    """
     move_checkpoint(connection, batch.checkpoint, batch.recorded_at)
     if batch.script is not None:
         ScriptDb(connection, batch.projection, tables).drive(batch.script)
     write_rows(connection, batch.changes)
-    if batch.unparked:
-        connection.executemany(_UNPARK, [(batch.projection, key) for key in batch.unparked])
+    for key in batch.unparked:
+        connection.execute(_UNPARK, (batch.projection, key))
+        if not connection.changes():  # released already, its events applied: they may not be a second time (P1)
+            raise _moved(connection, batch.checkpoint)
     if batch.parked:
         rows = [(batch.projection, each.position, each.key, each.error) for each in batch.parked]
         connection.executemany(_PARK, rows)
+        for key in {each.key for each in batch.parked}:
+            if not connection.execute(_FIRST_ERROR, (batch.projection, key)).get:  # what it waits for was released
+                raise _moved(connection, batch.checkpoint)
 
 
 def move_checkpoint(connection: apsw.Connection, move: CheckpointMove, recorded_at: int) -> None:
@@ -120,8 +129,12 @@ def move_checkpoint(connection: apsw.Connection, move: CheckpointMove, recorded_
         connection.execute(_BEGIN_LANE, values)
         if connection.changes():
             return
+    raise _moved(connection, move)
+
+
+def _moved(connection: apsw.Connection, move: CheckpointMove) -> CheckpointMovedError:
     actual = read_checkpoint(connection, move.name, move.lane)
-    raise CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
+    return CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
 
 
 def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges]) -> None:
