@@ -7,7 +7,7 @@ from uuid import UUID
 import anyio
 import pytest
 
-from diptych.errors import SkippedPositionsError, StaleReadError
+from diptych.errors import SkippedPositionsError, StaleReadError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
 from diptych.messages import DomainEvent
@@ -149,3 +149,36 @@ async def test_an_empty_log_has_no_page() -> None:
     reader = LogReader(store, Codec(), Pace())
     assert await reader.page(0) is None
     assert reader.head == Head()
+
+
+class StumblingStore(CountingStore):
+    """Fails with something that no store should ever let out, a few times."""
+
+    stumbles = 3
+
+    async def head(self) -> Head:
+        if self.stumbles:
+            self.stumbles -= 1
+            raise RuntimeError("nobody foresaw this")
+        return await super().head()
+
+
+async def test_an_error_that_nobody_foresaw_is_survived_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """P6, P7: the projections of the process go on."""
+    store, codec = StumblingStore(), Counting()
+    await store.open()
+    reader = LogReader(store, codec, Pace(first_pause=0.01, longest_pause=0.02))
+    seen = asyncio.Event()
+    reader.listen(seen)
+    following = asyncio.create_task(reader.follow())
+    await asyncio.wait_for(seen.wait(), 5)
+    with pytest.raises(StoreUnavailableError, match="nobody foresaw this"):
+        reader.check()
+    await store.append(Append([StreamWrite(StreamName("", "Bell", UUID(int=1)), ANY, [codec.encode(Rung(times=1))])]))
+    async with asyncio.timeout(5):
+        while reader.head.position < 1:
+            seen.clear()
+            await seen.wait()
+    reader.check()
+    following.cancel()
+    assert "The log cannot be read" in caplog.text

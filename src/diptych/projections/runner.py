@@ -120,7 +120,7 @@ class Runner:
         if self.progress.position < self._reader.head.position:
             page = await self._reader.page(self.progress.position)
         if page is not None:
-            if page.scanned < self._reader.head.position:
+            if page.scanned < self._reader.head.position and (self._ahead is None or self._ahead.done()):
                 self._ahead = asyncio.create_task(self._reader.read_ahead(page.scanned))
             await self._take(page)
             return

@@ -4,12 +4,14 @@ Rule: pages are unfiltered, so a gap is always seen (P4) and so is an event that
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from diptych.errors import DiptychError, SkippedPositionsError
+from diptych.errors import DiptychError, SkippedPositionsError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
 from diptych.messages import DomainEvent
@@ -17,6 +19,7 @@ from diptych.store.protocols import EventStore, Head, Page
 from diptych.subscriptions.failures import Backoff
 
 _KEPT: Final = 4
+_log: Final = logging.getLogger("diptych.projections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,8 @@ class LogReader:
                 self._trouble = None
                 backoff.reset()
                 self._wake()
-            except DiptychError as error:
-                self._trouble = error
+            except Exception as error:  # whatever it is, the projections of this process outlive it
+                self._trouble = error if isinstance(error, DiptychError) else _unforeseen(error)
                 self._wake()
                 await asyncio.sleep(backoff.next())
 
@@ -100,10 +103,8 @@ class LogReader:
 
     async def read_ahead(self, after: int) -> None:
         """Fetch the page that will be asked for next. Its troubles are for whoever asks."""
-        try:
+        with suppress(Exception):
             await self.page(after)
-        except DiptychError:
-            return
 
     def check(self) -> None:
         """Raise what keeps the reader from seeing the end of the log, if anything does."""
@@ -137,6 +138,11 @@ class LogReader:
     def _wake(self) -> None:
         for listener in self._listeners:
             listener.set()
+
+
+def _unforeseen(error: Exception) -> StoreUnavailableError:
+    _log.error("The log cannot be read", exc_info=error)
+    return StoreUnavailableError(f"The log cannot be read ({error!r}). It is tried again; see the log of this process.")
 
 
 def _check_contiguous(after: int, events: Sequence[StoredEvent]) -> None:
