@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from diptych.errors import ProjectionError, StaleReadError
+from diptych.errors import ProjectionError, StaleReadError, StoreFullError, StoreUnavailableError
 from diptych.store.protocols import CheckpointMove, ViewBatch
+from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.naive import naive_orders, naive_sales
 from tests.projections.running import by_key, running
@@ -151,6 +152,23 @@ async def test_an_inline_projection_that_is_new_is_caught_up_before_it_folds(fil
     async with running(file, (shop.Baskets, "inline")) as shop_:
         await shop_.append([(shop.order("1"), shop.added())])
         assert (await shop_.rows(shop.Basket, shop_.events.inline))[shop.order("1").id].items == 2
+
+
+async def test_a_start_gives_up_on_an_inline_projection_whose_store_keeps_failing(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X2: it says so, and does not hang."""
+    async with running(file, shop.Sales) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed())])
+    impatient = Pace(first_pause=0.01, longest_pause=0.02, start_patience=0.1)
+
+    async def full(batch: ViewBatch) -> None:
+        raise StoreFullError("no space left")
+
+    async with running(file, (shop.Baskets, "inline"), pace=impatient, is_started=False) as shop_:
+        monkeypatch.setattr(shop_.events.inline, "commit", full)
+        with pytest.raises(StoreUnavailableError, match=r"baskets is inline and cannot .*: no space left"):
+            await shop_.engine.start()
 
 
 async def test_an_append_tells_the_inline_projections_where_they_stand(url: str) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from diptych.errors import StaleReadError
+from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.projections.inline import InlineFold
 from diptych.projections.plan import Definition
@@ -55,15 +55,28 @@ class ProjectionEngine:
         return tuple(definition.tables for definition in self._definitions if definition.mode == "inline")
 
     async def start(self) -> None:
-        """Begin to run, and return when the inline projections stand at the head: from then on appends carry them."""
+        """Begin to run, and return when the inline projections stand at the head: from then on appends carry them.
+
+        :raises StoreUnavailableError: one of them cannot get there, for its store fails again and again.
+        """
         ready = asyncio.Event()
         self._running = asyncio.create_task(self._run(ready), name="diptych-projections")
         await ready.wait()
         head = (await self._store.head()).position
         for definition in self._definitions:
-            progress = self.progress[definition.name]
-            while definition.mode == "inline" and progress.state != "stopped" and progress.saved < head:
-                await progress.wait_for(head, 1.0)
+            if definition.mode == "inline":
+                await self._bring_up(self.progress[definition.name], head)
+
+    async def _bring_up(self, progress: Progress, head: int) -> None:
+        stood, since = progress.saved, time.monotonic()
+        while progress.state != "stopped" and progress.saved < head:
+            await progress.wait_for(head, min(1.0, self._pace.start_patience))
+            if progress.saved != stood or progress.error is None:
+                stood, since = progress.saved, time.monotonic()
+            elif time.monotonic() - since > self._pace.start_patience:
+                raise StoreUnavailableError(
+                    f"{progress.name} is inline and cannot be brought up to position {head}: {progress.error}"
+                )
 
     async def stop(self) -> None:
         """Stop after what is being committed now. A handler that hangs is left behind on its thread."""

@@ -31,6 +31,7 @@ class Pace:
     save: float = 1.0  # progress without rows goes to disk at most this often
     first_pause: float = 0.05
     longest_pause: float = 5.0
+    start_patience: float = 10.0  # a start gives up on an inline projection that fails and stands still so long
 
 
 class SharedPage:
