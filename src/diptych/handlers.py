@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType, FunctionType
 from typing import Any, TypeVar, get_type_hints, overload
 
-from diptych.errors import TwoHandlersError
+from diptych.errors import ProgrammingError, TwoHandlersError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,6 +134,14 @@ def signature(function: Callable[..., Any], names: Mapping[str, Any] | None = No
         parameters.append(Parameter(parameter.name, hints[parameter.name], has_default))
     returns = hints.get("return", inspect.Signature.empty)
     return Signature(tuple(parameters), returns, where(function))
+
+
+def not_started(message: type) -> ProgrammingError:
+    """Return what to raise when a message is dispatched and its app does not run."""
+    return ProgrammingError(
+        f"{message.__name__} was dispatched before the app had started. Write `async with app:`, or let "
+        "FastAPI run the lifespan (install(app, api); TestClient needs `with`)."
+    )
 
 
 class Handlers:

@@ -154,6 +154,8 @@ async def test_a_command_and_a_query_that_reads_its_write_r1(app: App) -> None:
     answer = await app.queries.answer(GetAccount(account_id=receipt.result), after=paid.token)
     assert answer.value is not None
     assert (answer.value.balance, answer.as_of_position, answer.is_stale) == (Decimal("10.50"), 2, False)
+    last = app.codec.recorded((await app.events.read_log(after=1)).events[0])
+    assert answer.as_of_time == last.metadata.recorded_at
 
 
 async def test_two_aggregates_commit_atomically_l7(app: App) -> None:

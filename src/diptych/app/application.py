@@ -124,12 +124,6 @@ class App(Module):
         """The aggregates that handlers ask for, by stored name."""
         return self._started().wired.aggregates
 
-    @property
-    def handled(self) -> tuple[tuple[type, ...], tuple[type, ...]]:
-        """The commands and the queries that have a handler."""
-        wired = self._started().wired
-        return tuple(wired.commands), tuple(wired.queries)
-
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
         return await measure(self.events, self.progress)

@@ -94,7 +94,7 @@ class BatchFold:
         handlers = self._definition.handlers
         for stored in self._rows:
             for handler in handlers[stored[6]]:
-                if handler.is_by_stream and handler.is_plain:
+                if handler.is_isolated:
                     wanted.by_stream(handler, stored[3])
                     continue
                 event = self._decode(stored)

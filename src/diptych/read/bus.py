@@ -7,9 +7,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from diptych.errors import DomainError, NoHandlerFoundError, NotFoundError, ProgrammingError, StaleReadError
+from diptych.errors import DomainError, NoHandlerFoundError, NotFoundError, StaleReadError
 from diptych.events.recorded import from_microseconds
-from diptych.handlers import Handlers, local_names
+from diptych.handlers import Handlers, local_names, not_started
 from diptych.messages import Query, Receipt
 from diptych.read.freshness import NOT_ASKED, Fresh, fresh, place_of
 from diptych.read.read_models import ReadModels
@@ -128,10 +128,7 @@ class QueryRoutes:
         if found is not None:
             return found
         if self.side is None:
-            raise ProgrammingError(
-                f"{query.__name__} was dispatched before the app had started. Write `async with app:`, or let "
-                "FastAPI run the lifespan (install(app, api); TestClient needs `with`)."
-            )
+            raise not_started(query)
         raise NoHandlerFoundError(query.__name__)
 
     async def ask(self, query: Query[Any], call: Ask) -> Any:
@@ -150,7 +147,7 @@ class QueryBus:
     def register(self, query: type[Query[R]], handler: QueryHandler[Any, R] | Callable[..., Awaitable[R]]) -> None:
         """Say who answers a query: an object with `async handle(query)`, or an async function.
 
-        :raises TwoHandlersError: the query has another handler.
+        A second handler is a fault like all others of the wiring: listed at the start.
         """
         self._routes.handlers.add(query, handler, local_names())
 

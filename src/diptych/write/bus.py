@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
-from diptych.errors import NoHandlerFoundError, ProgrammingError
-from diptych.handlers import Handlers, local_names
+from diptych.errors import NoHandlerFoundError
+from diptych.handlers import Handlers, local_names, not_started
 from diptych.messages import Command, Envelope, Receipt, envelope_of, with_envelope
 from diptych.write.handling import Call, Handling
 from diptych.write.unit_of_work import enclosing
@@ -58,10 +58,7 @@ class CommandRoutes:
     def check(self, command: type[Command[Any]]) -> None:
         """Make sure that a command of this type can be dispatched now. :raises NoHandlerFoundError:"""
         if self._handling is None:
-            raise ProgrammingError(
-                f"{command.__name__} was dispatched before the app had started. Write `async with app:`, or let "
-                "FastAPI run the lifespan (install(app, api); TestClient needs `with`)."
-            )
+            raise not_started(command)
         if command not in self._calls:
             raise NoHandlerFoundError(command.__name__)
 
@@ -98,7 +95,7 @@ class CommandBus:
     def register(self, command: type[C], handler: CommandHandler[C] | Callable[..., Awaitable[Any]]) -> None:
         """Say who handles a command: an object with `async handle(command)`, or an async function.
 
-        :raises TwoHandlersError: the command has another handler.
+        A second handler is a fault like all others of the wiring: listed at the start.
         """
         self._routes.handlers.add(command, handler, local_names())
 

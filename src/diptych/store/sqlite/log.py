@@ -184,7 +184,10 @@ def _unpack(packed: Sequence[str], named: Sequence[Iterable[str]]) -> list[Store
 
 
 def _unpack_stream(category: str, id: str, payloads: str, metadata: str, packed: str) -> list[StoredEvent]:
-    """Make the rows of one stream, which leave out its name. Most often it is one: the newest of a cached aggregate."""
+    """Make the rows of one stream, which leave out its name. Most often it is one: the newest of a cached aggregate.
+
+    The checksum is that of `recorded.checksum`; what is the same in all rows goes into its text once.
+    """
     events: list[StoredEvent] = []
     rest = from_json(packed, cache_strings="none")
     columns = zip(rest, payloads.split(_SEPARATOR), metadata.split(_SEPARATOR), strict=True)
