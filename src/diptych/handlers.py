@@ -6,9 +6,8 @@ Rule: nothing here knows what a command, an event or a read model is; callers sa
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import FrameType, FunctionType
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, NamedTuple, TypeVar, get_type_hints, overload
 
 from diptych.errors import ProgrammingError, TwoHandlersError
 
@@ -17,8 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__diptych_on__"
 
 
-@dataclass(frozen=True, slots=True)
-class On:
+class On(NamedTuple):
     """How a method marked with `@on` finds its row: by `key`, or every row where `each` matches; else by stream id."""
 
     key: Any = None
@@ -81,8 +79,7 @@ def local_names(depth: int = 1) -> Mapping[str, Any]:
     return _enclosing(sys._getframe(depth + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter of a handler, its annotation resolved (`Annotated` kept)."""
 
     name: str
@@ -90,8 +87,7 @@ class Parameter:
     has_default: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What a handler's annotations say."""
 
     parameters: tuple[Parameter, ...]

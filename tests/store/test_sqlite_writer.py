@@ -303,7 +303,7 @@ async def test_an_inline_fold_that_fails_refuses_its_append_alone(path: str) -> 
     appender = Appender(writer._signal, writer._now, 30, fold)
     names = [stream() for _ in range(3)]
     appends = [Append([StreamWrite(name, ANY, [event(), event()])]) for name in names]
-    appends[1].inline = [_Failing()]
+    appends[1] = appends[1]._replace(inline=[_Failing()])
     answers = await asyncio.gather(
         *[writer._writer.submit(AppendJob(each, appender)) for each in appends], return_exceptions=True
     )

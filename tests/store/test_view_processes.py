@@ -96,7 +96,7 @@ async def test_old_code_writes_no_rows_into_the_tables_of_new_code_p1(tmp_path: 
     wider = replace(TALLY, columns=(*TALLY.columns, Column("note", Kind.TEXT, is_nullable=True)))
     old = await opened(path)
     await old.commit(one_more(0))
-    new = await opened(path, replace(TALLIES, tables=(wider,)))
+    new = await opened(path, TALLIES._replace(tables=(wider,)))
     assert (await old.checkpoint("tallies")).position == 0
     with pytest.raises(StoreUnavailableError, match="another version of the code"):
         await old.commit(one_more(0))
@@ -107,11 +107,11 @@ async def test_old_code_writes_no_rows_into_the_tables_of_new_code_p1(tmp_path: 
 async def test_a_lost_connection_is_no_reason_to_take_the_tables_back(tmp_path: Path) -> None:
     path = str(tmp_path / "shop.views.db")
     old = await opened(path)
-    new = await opened(path, replace(TALLIES, version=2))
+    new = await opened(path, TALLIES._replace(version=2))
     assert old._writer is not None
     old._writer._drop_connection()
     with pytest.raises(StoreUnavailableError, match="another version of the code"):
         await old.commit(one_more(0))
-    await new.commit(one_more(0, replace(TALLIES, version=2)))
+    await new.commit(one_more(0, TALLIES._replace(version=2)))
     await new.close()
     await old.close()

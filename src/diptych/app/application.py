@@ -3,9 +3,8 @@
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app.module import Module
 from diptych.app.status import Status, measure
@@ -36,8 +35,7 @@ Environment = Literal["development", "production"]
 _RETRY = RetryPolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(NamedTuple):
     """What exists between start and stop."""
 
     events: EventStore

@@ -1,8 +1,7 @@
 """Groups of handlers and projections, as APIRouter groups routes."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from typing_extensions import TypeForm
 
@@ -17,8 +16,7 @@ U = TypeVar("U", bound=Upcaster)
 Mode = Literal["async", "inline"]
 
 
-@dataclass(frozen=True, slots=True)
-class Projected:
+class Projected(NamedTuple):
     """A projection as it was registered."""
 
     projection: type[Projection[Any]]

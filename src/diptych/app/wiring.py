@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -25,14 +24,14 @@ _WRITE_SIDE: tuple[Any, ...] = (Repository, CommandBus, EventStore)
 _READ_SIDE: tuple[Any, ...] = (ReadModels, QueryBus, ViewStore)
 
 
-@dataclass(slots=True)
 class Wired:
     """What came out: calls by message type, and the faults, each `file:line function: what; what to write`."""
 
-    commands: dict[type, Callable[[Any], Awaitable[Any]]] = field(default_factory=dict)
-    queries: dict[type, Reading] = field(default_factory=dict)
-    aggregates: dict[str, type[Aggregate]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.commands: dict[type, Callable[[Any], Awaitable[Any]]] = {}
+        self.queries: dict[type, Reading] = {}
+        self.aggregates: dict[str, type[Aggregate]] = {}
+        self.problems: list[str] = []
 
 
 class Wiring:

@@ -5,10 +5,9 @@ Rule: what a method may do is decided here, before the first event; the fold onl
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from diptych.events.recorded import StoredEvent
 from diptych.handlers import On, Parameter, Signature, signature, where
@@ -19,19 +18,18 @@ from diptych.read.models import Key, ReadModel
 from diptych.store.tables import Kind
 
 
-@dataclass(slots=True)
 class Faults:
     """What is wrong so far, one sentence each."""
 
-    sentences: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
 
     def add(self, place: str, what: str, instead: str) -> None:
         """Note a fault: where, what, and what to write instead."""
         self.sentences.append(f"{place}: {what}; {instead.rstrip('.')}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
+class Models(NamedTuple):
     """The read models a projection owns, each with the number of its sheet."""
 
     at: Mapping[type[ReadModel], int]
@@ -46,16 +44,15 @@ class _Refused(Exception):  # noqa: N818 - becomes a sentence in a Configuration
         self.what, self.instead = what, instead
 
 
-@dataclass(slots=True)
 class _Draft:
     """What the parameters of a method say."""
 
-    events: tuple[type[DomainEvent], ...] = ()
-    row: type[ReadModel] | None = None
-    is_row_optional: bool = False
-    needs_meta: bool = False
-    looked: list[tuple[str, type[ReadModel], bool, tuple[str, ...]]] = field(default_factory=list)
-    roles: list[str | int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.events: tuple[type[DomainEvent], ...] = ()
+        self.row: type[ReadModel] | None = None
+        self.is_row_optional = self.needs_meta = False
+        self.looked: list[tuple[str, type[ReadModel], bool, tuple[str, ...]]] = []
+        self.roles: list[str | int] = []
 
 
 def read_method(

@@ -5,7 +5,7 @@ Rule: plain data; reading annotations is `definition.py`, running it `fold.py`.
 
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from diptych.events.recorded import StoredEvent
 from diptych.messages import DomainEvent, Metadata
@@ -17,8 +17,7 @@ Find: TypeAlias = Callable[[StoredEvent, DomainEvent, Metadata | None], Hashable
 """Returns the comparable key of the row an event is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """A parameter filled with the row of an own table whose key is a field (or fields) of the event."""
 
     sheet: int
@@ -27,15 +26,14 @@ class Lookup:
     parameter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
+class Each(NamedTuple):
     """The method is called for every row whose column has this value."""
 
     column: str
     find: Find
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handler:
     """One method: for one event it reads a row of sheet `source` (-1: none) and writes to sheet `target`.
 
@@ -66,16 +64,14 @@ class Handler:
         return self.is_plain and self.is_by_stream
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """A projection's own `handle(event, db)`: `call` takes event, metadata and db."""
 
     call: Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """A projection class, compiled once.
 
     `handlers` is by stored event name; `takes` holds the names this projection acts on. Isolated means that a failing

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -71,14 +71,15 @@ class Answer(Generic[R]):
         return token(self.fresh.position, self.fresh.event_id)
 
 
-@dataclass(slots=True)
 class Reading:
-    """A query handler, ready to be called, and the tables it was seen to read."""
+    """A query handler, ready to be called, and the tables it was seen to read. `parameter` gets its ReadModels."""
 
-    call: Callable[..., Awaitable[Any]]
-    parameter: str | None  # the name under which it gets its ReadModels
-    tables: set[str] = field(default_factory=set)
-    projections: Sequence[Progress] = ()  # those that keep the tables
+    __slots__ = ("call", "parameter", "projections", "tables")
+
+    def __init__(self, call: Callable[..., Awaitable[Any]], parameter: str | None) -> None:
+        self.call, self.parameter = call, parameter
+        self.tables: set[str] = set()
+        self.projections: Sequence[Progress] = ()  # those that keep the tables
 
 
 class ReadSide:

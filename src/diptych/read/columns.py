@@ -4,13 +4,12 @@ Rule: what has no exact, sortable place in a database is refused here, with a se
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, Flag
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, FutureDatetime, NaiveDatetime, PastDatetime, TypeAdapter
@@ -44,8 +43,7 @@ _MONEY: Final = frozenset(_MONEY_WORDS.split())
 _MEASURES: Final = frozenset(_MEASURE_WORDS.split())
 
 
-@dataclass(frozen=True, slots=True)
-class FieldType:
+class FieldType(NamedTuple):
     """An annotation taken apart: what is left of it, whether None is allowed, and everything it was annotated with."""
 
     type: Any

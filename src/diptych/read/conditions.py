@@ -4,9 +4,8 @@ Rule: names come from the table, never from the caller's text; values are always
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from diptych.errors import ProgrammingError
 from diptych.store.tables import Bound, Column, Kind, Table
@@ -14,16 +13,14 @@ from diptych.store.tables import Bound, Column, Kind, Table
 _COMPARISONS: Final = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "in": "IN"}
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """`text` is empty or begins with WHERE. `parameters` are the values, each bound as its column."""
 
     text: str
     parameters: Mapping[str, Bound]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """One column of an order."""
 
     column: Column

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from diptych.errors import StaleReadError
 from diptych.messages import Receipt
@@ -15,8 +14,7 @@ from diptych.subscriptions.progress import Progress
 Reason = Literal["behind", "parked", "stopped"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The place in the log that a read must have seen. Without event types, every projection must have.
 
     A command that recorded nothing has none: what it decided on may be anybody's event.
@@ -37,8 +35,7 @@ class Wanted:
         return self.event_types is None or not progress.event_types.isdisjoint(self.event_types)
 
 
-@dataclass(frozen=True, slots=True)
-class Waited:
+class Waited(NamedTuple):
     """How a wait ended: no reason means fresh."""
 
     reason: Reason | None

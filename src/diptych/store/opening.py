@@ -4,8 +4,7 @@ Rule: the only place that chooses a backend; it imports the chosen one and no ot
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
@@ -15,8 +14,7 @@ _SQLITE: Final = "sqlite:///"
 _EXAMPLES: Final = "Use sqlite:///shop.db, sqlite:////var/lib/shop.db or memory:"
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(NamedTuple):
     """The two sides of one application, not yet open. Open `events` first: `views` wants its `store_id`."""
 
     events: EventStore
@@ -82,7 +80,7 @@ def _with_options(settings: StoreSettings, url: str, query: str) -> StoreSetting
             problems.append(f"{url!r}: {name}={text} is no good: {error}.")
     if problems:
         raise ConfigurationError(problems)
-    return replace(settings, **changes, limits=replace(settings.limits, **limits))
+    return settings._replace(**changes, limits=settings.limits._replace(**limits))
 
 
 def _synchronous(text: str) -> str:
@@ -101,13 +99,13 @@ def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
-_LIMITS: Final = frozenset(field.name for field in fields(StoreLimits))
+_LIMITS: Final = frozenset(StoreLimits._fields)
 _OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "synchronous": _synchronous,
     **{
-        field.name: _number(field.type)
-        for kind in (StoreSettings, StoreLimits)
-        for field in fields(kind)
-        if isinstance(field.type, type) and field.type in (int, float)
+        name: _number(kind)
+        for settings in (StoreSettings, StoreLimits)
+        for name, kind in settings.__annotations__.items()
+        if kind in (int, float)
     },
 }

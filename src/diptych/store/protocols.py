@@ -6,8 +6,7 @@ Rule: whatever is said here holds on every backend, and `diptych.testing.contrac
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, StoredEvent
@@ -17,8 +16,7 @@ from diptych.stream import Expected, StreamName
 # --- what an append is made of: guards and writes ---------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class StreamWrite:
+class StreamWrite(NamedTuple):
     """Write these events directly after `expected`. Without events it is a guard: the stream must be there."""
 
     stream: StreamName
@@ -26,8 +24,7 @@ class StreamWrite:
     events: Sequence[NewEvent] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CommandKey:
+class CommandKey(NamedTuple):
     """Under this key a command takes effect once (C1)."""
 
     tenant: str
@@ -36,8 +33,7 @@ class CommandKey:
     command_id: UUID
 
 
-@dataclass(slots=True)
-class CommandRecord:
+class CommandRecord(NamedTuple):
     """Guard: the key is unused. Write: the key, a hash of what the caller gave, and the handler's result as JSON."""
 
     key: CommandKey
@@ -45,8 +41,7 @@ class CommandRecord:
     result: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCommand:
+class StoredCommand(NamedTuple):
     """What an earlier append of this command left: enough to give the first answer again."""
 
     hash: bytes
@@ -57,8 +52,7 @@ class StoredCommand:
     event_types: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointMove:
+class CheckpointMove(NamedTuple):
     """Guard: the checkpoint stands at (epoch, expected). Write: move it to `position`, whose event is `event_id`."""
 
     name: str
@@ -69,8 +63,7 @@ class CheckpointMove:
     event_id: bytes = b""
 
 
-@dataclass(slots=True)
-class Append:
+class Append(NamedTuple):
     """All or nothing (L7). `metadata` is JSON text, the same for all events of the append.
 
     `inline` projections are folded inside the same transaction, those only whose checkpoint is at the head before it.
@@ -83,8 +76,7 @@ class Append:
     inline: Sequence["Fold"] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none."""
 
     position: int
@@ -93,8 +85,7 @@ class Appended:
     versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of the log: position 0, no event id and time 0 when it is empty."""
 
     position: int = 0
@@ -102,8 +93,7 @@ class Head:
     recorded_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A piece of the log: all matching events after `after` and up to `scanned`, read under one snapshot with `head`.
 
     Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4).
@@ -182,8 +172,7 @@ class CommandKeyTaken(Exception):  # noqa: N818 - not a failure: the bus turns i
 # --- rows and their checkpoint ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """How far a projection got. `event_id` is of the event at `position`, so that another history is noticed."""
 
     position: int = 0
@@ -192,8 +181,7 @@ class Checkpoint:
     recorded_at: int = 0  # of the event at `position`
 
 
-@dataclass(slots=True)
-class Load:
+class Load(NamedTuple):
     """Rows to fetch: those whose `columns` equal one of `values` (tuples of Python values)."""
 
     table: Table
@@ -201,8 +189,7 @@ class Load:
     values: Sequence[tuple[Any, ...]]
 
 
-@dataclass(slots=True)
-class RowChanges:
+class RowChanges(NamedTuple):
     """What a batch does to one table: the rows as they shall be, and the keys of those that shall be gone."""
 
     table: Table
@@ -210,8 +197,7 @@ class RowChanges:
     deletes: Sequence[tuple[Any, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ParkedEvent:
+class ParkedEvent(NamedTuple):
     """One event put aside: the failing one of its key, or a later one of the same key waiting behind it."""
 
     key: str
@@ -231,8 +217,7 @@ class Db(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class ViewBatch:
+class ViewBatch(NamedTuple):
     """What one step of a projection writes, in one transaction with its checkpoint (P1, P2)."""
 
     projection: str
@@ -262,8 +247,7 @@ class Fold(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectionTables:
+class ProjectionTables(NamedTuple):
     """What a view store must know of a projection before it can keep its rows."""
 
     name: str
@@ -271,16 +255,14 @@ class ProjectionTables:
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(NamedTuple):
     """Where a projection stood in the very snapshot a read was made from."""
 
     checkpoint: Checkpoint
     parked: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(NamedTuple):
     """What a SELECT gave: Python values where `columns` knows the column a value came from, else raw ones."""
 
     names: tuple[str, ...]
@@ -353,16 +335,14 @@ class ViewStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLimits:
+class StoreLimits(NamedTuple):
     """What one append may be (I1)."""
 
     event_bytes: int = 256 * 1024
     events_per_append: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
+class StoreSettings(NamedTuple):
     """Choices of the operator, given in the URL: `sqlite:///shop.db?synchronous=normal`."""
 
     synchronous: str = "full"  # or "normal": a power cut may then lose the last commits, a crash of the process not
@@ -370,4 +350,4 @@ class StoreSettings:
     command_window_days: int = 30  # how long a command id is remembered (C4)
     wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
     poll_seconds: float = 0.005  # how often another process's commits are looked for
-    limits: StoreLimits = field(default_factory=StoreLimits)
+    limits: StoreLimits = StoreLimits()

@@ -23,8 +23,7 @@ class Kind(Enum):
     JSON = "json"  # nested models and lists
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column. `to_python` makes the field's value (an Enum member, say) of the plain one; None: as it is.
 
     For JSON, `to_python` gets the JSON text and `to_plain` makes it.

@@ -1,13 +1,12 @@
 """How far behind a subscription is: in seconds first, in events second."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from diptych.store.protocols import EventStore, Head
 
 
-@dataclass(frozen=True, slots=True)
-class Lag:
+class Lag(NamedTuple):
     """`seconds` is the age of the oldest event not yet applied, 0 when there is none; `events` how many there are."""
 
     events: int

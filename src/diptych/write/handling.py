@@ -3,8 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from diptych.errors import StoreError, UnknownOutcomeError, WrongExpectedVersionError
 from diptych.messages import Command, Envelope, Receipt
@@ -17,8 +16,7 @@ Call = Callable[[Any], Awaitable[Any]]
 Committed = Callable[[Appended, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often a command is run again after a conflict, and how long it waits before: up to this, at random."""
 
     attempts: int = 3

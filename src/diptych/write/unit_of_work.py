@@ -6,8 +6,7 @@ Rule: nothing is written before the handler has returned, and then all of it in 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from diptych.errors import ConflictError, InvalidInputError, ProgrammingError, WrongExpectedVersionError
@@ -22,8 +21,7 @@ from diptych.write.cache import AggregateCache, Cached, Key
 from diptych.write.queues import Queues
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSide:
+class WriteSide(NamedTuple):
     """What every command of an app shares."""
 
     store: EventStore

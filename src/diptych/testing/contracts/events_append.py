@@ -44,8 +44,7 @@ class AppendContract(EventStoreHarness):
         payload = '{"z": 1.10,  "a":12345678901234567890.5, "é": "日本 \\" \\\\u0000"}'
         written = NewEvent(event().event_id, "Order Placed/ü", 7, payload, 3)
         name = stream("ordering 'quoted' \"names\" ../..", tenant="acme")
-        append = to(name, written)
-        append.metadata = '{"user": "ada"}'
+        append = to(name, written)._replace(metadata='{"user": "ada"}')
         await store.append(append)
         (stored,) = await store.read_stream(name)
         assert stored[:11] == (
