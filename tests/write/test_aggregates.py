@@ -104,6 +104,42 @@ def test_two_on_methods_for_one_event_are_a_fault() -> None:
         appliers(Twice)
 
 
+def test_one_on_method_may_take_several_kinds_of_event() -> None:
+    class Diary(Aggregate):
+        last: str = ""
+
+        @on
+        def _written(self, event: Noted | ThingAdded) -> None:
+            self.last = event.text if isinstance(event, Noted) else event.thing
+
+    diary = Diary(new_id())
+    replay(diary, [Noted(text="rain"), ThingAdded(thing="tea")])
+    assert diary.last == "tea"
+
+
+@pytest.mark.parametrize("second", [Noted, Noted | ThingAdded])
+def test_two_on_methods_for_one_of_several_events_are_a_fault(second: Any) -> None:
+    class Twice(Aggregate):
+        @on
+        def _one(self, event: Noted | BasketOpened) -> None: ...
+
+        @on
+        def _two(self, event: second) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="_two: Noted has an @on method already"):
+        appliers(Twice)
+
+
+@pytest.mark.parametrize("taken", [Noted | None, Noted | int, DomainEvent])
+def test_an_on_method_for_anything_but_events_is_a_fault(taken: Any) -> None:
+    class Wrong(Aggregate):
+        @on
+        def _one(self, event: taken) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="write def _one"):
+        appliers(Wrong)
+
+
 def test_an_on_method_without_an_event_is_a_fault() -> None:
     class Wrong(Aggregate):
         @on

@@ -6,7 +6,8 @@ Rule: no I/O, no clock and no bus in here; an aggregate is its events.
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from typing import Any, ClassVar
+from types import UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin
 from uuid import UUID
 
 from diptych.errors import ConfigurationError, ProgrammingError
@@ -107,22 +108,28 @@ def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:
                 problems.append(f"{where(method)}: {error}; annotate it with names that can be imported")
                 continue
             taken = [parameter.annotation for parameter in read.parameters]
+            events = _events(taken[0]) if len(taken) == 1 else ()
             if any(is_one(method) for is_one in _NOT_PLAIN):
                 problems.append(f"{read.where}: @on takes a plain method, called at once; write def, and await nothing")
-            elif len(taken) != 1 or not _is_event(taken[0]):
+            elif not events:
                 problems.append(f"{read.where}: takes {taken}; write def {method.__name__}(self, event: YourEvent)")
-            elif taken[0] in found:
-                problems.append(f"{read.where}: {taken[0].__name__} has an @on method already; delete one of the two")
-            else:
-                found[taken[0]] = method
+            for event in events:
+                if found.setdefault(event, method) is not method:
+                    problems.append(f"{read.where}: {event.__name__} has an @on method already; delete one of the two")
         if problems:
             raise ConfigurationError(problems)
         cls._appliers = found
     return cls._appliers
 
 
-def _is_event(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, DomainEvent) and annotation is not DomainEvent
+def _events(annotation: Any) -> tuple[Any, ...]:
+    """The event classes that an annotation names, one or several joined by |; none if it names anything else."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return kinds if all(_is_event(kind) for kind in kinds) else ()
+
+
+def _is_event(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, DomainEvent) and kind is not DomainEvent
 
 
 def apply_one(aggregate: Aggregate, applier: Applier, event: DomainEvent) -> None:
