@@ -2,6 +2,7 @@
 
 from diptych.web.dependencies import Commands, Queries, commands_as, locate, require_if_match, tag
 from diptych.web.install import install
+from diptych.web.message_routes import routes_as
 from diptych.web.path_commands import from_path
 from diptych.web.settings import WebSettings
 
@@ -14,5 +15,6 @@ __all__ = [
     "install",
     "locate",
     "require_if_match",
+    "routes_as",
     "tag",
 ]

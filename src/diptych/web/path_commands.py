@@ -1,88 +1,91 @@
-"""`from_path`: a command whose ids come from the path of the route, and whose other fields come from the body."""
+"""`from_path`: a message whose ids come from the path of the route, and the rest from the body or the query string."""
 
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Path
+from fastapi import Query as QueryString
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from diptych.errors import ConfigurationError
-from diptych.messages import Command
+from diptych.messages import Command, Query
 
-MESSAGE = "__diptych_message__"  # on a dependency: the command that it makes
+Message = type[Command[Any]] | type[Query[Any]]
+
+MESSAGE = "__diptych_message__"  # on a dependency or a route's function: the message that it makes, or is for
 BODILESS = (
-    "__diptych_bodiless__"  # on the same: all of the command is in the path, and a body is only there to be empty
+    "__diptych_bodiless__"  # on a dependency: all of the command is in the path, and a body is only there to be empty
 )
 
 
-def from_path(command: type[Command[Any]], *fields: str) -> Any:
-    """Take these fields of a command from the path of the route and all others from the body.
+def from_path(message: Message, *fields: str) -> Any:
+    """Take these fields of a message from the path of the route, and all others from the body or the query string.
 
         @api.post("/orders/{order_id}/cancel")
         async def cancel(command: Annotated[CancelOrder, from_path(CancelOrder, "order_id")], commands: Commands): ...
 
-    The body's schema is without them, and a body that has them, or any field the command has not, gets 422.
+    A command has a body, a query the query string. Their schemas are without what the path has, and a request that
+    gives it twice, or any field the message has not, gets 422.
     """
-    unknown = [name for name in fields if name not in command.model_fields]
+    unknown = [name for name in fields if name not in message.model_fields]
     if unknown or not fields:
         raise ConfigurationError(
-            f"from_path({command.__name__}, ...): name fields of the command; "
-            f"{unknown or 'none'} is not one of {sorted(command.model_fields)}."
+            f"from_path({message.__name__}, ...): name fields of the message; "
+            f"{unknown or 'none'} is not one of {sorted(message.model_fields)}."
         )
-    return Depends(_dependency(command, fields))
+    return Depends(_dependency(message, fields))
 
 
-def _dependency(command: type[Command[Any]], fields: Sequence[str]) -> Any:
-    rest = {name: field for name, field in command.model_fields.items() if name not in fields}
-    aliases = {name: _alias(name, command.model_fields[name]) for name in fields}
+def _dependency(message: Message, fields: Sequence[str]) -> Any:
+    rest = {name: field for name, field in message.model_fields.items() if name not in fields}
+    aliases = {name: _alias(name, message.model_fields[name]) for name in fields}
+    place = "body" if issubclass(message, Command) else "query"
 
-    async def make(**given: Any) -> Command[Any]:
-        body = given.pop("body", None) or {}
-        return _validated(command, body, {aliases[name]: value for name, value in given.items()})
+    async def make(**given: Any) -> Any:
+        other = given.pop("other", None) or {}
+        return _validated(message, place, other, {aliases[name]: value for name, value in given.items()})
 
     parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=_path_parameter(command.model_fields[name]))
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=_path_parameter(message.model_fields[name]))
         for name in fields
     ]
     is_required = any(field.is_required() for field in rest.values())
-    schema: Any = Annotated[_body_model(command, rest), _AsGiven(), Body()]
-    parameters.append(
-        inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=schema)
-        if is_required
-        else inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=schema, default=None)
-    )
+    if place == "body" or rest:
+        schema: Any = Annotated[_model_of(message, rest), _AsGiven(), Body() if place == "body" else QueryString()]
+        parameters.append(
+            inspect.Parameter("other", inspect.Parameter.KEYWORD_ONLY, annotation=schema)
+            if is_required or place == "query"
+            else inspect.Parameter("other", inspect.Parameter.KEYWORD_ONLY, annotation=schema, default=None)
+        )
     setattr(make, "__signature__", inspect.Signature(parameters))  # noqa: B010 - a function has none to mypy
-    setattr(make, MESSAGE, command)
-    setattr(make, BODILESS, not rest)
+    setattr(make, MESSAGE, message)
+    setattr(make, BODILESS, not rest and place == "body")
     return make
 
 
-def _validated(command: type[Command[Any]], body: Mapping[str, Any], path: Mapping[str, Any]) -> Command[Any]:
-    """Validate once, as a whole, so that the command knows which fields the caller gave.
+def _validated(message: Message, place: str, other: Mapping[str, Any], path: Mapping[str, Any]) -> Any:
+    """Validate once, as a whole, so that the message knows which fields the caller gave.
 
-    :raises RequestValidationError: with each fault placed in the path or in the body.
+    :raises RequestValidationError: with each fault placed in the path, or where the other fields come from.
     """
-    doubled = [name for name in path if name in body]
+    doubled = [name for name in path if name in other]
     try:
         if doubled:
             raise ValidationError.from_exception_data(
-                command.__name__,
+                message.__name__,
                 [InitErrorDetails(type="extra_forbidden", loc=(name,), input=None) for name in doubled],
             )
-        return command.model_validate({**body, **path})
+        return message.model_validate({**other, **path})
     except ValidationError as error:
         found = [
-            {
-                **one,
-                "loc": ("path" if one["loc"][:1] and one["loc"][0] in path and not doubled else "body", *one["loc"]),
-            }
+            {**one, "loc": ("path" if one["loc"][:1] and one["loc"][0] in path and not doubled else place, *one["loc"])}
             for one in error.errors(include_url=False)
         ]
-        raise RequestValidationError(found, body=body) from error
+        raise RequestValidationError(found, body=other) from error
 
 
 class _AsGiven:
@@ -98,10 +101,10 @@ def _only_objects(value: Any, _validate: Any) -> Any:
     return value
 
 
-def _body_model(command: type[Command[Any]], rest: Mapping[str, FieldInfo]) -> type[BaseModel]:
+def _model_of(message: Message, rest: Mapping[str, FieldInfo]) -> type[BaseModel]:
     fields: dict[str, Any] = {name: (field.annotation, field) for name, field in rest.items()}
     model: type[BaseModel] = create_model(
-        f"{command.__name__}Body", __config__=ConfigDict(extra="forbid"), __doc__=command.__doc__, **fields
+        f"{message.__name__}Body", __config__=ConfigDict(extra="forbid"), __doc__=message.__doc__, **fields
     )
     return model
 

@@ -34,7 +34,8 @@ def uses(api: FastAPI) -> Iterator[Use]:
     for route in flat_routes(api):
         dependant = getattr(route, "dependant", None)
         if isinstance(dependant, Dependant) and route.methods:
-            use = Use(route.path_format, frozenset(method.lower() for method in route.methods), where(route.endpoint))
+            written = getattr(route.endpoint, MESSAGE, route.endpoint)
+            use = Use(route.path_format, frozenset(method.lower() for method in route.methods), where(written))
             _look(dependant, use)
             yield use
 
@@ -49,7 +50,7 @@ def _look(dependant: Dependant, use: Use) -> None:
         use.has_queries = use.has_queries or inner.call is queries
         use.needs_if_match = use.needs_if_match or inner.call is require_if_match
         made = getattr(inner.call, MESSAGE, None)
-        if made is not None:
+        if isclass(made) and issubclass(made, Command):
             use.commands.append(made)
             use.is_bodiless = getattr(inner.call, BODILESS)
         _look(inner, use)
