@@ -52,7 +52,7 @@ def marked(cls: type) -> dict[str, tuple[Callable[..., Any], On]]:
     found: dict[str, tuple[Callable[..., Any], On]] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
-            mark = getattr(member, _MARK, None)
+            mark = getattr(member, _MARK, None) or getattr(getattr(member, "__wrapped__", None), _MARK, None)
             if mark is not None:
                 found[name] = (member, mark)
             else:
@@ -113,13 +113,21 @@ def where(function: Any) -> str:
     return f"{path}:{line} {name}"
 
 
+def annotations(function: Callable[..., Any], names: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Resolve a function's annotations. :raises NameError: one names something that is not there (yet)."""
+    try:
+        return get_type_hints(function, localns=dict(names or {}), include_extras=True)
+    except (AttributeError, SyntaxError) as error:
+        raise NameError(f"one of its annotations cannot be read ({error})") from error
+
+
 def signature(function: Callable[..., Any], names: Mapping[str, Any] | None = None, *, skip: int = 0) -> Signature:
     """Read a function's annotations; `skip` leaves out `self`.
 
     :raises NameError: an annotation names something not defined yet; try again at start.
     :raises TypeError: a parameter has no annotation, or is `*args` or `**kwargs`.
     """
-    hints = get_type_hints(function, localns=dict(names or {}), include_extras=True)
+    hints = annotations(function, names)
     parameters = []
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

@@ -6,10 +6,10 @@ Rule: every refusal says where, what, and what to write instead.
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from diptych.errors import ConfigurationError
-from diptych.handlers import marked, where
+from diptych.handlers import annotations, marked, where
 from diptych.messages import DomainEvent, Metadata, declared_events
 from diptych.projections.keys import RowKeys
 from diptych.projections.methods import Faults, Models, read_method
@@ -54,8 +54,8 @@ def _compile(given: type[Projection[Any]] | Projection[Any], mode: Mode, faults:
     names = Models({model: at for at, model in enumerate(models)}, sheets)
     handlers = [
         handler
-        for function, mark in methods.values()
-        if (handler := read_method(function.__get__(instance), function, mark, names, faults)) is not None
+        for name_in_class, (function, mark) in methods.items()
+        if (handler := read_method(getattr(instance, name_in_class), function, mark, names, faults)) is not None
     ]
     _refuse_twins(handlers, faults)
     if len(faults.sentences) > before:
@@ -81,14 +81,12 @@ def _watched(handlers: Sequence[Handler], sheet: int) -> tuple[str, ...]:
 
 
 def _instance(given: Any, place: str, faults: Faults) -> Any:
-    if not isinstance(given, type):
-        return given
-    if not issubclass(given, Projection):
+    if not issubclass(given if isinstance(given, type) else type(given), Projection):
         faults.add(place, "this is not a projection", "inherit from Projection[YourReadModel]")
         return None
     try:
-        return given()
-    except TypeError as error:
+        return given() if isinstance(given, type) else given
+    except Exception as error:
         faults.add(place, f"it cannot be made without arguments ({error})", "leave out __init__; a projection is pure")
         return None
 
@@ -134,14 +132,15 @@ def _script(instance: Any, cls: type[Any], faults: Faults) -> tuple[Script, tupl
         faults.add(place, "handle is not async", "write `async def handle(self, event, db)`")
         return None
     try:
-        hints = get_type_hints(function, localns=dict(cls.projection_names))
-    except NameError as error:
+        hints = annotations(function, cls.projection_names)
+    except (NameError, TypeError) as error:
         faults.add(place, str(error), "import it, or define it before the class")
         return None
-    names = list(inspect.signature(function).parameters)[1:]
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     meta = next((name for name in names if hints.get(name) is Metadata), None)
     plain = [name for name in names if name != meta]
-    if len(plain) != 2:
+    if len(plain) != 2 or len(names) != len(parameters):
         faults.add(place, "it must take an event and a db", "write `async def handle(self, event, db)`")
         return None
     events = _script_events(hints.get(plain[0]), place, faults)
@@ -161,6 +160,8 @@ def _script_call(method: Callable[..., Any], plain: list[str], meta: str | None)
 
 
 def _script_events(hint: Any, place: str, faults: Faults) -> tuple[type[DomainEvent], ...]:
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
     if hint is None or hint is Any or hint is DomainEvent:
         return declared_events()
     named = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -180,10 +181,18 @@ def _refuse_twins(handlers: Sequence[Handler], faults: Faults) -> None:
                 faults.add(handler.where, what, "make one method of the two")
 
 
+def _twice(definition: Definition) -> list[str]:
+    names = [table.name for table in definition.tables.tables]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
 def _refuse_shared(definitions: Sequence[Definition], faults: Faults) -> None:
     owners: dict[str, Definition] = {}
     names: dict[str, Definition] = {}
     for definition in definitions:
+        for twin in _twice(definition):
+            what = f"two of its read models have the table {twin}"
+            faults.add(definition.where, what, "give one of the classes another name")
         first = names.setdefault(definition.name, definition)
         if first is not definition:
             what = f"the name {definition.name} is taken by {first.where}"

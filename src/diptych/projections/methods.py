@@ -6,16 +6,22 @@ Rule: what a method may do is decided here, before the first event; the fold onl
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from types import NoneType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from types import FunctionType, NoneType, UnionType
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
+from uuid import UUID
 
 from diptych.events.recorded import StoredEvent
 from diptych.handlers import On, Parameter, Signature, signature, where
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.keys import RowKeys, comparable
 from diptych.projections.plan import Each, Find, Handler, Lookup
+from diptych.read.columns import column_of, unwrap
 from diptych.read.models import Key, ReadModel
-from diptych.store.tables import Kind
+from diptych.store.tables import Column, Kind
+
+_COMPARABLE: Final = {
+    (Kind.INTEGER, Kind.DECIMAL), (Kind.INTEGER, Kind.REAL), (Kind.BOOLEAN, Kind.INTEGER),
+}  # fmt: skip
 
 
 class Faults:
@@ -61,15 +67,27 @@ def read_method(
     """Compile one method marked `@on`, or note what is wrong with it."""
     place = where(function)
     try:
-        if inspect.iscoroutinefunction(function):
-            raise _Refused("it is async", "a projection's method is a plain function: write `def`")
+        _refuse_unusual(function)
         read = signature(function, mark.names, skip=1)
-        return _handler(method, read, mark, models)
+        handler = _handler(method, read, mark, models)
+        if inspect.isgeneratorfunction(function) and not handler.is_sequence:
+            raise _Refused("it yields rows and promises one", "annotate Iterator[...], or return the row")
+        return handler
     except _Refused as refused:
         faults.add(place, refused.what, refused.instead)
     except (NameError, TypeError) as error:
         faults.add(place, str(error).removeprefix(f"{place}: "), "annotate each parameter with a name known there")
     return None
+
+
+def _refuse_unusual(function: Callable[..., Any]) -> None:
+    if not isinstance(function, FunctionType):
+        raise _Refused("it is not a plain method", "mark `def name(self, event: ...)` with @on, and nothing else")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise _Refused("it is async", "a projection's method is a plain function: write `def`")
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise _Refused(f"it takes {name} by keyword only", "leave out the * among its parameters")
 
 
 def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Models) -> Handler:
@@ -120,11 +138,12 @@ def _parameters(read: Signature, models: Models) -> _Draft:
 
 
 def _parameter(parameter: Parameter, draft: _Draft, models: Models) -> None:
-    marker = None
+    marker: Key | None = None
     hint = parameter.annotation
     if get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
-        marker = next((note for note in notes if isinstance(note, Key)), None)
+        marks = [note if isinstance(note, Key) else Key() for note in notes if note is Key or isinstance(note, Key)]
+        marker = marks[0] if marks else None
     kinds, is_optional = _members(hint)
     if marker is not None and len(kinds) == 1 and kinds[0] in models.at:
         draft.roles.append(len(draft.looked))
@@ -133,6 +152,10 @@ def _parameter(parameter: Parameter, draft: _Draft, models: Models) -> None:
         draft.needs_meta = True
         draft.roles.append("meta")
     elif kinds and all(isinstance(kind, type) and issubclass(kind, DomainEvent) for kind in kinds):
+        if draft.events or is_optional or DomainEvent in kinds:
+            raise _Refused(
+                f"parameter {parameter.name} is not one event", "name its classes, joined by |, without None"
+            )
         draft.events = kinds
         draft.roles.append("event")
     elif len(kinds) == 1 and kinds[0] in models.at and draft.row is None:
@@ -174,13 +197,22 @@ def _returned(returns: Any, models: Models) -> tuple[type[ReadModel], bool, bool
     if len(kinds) > 1:
         raise _Refused("it returns more than one kind", "write one method for each read model")
     kind, is_sequence = kinds[0], False
-    if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Iterable):
-        kind, is_sequence = get_args(kind)[0], True
+    item = _item(kind)
+    if item is not None:
+        kind, is_sequence = item, True
     if kind not in models.at:
         if isinstance(kind, type) and issubclass(kind, ReadModel):
             raise _not_owned(kind)
         raise _Refused(f"it returns {kind!r}, which is no read model", "return a row, rows, or None")
     return kind, is_sequence, is_none_allowed
+
+
+def _item(kind: Any) -> Any:
+    """Return what a sequence holds, if it says so and holds one kind."""
+    origin, held = get_origin(kind), [each for each in get_args(kind) if each is not Ellipsis]
+    if not (isinstance(origin, type) and issubclass(origin, Iterable)) or issubclass(origin, Mapping) or not held:
+        return None
+    return held[0] if origin is not tuple or all(each == held[0] for each in held) else None
 
 
 def _each(mark: On, draft: _Draft, models: Models) -> Each | None:
@@ -194,13 +226,21 @@ def _each(mark: On, draft: _Draft, models: Models) -> Each | None:
     keys = models.sheets[models.at[draft.row]]
     if column not in draft.row.model_fields:
         raise _Refused(f"{draft.row.__name__} has no column {column}", "name a column of the row")
-    canonical = comparable(keys.table.column(column).kind)
-    if all(column in event.model_fields for event in draft.events):
-        value = attrgetter(column)
-        return Each(column, lambda _stored, event, _meta: None if value(event) is None else canonical(value(event)))
-    if keys.table.column(column).kind is not Kind.UUID:
+    kind = keys.table.column(column).kind
+    canonical = comparable(kind)
+    has_field = {event for event in draft.events if column in event.model_fields}
+    for event in has_field:
+        _refuse_other_type(event, column, keys.table.column(column))
+    if kind is Kind.JSON:
+        raise _Refused(f"{column} is kept as JSON and is not compared", "give what each= looks for a column of its own")
+    if len(has_field) < len(draft.events) and kind is not Kind.UUID:
         raise _Refused(f"the event has no field {column}, and the stream's id is a UUID", "give the event that field")
-    return Each(column, _stream_id)
+
+    def find(stored: StoredEvent, event: Any, _meta: Any) -> Any:
+        value = getattr(event, column) if type(event) in has_field else stored[3]
+        return None if value is None else canonical(value)
+
+    return Each(column, find if has_field else _stream_id)
 
 
 def _stream_id(stored: StoredEvent, _event: Any, _meta: Any) -> str:
@@ -222,16 +262,46 @@ def _find(key: Any, keys: RowKeys, events: Sequence[type[DomainEvent]]) -> Find:
 
 
 def _by_function(function: Callable[..., Any], keys: RowKeys) -> Find:
-    count = len(keys.table.key)
+    are_uuids = [keys.table.column(name).kind is Kind.UUID for name in keys.table.key]
+    _refuse_other_arguments(function)
 
     def find(_stored: StoredEvent, event: Any, meta: Any) -> Any:
         found = function(event, meta)
         values = found if isinstance(found, tuple) else (found,)
-        if len(values) != count or None in values:
+        if len(values) != len(are_uuids) or None in values or not _are_keys(values, are_uuids):
             raise ValueError(f"its key function returned {found!r} for the key ({', '.join(keys.table.key)})")
         return keys.of_values(values)
 
     return find
+
+
+def _are_keys(values: tuple[Any, ...], are_uuids: Sequence[bool]) -> bool:
+    return all(isinstance(value, UUID) or not is_uuid for value, is_uuid in zip(values, are_uuids, strict=True))
+
+
+def _refuse_other_arguments(function: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        raise _Refused("its key function does not take (event, meta)", "write `key=lambda event, meta: ...`") from error
+    except ValueError:  # one of those written in C says nothing of itself
+        return
+
+
+def _refuse_other_type(event: type[DomainEvent], name: str, column: Column) -> None:
+    """Refuse a field of the event that can never equal the column, as far as both say what they are."""
+    field = event.model_fields[name]
+    try:
+        given = column_of(event.__name__, name, field)
+    except TypeError:  # no column's type at all: it is judged with each value
+        return
+    is_member = given.to_plain is not None and not issubclass(unwrap(field.annotation).type, str | int)
+    fits = given.kind is column.kind or (given.kind, column.kind) in _COMPARABLE
+    if not fits or (column.to_plain is None and is_member) or (column.to_plain is not None and given.to_plain is None):
+        raise _Refused(
+            f"{event.__name__}.{name} is {given.kind.value} and {column.name} is {column.kind.value}, never equal",
+            "name a field of the same type",
+        )
 
 
 def _by_fields(
@@ -241,6 +311,8 @@ def _by_fields(
         absent = [name for name in fields if name not in event.model_fields]
         if absent:
             raise _Refused(f"{event.__name__} has no field {absent[0]}", "name a field of the event")
+        for name, column in zip(fields, keys.table.key, strict=False):
+            _refuse_other_type(event, name, keys.table.column(column))
     if len(fields) != len(keys.table.key):
         raise _Refused(
             f"the key of {keys.table.name} is ({', '.join(keys.table.key)}), not ({', '.join(fields)})",

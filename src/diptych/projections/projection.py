@@ -34,5 +34,7 @@ class Projection(Generic[Rows]):
 
     def __init_subclass__(cls, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if type(version) is not int or not 0 < version < 2**31:
+            raise TypeError(f"{cls.__name__}: version={version!r}; a projection's version is a whole number from 1 on.")
         cls.projection_name, cls.projection_version = name, version
         cls.projection_names = local_names()

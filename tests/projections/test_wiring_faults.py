@@ -1,0 +1,219 @@
+"""Every annotation that cannot work is a fault at the start, with its place: never an error at the first event."""
+
+import typing
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import pytest
+
+from diptych.errors import ConfigurationError
+from diptych.events.recorded import StoredMetadata
+from diptych.handlers import on
+from diptych.messages import DomainEvent, Metadata
+from diptych.projections.definition import define
+from diptych.projections.projection import Projection
+from diptych.read.models import Key, ReadModel
+from diptych.store.protocols import Db
+from tests.projections import shop, stringed
+from tests.projections.shop import Added, Basket, CustomerName, Order, Placed, ProductSales
+
+
+def faults(projection: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        define(projection)
+    return str(caught.value)
+
+
+def having(member: Any) -> type[Projection[Basket]]:
+    class Having(Projection[Basket]):
+        method = member
+
+    return Having
+
+
+def returning(returns: Any) -> Callable[..., Any]:
+    def method(self: Any, event: Placed, meta: Metadata) -> Any: ...
+
+    method.__annotations__["return"] = returns
+    return method
+
+
+def keyword_only(self: Any, event: Placed, *, meta: Metadata) -> Basket: ...  # type: ignore[empty-body]
+def two_events(self: Any, event: Placed, other: Added) -> Basket: ...  # type: ignore[empty-body]
+def any_event(self: Any, event: DomainEvent) -> Basket: ...  # type: ignore[empty-body]
+def no_event(self: Any, event: Placed | None) -> Basket: ...  # type: ignore[empty-body]
+def misspelt(self: Any, event: "shop.Missing") -> Basket: ...  # type: ignore[empty-body, name-defined]
+def yields(self: Any, event: Placed) -> Basket:  # type: ignore[misc]
+    yield
+
+
+async def asynchronous(self: Any, event: Placed) -> Iterator[Basket]:  # type: ignore[misc]
+    yield  # type: ignore[misc]
+
+
+def unreadable(self: Any, event: Any) -> Basket: ...  # type: ignore[empty-body]
+
+
+unreadable.__annotations__["event"] = "Placed["
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        (returning(typing.List), "which is no read model"),  # noqa: UP006
+        (returning(tuple[()]), "which is no read model"),
+        (returning(tuple[Basket, ProductSales]), "which is no read model"),
+        (returning(dict[Basket, int]), "which is no read model"),
+        (keyword_only, "it takes meta by keyword only"),
+        (two_events, "parameter other is not one event"),
+        (any_event, "parameter event is not one event"),
+        (no_event, "parameter event is not one event"),
+        (misspelt, "has no attribute 'Missing'"),
+        (unreadable, "one of its annotations cannot be read"),
+        (yields, "it yields rows and promises one"),
+        (asynchronous, "it is async"),
+    ],
+)
+def test_a_method_that_cannot_work_is_refused_with_its_place(method: Any, why: str) -> None:
+    text = faults(having(on(method)))
+    assert why in text
+    assert f"{Path(__file__).name}:{method.__code__.co_firstlineno}" in text
+
+
+def test_only_plain_methods_take_events() -> None:
+    def method(self: Any, event: Placed) -> Basket: ...  # type: ignore[empty-body]
+
+    for marked in (staticmethod(on(method)), classmethod(on(method)), on(partial(method))):
+        assert "it is not a plain method" in faults(having(marked))
+
+
+def test_a_look_up_has_to_say_its_field() -> None:
+    class Bare(Projection[Order | CustomerName]):
+        @on
+        def placed(self, event: Placed, customer: Annotated[CustomerName | None, Key]) -> Order: ...  # type: ignore[empty-body]
+
+    assert "the look-up customer says no field" in faults(Bare)
+
+
+class Ranked(ReadModel):
+    rank: Annotated[int, Key]
+    id: UUID
+    tags: list[str]
+
+
+class Tagged(DomainEvent):
+    tags: list[str]
+    rank: str
+    id: UUID
+
+
+def test_a_key_has_the_type_of_its_column() -> None:
+    class Wrong(Projection[Basket | ProductSales | Ranked]):
+        @on(key="product")
+        def by_text(self, row: Basket, event: Added) -> Basket: ...  # type: ignore[empty-body]
+
+        @on(key="customer_id")
+        def by_id(self, row: ProductSales, event: Placed) -> ProductSales: ...  # type: ignore[empty-body]
+
+        @on(each="rank")
+        def by_rank(self, row: Ranked, event: Tagged) -> Ranked: ...  # type: ignore[empty-body]
+
+        @on(each="tags")
+        def by_tags(self, row: Ranked, event: Tagged) -> Basket: ...  # type: ignore[empty-body]
+
+        @on
+        def looked(self, row: Ranked | None, event: Tagged, b: Annotated[Basket, Key("rank")]) -> ProductSales: ...  # type: ignore[empty-body]
+
+    text = faults(Wrong)
+    assert "Added.product is text and id is uuid, never equal" in text
+    assert "Placed.customer_id is uuid and product is text" in text
+    assert "Tagged.rank is text and rank is integer" in text
+    assert "tags is kept as JSON and is not compared" in text
+
+
+def test_a_key_function_takes_event_and_metadata() -> None:
+    class Wrong(Projection[Basket]):
+        @on(key=lambda: 1)
+        def placed(self, row: Basket, event: Placed) -> Basket: ...  # type: ignore[empty-body]
+
+    assert "its key function does not take (event, meta)" in faults(Wrong)
+
+
+def test_each_looks_at_the_field_of_those_events_that_have_it() -> None:
+    """Else at the stream's id, event by event."""
+
+    class Both(Projection[Order]):
+        @on(each="customer_id")
+        def touched(self, row: Order, event: Placed | shop.Renamed) -> Order: ...  # type: ignore[empty-body]
+
+    each = define(Both).handlers["Placed"][0].each
+    assert each is not None
+    placed, renamed = shop.stored([(shop.order("1"), shop.placed()), (shop.customer("bob"), shop.Renamed(name="B"))])
+    assert each.find(placed, shop.placed(), StoredMetadata(placed)) == str(shop.customer("ada").id)
+    assert each.find(renamed, shop.Renamed(name="B"), None) == str(shop.customer("bob").id)
+
+
+def test_own_sql_takes_two_named_parameters() -> None:
+    class Greedy(Projection[Basket]):
+        async def handle(self, *both: Any, **more: Any) -> None: ...
+
+    class Positional(Projection[Basket]):
+        async def handle(self, event: Placed, /, db: Db) -> None: ...
+
+    class Misspelt(Projection[Basket]):
+        async def handle(self, event: "shop.Missing", db: Db) -> None: ...  # type: ignore[name-defined]
+
+    assert "it must take an event and a db" in faults(Greedy)
+    assert "it must take an event and a db" in faults(Positional)
+    assert "has no attribute 'Missing'" in faults(Misspelt)
+
+
+def test_a_projection_that_cannot_be_made_is_a_fault() -> None:
+    class Broken(Projection[Basket]):
+        def __init__(self) -> None:
+            raise KeyError("x")
+
+    assert "it cannot be made without arguments" in faults(Broken)
+    assert "this is not a projection" in faults(5)
+
+
+def test_two_read_models_of_one_projection_have_two_tables() -> None:
+    first = Basket
+
+    def second() -> type[ReadModel]:
+        class Basket(ReadModel):
+            id: Annotated[UUID, Key]
+
+        return Basket
+
+    class Wrong(Projection[first | second()]):  # type: ignore[misc]
+        method = on(returning(first))
+
+    assert "two of its read models have the table basket" in faults(Wrong)
+
+
+def test_a_version_is_a_number() -> None:
+    with pytest.raises(TypeError, match="whole number"):
+
+        class Wrong(Projection[Basket], version="2"): ...  # type: ignore[arg-type]
+
+
+def test_annotations_may_be_strings() -> None:
+    """What `from __future__ import annotations` makes of a user's module."""
+    assert define(stringed.Visitors).takes == {"Registered", "Renamed", "Placed"}
+    assert define(stringed.VisitorsBySql).takes == {"Registered", "Renamed"}
+    assert define(stringed.in_a_function()).takes == {"Waved"}
+
+
+def test_a_projection_inherits_the_methods_of_another() -> None:
+    class Cautious(shop.Baskets):
+        @on
+        def added(self, row: Basket, event: Added) -> Basket: ...  # type: ignore[empty-body]
+
+    definition = define(Cautious)
+    assert definition.name == "cautious"
+    assert definition.takes == define(shop.Baskets).takes
+    assert definition.handlers["Added"][0].where.endswith("Cautious.added")
