@@ -187,9 +187,7 @@ class App(Module):
         await wiring.queries(_merged(module.query_handlers for module in modules), stack)
         definitions: tuple[Definition, ...] = ()
         try:
-            definitions = define_all(
-                {one.projection: one.mode for module in modules for one in module.projected}.items()
-            )
+            definitions = define_all({cls: mode for one in modules for cls, mode in one.projected.items()}.items())
         except ConfigurationError as error:
             problems.extend(error.problems)
         for event in {event for definition in definitions for event in definition.events}:

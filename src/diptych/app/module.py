@@ -1,12 +1,12 @@
 """Groups of handlers and projections, as APIRouter groups routes."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from typing_extensions import TypeForm
 
 from diptych.events.upcasting import Upcaster, Upcasters
-from diptych.handlers import Handlers, local_names, where
+from diptych.handlers import Handlers, local_names
 from diptych.projections.projection import Projection
 
 T = TypeVar("T")
@@ -14,14 +14,6 @@ Handler = TypeVar("Handler", bound=Callable[..., Coroutine[Any, Any, Any]])
 U = TypeVar("U", bound=Upcaster)
 
 Mode = Literal["async", "inline"]
-
-
-class Projected(NamedTuple):
-    """A projection as it was registered."""
-
-    projection: type[Projection[Any]]
-    mode: Mode
-    where: str
 
 
 class Module:
@@ -34,7 +26,7 @@ class Module:
         self.name = name
         self.command_handlers = Handlers()
         self.query_handlers = Handlers()
-        self.projected: list[Projected] = []
+        self.projected: dict[type[Projection[Any]], Mode] = {}
         self.provided: list[tuple[Any, Any, Mapping[str, Any]]] = []
         self.upcasters = Upcasters()
         self.included: list[Module] = []
@@ -54,7 +46,7 @@ class Module:
 
         May be used as a decorator.
         """
-        self.projected.append(Projected(projection, mode, where(projection)))
+        self.projected[projection] = mode
         return projection
 
     def provide(self, type: TypeForm[T], factory: T | Callable[..., Any]) -> None:

@@ -21,7 +21,7 @@ def describe(app: App, *, as_json: bool) -> None:
     modules = app.everything()
     rows = [row for module in modules for row in _handled("command", module.command_handlers)]
     rows += [row for module in modules for row in _handled("query", module.query_handlers)]
-    modes = {one.projection: one.mode for module in modules for one in module.projected}
+    modes = {cls: mode for module in modules for cls, mode in module.projected.items()}
     rows += [_projection(definition) for definition in define_all(modes.items())]
     if not as_json:
         talk(f"{app.url}, {app.mode}")

@@ -4,6 +4,7 @@ Rule: nothing is started and nothing is written.
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
 from diptych.app.application import App
@@ -25,7 +26,9 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     path = path_of(app.url)
     if path is None:
         raise ConfigurationError(f"{app.url} keeps nothing on disk. Ask the running service: /health/ready")
-    modes = {one.projection: one.mode for module in app.everything() for one in module.projected}
+    if not Path(path).exists():
+        raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
+    modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
     head, rows = _measure(path, define_all(modes.items()))
     if not as_json:
         talk(f"{path}: {head.position} events")

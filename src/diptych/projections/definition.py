@@ -38,19 +38,18 @@ def define_all(projections: Iterable[tuple[type[Projection[Any]] | Projection[An
 def _compile(given: type[Projection[Any]] | Projection[Any], mode: Mode, faults: Faults) -> Definition | None:
     before = len(faults.sentences)
     cls = given if isinstance(given, type) else type(given)
-    place = where(cls)
-    instance = _instance(given, place, faults)
-    name = _name(cls, place, faults)
-    models = _models(cls, place, faults)
+    instance = _instance(given, faults)
+    name = _name(cls, faults)
+    models = _models(cls, faults)
     if instance is None or not models:
         return None
     sheets = tuple(RowKeys(table_of(model)) for model in models)
     script = _script(instance, cls, faults)
     methods = marked(cls)
     if script is None and not methods and not hasattr(cls, "handle"):
-        faults.add(place, "it handles no event", "mark a method with @on, or write `async def handle(self, event, db)`")
+        faults.add(cls, "it handles no event", "mark a method with @on, or write `async def handle(self, event, db)`")
     if methods and hasattr(cls, "handle"):
-        faults.add(place, "it has both @on methods and its own handle", "keep one of the two, or make it two classes")
+        faults.add(cls, "it has both @on methods and its own handle", "keep one of the two, or make it two classes")
     names = Models({model: at for at, model in enumerate(models)}, sheets)
     handlers = [
         handler
@@ -72,7 +71,7 @@ def _compile(given: type[Projection[Any]] | Projection[Any], mode: Mode, faults:
         watched=tuple(_watched(handlers, at) for at in range(len(sheets))),
         script=script[0] if script else None,
         is_isolated=script is None and all(handler.is_isolated for handler in handlers),
-        where=place,
+        projection=cls,
     )
 
 
@@ -80,27 +79,28 @@ def _watched(handlers: Sequence[Handler], sheet: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(h.each.column for h in handlers if h.each and h.source == sheet))
 
 
-def _instance(given: Any, place: str, faults: Faults) -> Any:
-    if not issubclass(given if isinstance(given, type) else type(given), Projection):
-        faults.add(place, "this is not a projection", "inherit from Projection[YourReadModel]")
+def _instance(given: Any, faults: Faults) -> Any:
+    cls = given if isinstance(given, type) else type(given)
+    if not issubclass(cls, Projection):
+        faults.add(cls, "this is not a projection", "inherit from Projection[YourReadModel]")
         return None
     try:
         return given() if isinstance(given, type) else given
     except Exception as error:
-        faults.add(place, f"it cannot be made without arguments ({error})", "leave out __init__; a projection is pure")
+        faults.add(cls, f"it cannot be made without arguments ({error})", "leave out __init__; a projection is pure")
         return None
 
 
-def _name(cls: type[Any], place: str, faults: Faults) -> str:
+def _name(cls: type[Any], faults: Faults) -> str:
     name: str = getattr(cls, "projection_name", None) or table_name(cls)
     try:
         return check_identifier(name, "The projection name")
     except ValueError as error:
-        faults.add(place, str(error).rstrip("."), 'say `class ...(Projection[...], name="...")`')
+        faults.add(cls, str(error).rstrip("."), 'say `class ...(Projection[...], name="...")`')
         return name
 
 
-def _models(cls: type, place: str, faults: Faults) -> list[type[ReadModel]]:
+def _models(cls: type, faults: Faults) -> list[type[ReadModel]]:
     arguments: tuple[Any, ...] = ()
     for base in cls.__mro__:
         for origin in getattr(base, "__orig_bases__", ()):
@@ -110,16 +110,16 @@ def _models(cls: type, place: str, faults: Faults) -> list[type[ReadModel]]:
     found = []
     for argument in arguments:
         if not (isinstance(argument, type) and issubclass(argument, ReadModel)):
-            faults.add(place, f"Projection[...] holds {argument!r}", "list read models there, joined by |")
+            faults.add(cls, f"Projection[...] holds {argument!r}", "list read models there, joined by |")
             continue
         try:
             table_of(argument)
         except TypeError as error:
-            faults.add(place, f"{argument.__name__} cannot be a table", str(error))
+            faults.add(cls, f"{argument.__name__} cannot be a table", str(error))
             continue
         found.append(argument)
     if not arguments:
-        faults.add(place, "it does not say which read models it owns", "inherit from Projection[YourReadModel]")
+        faults.add(cls, "it does not say which read models it owns", "inherit from Projection[YourReadModel]")
     return found
 
 

@@ -30,9 +30,10 @@ class Faults:
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
-    def add(self, place: str, what: str, instead: str) -> None:
+    def add(self, place: str | type, what: str, instead: str) -> None:
         """Note a fault: where, what, and what to write instead."""
-        self.sentences.append(f"{place}: {what}; {instead.rstrip('.')}.")
+        at = place if isinstance(place, str) else where(place)  # to find a class, Python parses its whole file
+        self.sentences.append(f"{at}: {what}; {instead.rstrip('.')}.")
 
 
 class Models(NamedTuple):

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from diptych.events.recorded import StoredEvent
+from diptych.handlers import where
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.keys import RowKeys
+from diptych.projections.projection import Projection
 from diptych.store.protocols import ProjectionTables
 
 Mode: TypeAlias = Literal["async", "inline"]
@@ -88,4 +90,9 @@ class Definition(NamedTuple):
     watched: tuple[tuple[str, ...], ...]  # per sheet, the columns that `each` looks for
     script: Script | None
     is_isolated: bool
-    where: str
+    projection: type[Projection[Any]]
+
+    @property
+    def where(self) -> str:
+        """Where it was written; for messages only, as it takes milliseconds to find out."""
+        return where(self.projection)
