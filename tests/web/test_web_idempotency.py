@@ -1,7 +1,17 @@
 """C1 and C2 over HTTP: a key takes effect once, and is answered as the first time."""
 
+from typing import Annotated
+from uuid import UUID
+
+import anyio
 import httpx
 import pytest
+from fastapi import Depends, FastAPI
+
+from diptych.web import Commands as NobodysCommands
+from diptych.web import commands_as
+from diptych.write.bus import CommandBus
+from tests.web.shop import Commands, Move
 
 pytestmark = pytest.mark.anyio
 
@@ -92,8 +102,6 @@ async def test_half_a_request_that_took_effect_is_completed_and_not_called_a_rep
 
 async def test_requests_in_parallel_with_one_key_take_effect_once(client: httpx.AsyncClient, account: str) -> None:
     """C1"""
-    import anyio
-
     answers: list[httpx.Response] = []
 
     async def send() -> None:
@@ -105,3 +113,72 @@ async def test_requests_in_parallel_with_one_key_take_effect_once(client: httpx.
             group.start_soon(send)
     assert {answer.content for answer in answers} == {b'{"balance":105}'}
     assert sum("Idempotent-Replayed" in answer.headers for answer in answers) == 7
+
+
+async def test_two_buses_of_one_request_count_its_commands_together(
+    api: FastAPI, client: httpx.AsyncClient, account: str
+) -> None:
+    """C1: the second command of a request is not taken for a repetition of the first, whichever bus sends it."""
+
+    @api.post("/{account_id}/{way}")
+    async def both(account_id: UUID, way: str, commands: Commands, other: NobodysCommands) -> None:
+        await commands.dispatch(Move(account_id=account_id, amount=1))
+        await (other if way == "other" else commands.as_user(None)).dispatch(Move(account_id=account_id, amount=1))
+
+    for way, balance in (("other", 102), ("as_user", 104)):
+        path, headers = f"/{account.rsplit('/', 1)[1]}/{way}", {"Idempotency-Key": way, "If-Match": "*"}
+        first, again = [await client.post(path, headers=headers) for _ in range(2)]
+        assert "Idempotent-Replayed" not in first.headers
+        assert again.headers["Idempotent-Replayed"] == "true"
+        read = await client.get(account, headers={"Diptych-After": again.headers["Diptych-Position"]})
+        assert read.json()["balance"] == balance
+
+
+async def test_one_command_sent_again_by_its_route_is_the_same_command(
+    api: FastAPI, client: httpx.AsyncClient, account: str
+) -> None:
+    """C1: as after an unknown outcome; nor does it shift the ids of the commands after it."""
+
+    @api.post("/{account_id}/{times}")
+    async def again_and_again(account_id: UUID, times: int, commands: Commands) -> bool:
+        first, second = Move(account_id=account_id, amount=1), Move(account_id=account_id, amount=10)
+        is_asked_before = first.command_id is not None
+        for _ in range(times):
+            await commands.dispatch(first)
+        await commands.dispatch(second)
+        return is_asked_before
+
+    path = f"/{account.rsplit('/', 1)[1]}"
+    answers = [
+        await client.post(f"{path}/{times}", headers={"Idempotency-Key": "k", "If-Match": '"2"'}) for times in (3, 1, 2)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    read = await client.get(account, headers={"Diptych-After": answers[0].headers["Diptych-Position"]})
+    assert read.json()["balance"] == 111
+
+
+async def test_all_commands_of_a_request_are_one_conversation(
+    api: FastAPI, client: httpx.AsyncClient, account: str
+) -> None:
+    @api.post("/{account_id}")
+    async def both(
+        account_id: UUID, one: Commands, two: Annotated[CommandBus, Depends(commands_as(lambda: "eve"))]
+    ) -> list[UUID | None]:
+        moves = [Move(account_id=account_id, amount=amount) for amount in (1, 2)]
+        await one.dispatch(moves[0])
+        await two.dispatch(moves[1])
+        return [move.correlation_id for move in moves]
+
+    first, second = (await client.post(f"/{account.rsplit('/', 1)[1]}")).json()
+    assert first == second is not None
+
+
+async def test_two_keys_are_not_the_first_of_them(client: httpx.AsyncClient, account: str) -> None:
+    """C1, C2: several lines of a header are what HTTP takes them for, one with commas."""
+    move = {"amount": 5}
+    both = await client.post(
+        f"{account}/moves", json=move, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    )
+    assert both.status_code == 200
+    first = await client.post(f"{account}/moves", json=move, headers={"Idempotency-Key": "a"})
+    assert first.json() == {"balance": 110}

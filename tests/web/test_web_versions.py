@@ -64,3 +64,10 @@ async def test_creating_what_exists_is_a_conflict(client: httpx.AsyncClient, acc
     answer = await client.post("/accounts", json={"owner": "Eve", "account_id": account.rsplit("/", 1)[1]})
     assert answer.status_code == 409
     assert answer.json()["type"] == "urn:diptych:problem:conflict"
+
+
+async def test_two_lines_of_if_match_are_two_versions(client: httpx.AsyncClient, account: str) -> None:
+    """L6: the second of them is not passed over."""
+    headers = [("If-Match", '"2"'), ("If-Match", '"7"')]
+    answer = await client.post(f"{account}/moves", json={"amount": 1}, headers=headers)
+    assert answer.status_code == 400

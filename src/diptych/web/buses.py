@@ -8,9 +8,8 @@ from diptych.clock import new_id
 from diptych.errors import StaleReadError, WrongExpectedVersionError
 from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, QueryHandler
-from diptych.stream import StreamName
 from diptych.web.exchange import Exchange
-from diptych.web.request_headers import command_id_of, correlation_of, nth_command_id, tag_of, version_of
+from diptych.web.request_headers import command_id_of, correlation_of, tag_of, version_of
 from diptych.write.bus import CommandBus, CommandHandler, Expected
 
 R = TypeVar("R")
@@ -27,14 +26,13 @@ class RequestCommands(CommandBus):
 
     def __init__(self, exchange: Exchange, user_id: str | None) -> None:
         self._bus = exchange.app.commands.as_user(user_id)
-        self._exchange = exchange
+        self._exchange, self._sent = exchange, exchange.sent
         key, if_match = exchange.header(b"idempotency-key"), exchange.header(b"if-match")
         self._key = None if key is None else command_id_of(key)
         self._expected = None if if_match is None else version_of(if_match)
-        self._correlation_id = correlation_of(exchange.header(b"x-correlation-id"), exchange.header(b"traceparent"))
-        self._sent: dict[type, int] = {}
-        self._versions: dict[StreamName, int] = {}
-        self._are_all_replays = True
+        if self._sent.correlation_id is None:
+            given = correlation_of(exchange.header(b"x-correlation-id"), exchange.header(b"traceparent"))
+            self._sent.correlation_id = given or new_id()
 
     def as_user(self, user_id: str | None) -> CommandBus:
         """Return the same, for another user. The key and the version in the headers hold for both."""
@@ -55,15 +53,18 @@ class RequestCommands(CommandBus):
     ) -> Receipt[R]:
         """Handle a command; when this returns it is on disk. What is given here goes before what the headers say.
 
-        Several commands of one type get ids of their own, in the order in which the route sends them.
+        Several commands of one type get ids of their own, in the order in which the route sends them; the same object
+        sent again is the same command.
         """
-        if command_id is None and self._key is not None:
-            command_id = nth_command_id(self._key, self._sent.get(type(command), 0))
-        if not self._sent and expected is None:
+        sent = self._sent
+        if sent.first is None:
+            sent.first = command
+        if command is sent.first and expected is None:
             expected = self._expected
-        self._sent[type(command)] = self._sent.get(type(command), 0) + 1
+        if command_id is None and self._key is not None:
+            command_id = sent.id_of(command, self._key)
         if correlation_id is None:
-            correlation_id = self._correlation_id = self._correlation_id or new_id()
+            correlation_id = sent.correlation_id
         try:
             receipt = await self._bus.dispatch(
                 command, command_id=command_id, user_id=user_id, expected=expected, correlation_id=correlation_id
@@ -75,15 +76,15 @@ class RequestCommands(CommandBus):
         return receipt
 
     def _note(self, receipt: Receipt[Any]) -> None:
-        exchange = self._exchange
+        exchange, sent = self._exchange, self._sent
         exchange.saw(receipt.position, receipt.token)
-        self._versions.update(receipt.streams)
-        if len(self._versions) == 1:
-            exchange.give(b"etag", tag_of(*self._versions.values()))
+        sent.versions.update(receipt.streams)
+        if len(sent.versions) == 1:
+            exchange.give(b"etag", tag_of(*sent.versions.values()))
         else:
             exchange.given.pop(b"etag", None)
-        self._are_all_replays = self._are_all_replays and receipt.is_replay
-        if self._are_all_replays:
+        sent.are_all_replays = sent.are_all_replays and receipt.is_replay
+        if sent.are_all_replays:
             exchange.give(b"idempotent-replayed", "true")
         else:
             exchange.given.pop(b"idempotent-replayed", None)

@@ -28,11 +28,6 @@ def command_id_of(key: str) -> UUID:
     return UUID(text) if _UUID.fullmatch(text) else id_for("idempotency-key", text)
 
 
-def nth_command_id(first: UUID, n: int) -> UUID:
-    """Make the id of a further command of the same type in one request, so that each takes effect once."""
-    return first if n == 0 else id_for("command", f"{first}/{n}")
-
-
 def version_of(if_match: str) -> int | None:
     """Read the version out of `If-Match: "3"`; None for `*`, which any version matches.
 
