@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -112,3 +113,19 @@ def test_a_replaced_row_is_as_complete_as_a_new_one() -> None:
     assert changed.model_dump() == {**ROW.model_dump(), "count": 2}
     assert changed.model_fields_set == ROW.model_fields_set
     assert ROW.count == 1
+
+
+def test_what_a_row_has_worked_out_for_itself_does_not_go_into_the_next() -> None:
+    class Doubled(ReadModel):
+        id: Annotated[UUID, Key]
+        count: int
+        name: Annotated[str, Field(max_length=3)] = ""
+
+        @cached_property
+        def double(self) -> int:
+            return self.count * 2
+
+    row = Doubled(id=UUID(int=1), count=2)
+    assert row.double == 4
+    assert row.replace(count=3).double == 6
+    assert row.replace(count=3, name="abc").double == 6

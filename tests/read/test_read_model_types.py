@@ -176,3 +176,20 @@ def test_built_rows_equal_validated_ones() -> None:
     assert built == row
     assert built.model_dump_json() == row.model_dump_json()
     assert built.replace(status="closed") == row.replace(status="closed")
+
+
+@pytest.mark.parametrize("config", [{"frozen": False}, {"extra": "allow"}, {"use_enum_values": True}])
+def test_a_configuration_that_would_lose_something_is_refused(config: Any) -> None:
+    body = {"__annotations__": {"id": Annotated[UUID, Key]}, "__module__": __name__, "model_config": config}
+    with pytest.raises(TypeError, match=f"{next(iter(config))}=.* does not go with rows"):
+        type("Made", (ReadModel,), body)
+
+
+def test_a_key_is_no_json() -> None:
+    with pytest.raises(TypeError, match="cannot be a key"):
+        make(Annotated[list[str], Key])
+
+
+def test_a_name_that_sqlite_keeps_for_itself_is_refused() -> None:
+    with pytest.raises(TypeError, match="begin with sqlite_"):
+        type("SqliteThing", (ReadModel,), {"__annotations__": {"id": Annotated[UUID, Key]}, "__module__": __name__})

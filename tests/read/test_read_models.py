@@ -23,7 +23,7 @@ from diptych.errors import (
     ReadModelNotFoundError,
     ValueDoesNotFitError,
 )
-from diptych.read.conditions import total_orders
+from diptych.read.conditions import conditions, total_orders
 from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.pages import from_cursor
 from diptych.read.read_models import ReadModels
@@ -162,6 +162,17 @@ async def test_rows_come_in_the_order_asked_for(read: ReadModels) -> None:
 async def test_a_wrong_filter_is_refused_with_a_sentence(read: ReadModels, filters: dict[str, Any], why: str) -> None:
     with pytest.raises(ProgrammingError, match=why):
         await read.find(SaleRow, **filters)
+
+
+def test_names_with_underscores_of_their_own_are_found() -> None:
+    class Odd(ReadModel):
+        id: Annotated[int, Key]
+        a__b: int
+        class_: int
+
+    filters = {"a__b": 1, "a__b__ge": 1, "class_": 1, "class___lt": 1}
+    text = conditions(table_of(Odd), filters).text
+    assert text == ' WHERE "a__b" = :p0 AND "a__b" >= :p1 AND "class_" = :p2 AND "class_" < :p3'
 
 
 async def test_hostile_names_never_reach_the_database(read: ReadModels) -> None:

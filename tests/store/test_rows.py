@@ -26,6 +26,7 @@ def back(column: Column, kept: Any) -> Any:
 cents = st.integers(-(2**63) + 1, 2**63 - 1).map(lambda n: Decimal(n).scaleb(-2))
 zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 times = st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), timezones=zones)
+EAST = timezone(timedelta(hours=14))
 
 
 @given(cents)
@@ -86,9 +87,13 @@ def test_ids_are_kept_as_their_text(first: Any, second: Any) -> None:
         (Kind.DECIMAL, None, "never None"),
         (Kind.DATETIME, datetime(2026, 1, 1), "without zone"),
         (Kind.DATETIME, None, "keeps datetime"),
+        (Kind.DATETIME, datetime(1, 1, 1, 13, tzinfo=EAST), "in UTC it is before the year 1"),
+        (Kind.DATETIME, datetime(9999, 12, 31, 11, tzinfo=timezone(-timedelta(hours=13))), "after the year 9999"),
         (Kind.DATE, datetime(2026, 1, 1, tzinfo=UTC), "keeps date"),
         (Kind.INTEGER, 2**63, "beyond 64 bits"),
         (Kind.INTEGER, None, "keeps integer"),
+        (Kind.INTEGER, 1.5, "keeps integer"),
+        (Kind.INTEGER, Decimal("1.5"), "keeps integer"),
         (Kind.REAL, float("nan"), "not a number"),
         (Kind.BOOLEAN, 1, "keeps boolean"),
         (Kind.TEXT, "a\0b", "NUL"),
@@ -102,6 +107,15 @@ def test_a_value_that_does_not_fit_is_refused_with_a_sentence(kind: Kind, value:
     with pytest.raises(ValueDoesNotFitError, match=why) as caught:
         encode_value(Column("field", kind, scale=2), value, "table")
     assert caught.value.column == "table.field"
+
+
+def test_the_first_and_the_last_moment_come_back() -> None:
+    for value in (
+        datetime.min.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=EAST),
+    ):
+        assert back(AT, encode_value(AT, value)) == value
 
 
 def test_none_is_kept_where_the_column_says_so() -> None:

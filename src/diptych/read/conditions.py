@@ -38,10 +38,11 @@ def conditions(table: Table, filters: Mapping[str, Any]) -> Conditions:
     :raises ProgrammingError: no such column or comparison, or None for a column that is never None.
     """
     texts: list[str] = []
+    names = {column.name for column in table.columns}
     parameters: dict[str, Bound] = {}
     for word, value in filters.items():
-        name, _, comparison = word.partition("__")
-        column = column_named(table, name, word)
+        name, _, comparison = (word, "", "") if word in names else word.rpartition("__")
+        column = column_named(table, name or comparison, word)
         if column.kind is Kind.JSON:
             raise ProgrammingError(f"{table.name}.{name} is kept as JSON and cannot be filtered by. Give it a column.")
         operator = _COMPARISONS.get(comparison or "eq")

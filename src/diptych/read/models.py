@@ -14,10 +14,15 @@ from typing_extensions import dataclass_transform
 
 from diptych.read.accepting import Accept, acceptances
 from diptych.read.columns import column_of
-from diptych.store.tables import Table, check_identifier
+from diptych.store.tables import Kind, Table, check_identifier
 
 _TABLE: Final = "__diptych_table__"
 _ACCEPTS: Final = "__diptych_accepts__"
+_WRONG_OPTIONS: Final = (
+    ("frozen", False, "they are replaced, never changed in place"),
+    ("extra", "allow", "what is no field is no column and would be lost"),
+    ("use_enum_values", True, "a column gives back members"),
+)
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -92,10 +97,18 @@ class ReadModel(BaseModel, metaclass=_ReadModelMeta):
             if accept is None or not accept(value):
                 break
         else:
-            built: Self = build({**self.__dict__, **changes})
+            values = {**self.__dict__, **changes}
+            if len(values) > len(model.__pydantic_fields__):  # a cached_property is of this row alone
+                values = _fields_of(model, values)
+            built: Self = build(values)
             return built
-        validated: Self = self.__pydantic_validator__.validate_python({**self.__dict__, **changes}, strict=True)
+        values = {**_fields_of(model, self.__dict__), **changes}
+        validated: Self = self.__pydantic_validator__.validate_python(values, strict=True)
         return validated
+
+
+def _fields_of(model: type[ReadModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in model.__pydantic_fields__}
 
 
 def table_of(model: type[ReadModel]) -> Table:
@@ -127,6 +140,8 @@ def _table(model: type[ReadModel]) -> Table:
     columns = tuple(column_of(name, field, info) for field, info in model.model_fields.items())
     try:
         check_identifier(table_name(model), "The table name")
+        if table_name(model).startswith("sqlite_"):
+            raise ValueError("SQLite keeps names that begin with sqlite_ for itself")
         for column in columns:
             check_identifier(column.name, "The column name")
     except ValueError as error:
@@ -137,10 +152,15 @@ def _table(model: type[ReadModel]) -> Table:
     for column in columns:
         if column.name in key and column.is_nullable:
             raise TypeError(f"{name}.{column.name}: a key cannot be None. Leave out `| None`.")
+        if column.name in key and column.kind is Kind.JSON:
+            raise TypeError(f"{name}.{column.name}: what is kept as JSON cannot be a key. Use columns of their own.")
     return Table(table_name(model), columns, key, _indexes(model, key), _builder(model))
 
 
 def _refuse_hidden_state(model: type[ReadModel]) -> None:
+    for option, wrong, why in _WRONG_OPTIONS:
+        if model.model_config.get(option) == wrong:
+            raise TypeError(f"{model.__name__}.model_config: {option}={wrong!r} does not go with rows: {why}.")
     if model.__private_attributes__:
         name = next(iter(model.__private_attributes__))
         raise TypeError(

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from math import isnan
 from operator import attrgetter
+from operator import index as whole
 from typing import Any, Final
 from uuid import UUID, SafeUUID
 
@@ -19,6 +20,8 @@ from diptych.store.tables import Column, Kind, Table, check_identifier
 Convert = Callable[[Any], Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY: Final = date.min.toordinal() - _EPOCH.toordinal()
+_LAST_DAY: Final = date.max.toordinal() - _EPOCH.toordinal()
 _LARGEST: Final = 2**63 - 1
 _EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation])
 _BAD_VALUE: Final = (ValueError, TypeError, AttributeError, ArithmeticError, KeyError, PydanticSerializationError)
@@ -213,7 +216,7 @@ def _refuse_surrogates(value: str) -> None:
 
 def _integer(value: Any) -> int:
     if -_LARGEST - 1 <= value <= _LARGEST:
-        return int(value)
+        return whole(value)
     raise ValueError("it is beyond 64 bits")
 
 
@@ -238,6 +241,8 @@ def _datetime(value: Any) -> int:
         if not isinstance(value, datetime):
             raise
         raise ValueError("a time without zone is ambiguous; use an aware datetime") from error
+    if not _FIRST_DAY <= since.days <= _LAST_DAY:
+        raise ValueError("in UTC it is before the year 1 or after the year 9999")
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
