@@ -111,3 +111,38 @@ def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
 def test_what_cannot_be_a_module_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="names no app"):
         parse("no such thing")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("leaving.py", "import sys\nsys.exit(3)\n", r"leaving\.py:2: SystemExit: 3"),
+        ("nothing.py", "x = 1\0", r"nothing\.py: SyntaxError"),
+        ("json.py", WEB, r"json\.py has the name of another module"),
+        ("app.txt", WEB, "no Python file"),
+        ("made.py", "from diptych import App\ndef make():\n    return App()\n", "made has no App"),
+    ],
+)
+def test_an_odd_file_is_told_in_a_sentence(tmp_path: Path, name: str, text: str, told: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=told):
+        find(name)
+
+
+def test_a_function_that_makes_an_app_is_told_what_to_write(tmp_path: Path) -> None:
+    (tmp_path / "factory_of_apps.py").write_text("from diptych import App\ndef make():\n    return App()\n")
+    with pytest.raises(ConfigurationError, match=r"write `app = make\(\)`"):
+        find("factory_of_apps.py:make")
+
+
+def test_a_folder_is_no_app(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a folder"):
+        parse(".")
+
+
+def test_of_several_apps_the_one_that_is_installed_is_served(tmp_path: Path) -> None:
+    more = "\nother = App('memory:')\nleft, right = FastAPI(), FastAPI()\ninstall(other, right)\n"
+    (tmp_path / "several.py").write_text(WEB.replace("install(app, api)", "") + more)
+    found = find("several.py")
+    assert (found.api_name, found.app is vars(sys.modules["several"])["other"]) == ("right", True)
+    assert find("several.py:app").api_name == "api"

@@ -33,6 +33,20 @@ def test_a_terminal_gets_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\t" not in terminal.getvalue()
 
 
+def test_a_narrow_terminal_gets_a_block_for_each_row_with_nothing_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "30")
+    show(("name", "state", "lag", "error"), [{**ROWS[0], "name": "customer_totals", "error": "x" * 40}], as_json=False)
+    lines = [line.strip() for line in terminal.getvalue().splitlines()]
+    assert lines[0] == "name   customer_totals"
+    assert "".join(lines).count("x") == 40
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [

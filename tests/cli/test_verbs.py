@@ -163,9 +163,34 @@ def test_status_writes_nothing(shop: Path) -> None:
 def test_status_of_a_service_that_never_ran_is_one_sentence(shop: Path) -> None:
     told = diptych(shop, "status", "shop.py")
     assert told.returncode == 2
-    assert told.stderr.startswith("diptych: shop.db ")
+    assert told.stderr.startswith("diptych: shop.db is not there")
     assert "Traceback" not in told.stderr
     assert list(shop.glob("*.db*")) == []
+
+
+def test_status_of_rows_of_another_history_says_so(shop: Path) -> None:
+    """X4: and not that everything is caught up."""
+    sell(shop, "tea", "milk")
+    kept = (shop / "shop.views.db").read_bytes()
+    for file in shop.glob("shop*.db*"):
+        file.unlink()
+    sell(shop, "tea")
+    (shop / "shop.views.db").write_bytes(kept)
+    told = diptych(shop, "status", "shop.py")
+    assert told.returncode == 2
+    assert told.stderr.startswith("diptych: shop.views.db (delete it and it is built again)")
+
+
+def test_status_names_a_damaged_file_as_the_user_does(shop: Path) -> None:
+    (shop / "shop.db").write_text("this is no database")
+    told = diptych(shop, "status", "shop.py")
+    assert told.returncode == 2
+    assert told.stderr.startswith("diptych: shop.db is damaged or not a database")
+
+
+def test_status_of_an_empty_file_is_the_beginning(shop: Path) -> None:
+    (shop / "shop.db").touch()
+    assert rows(diptych(shop, "status", "shop.py", "--json"))[0]["position"] == 0
 
 
 def test_a_time_span_that_is_none_is_a_usage_error(shop: Path) -> None:
@@ -200,6 +225,75 @@ def test_a_module_without_fastapi_cannot_be_served(tmp_path: Path) -> None:
     assert "install(app, api)" in told.stderr
 
 
+FAULTY = """
+
+class Buy(Command):
+    pass
+
+
+@app.command_handler
+async def buy(command: Buy, nobody: "Absent") -> None: ...
+
+
+@app.query_handler
+async def count_again(query: CountSales, other: "Missing") -> int:
+    return 0
+"""
+
+
+def test_describe_lists_all_faults_at_once(shop: Path) -> None:
+    with (shop / "shop.py").open("a") as file:
+        file.write(FAULTY)
+    told = diptych(shop, "describe", "shop.py")
+    assert told.returncode == 2
+    assert "Absent" in told.stderr
+    assert "Missing" in told.stderr
+
+
+def test_a_refused_start_lists_its_faults_without_a_stack_trace(shop: Path) -> None:
+    with (shop / "shop.py").open("a") as file:
+        file.write(FAULTY)
+    told = diptych(shop, "run", "shop.py", "--port", str(free_port()))
+    assert told.returncode == 2
+    assert "2 problems" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_port_that_cannot_be_is_a_usage_error(shop: Path) -> None:
+    told = diptych(shop, "run", "shop.py", "--port", "65536")
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+
+
+def test_an_address_of_elsewhere_is_told_as_such(shop: Path) -> None:
+    told = diptych(shop, "run", "shop.py", "--host", "192.0.2.1")
+    assert told.returncode == 2
+    assert "--host 127.0.0.1" in told.stderr
+
+
+@pytest.mark.slow
+def test_a_change_that_breaks_the_file_is_one_sentence_and_the_next_change_mends_it(shop: Path) -> None:
+    port, file = free_port(), shop / "shop.py"
+    command = [sys.executable, "-m", "diptych.cli", "dev", "shop.py", "--port", str(port)]
+    url, good = f"http://127.0.0.1:{port}/mode", file.read_text()
+    with subprocess.Popen(command, cwd=shop, env=environment(), stderr=subprocess.PIPE, text=True) as served:
+        try:
+            answer(served, url)
+            file.write_text(good + "\ndef unfinished(:\n")
+            assert served.stderr is not None
+            said = ""
+            while "SyntaxError" not in said:
+                said += served.stderr.readline()
+            file.write_text(good.replace("return app.mode", "return 'mended'"))
+            while b"mended" not in answer(served, url):
+                time.sleep(0.05)
+        finally:
+            served.send_signal(signal.SIGINT)
+        said += served.communicate(timeout=30)[1]
+    assert "shop.py:" in said
+    assert "Traceback" not in said
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(shop: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = diptych(shop, "run", "shop.py", "--port", str(taken.getsockname()[1]))
@@ -211,8 +305,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(shop: Path) -> None
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(("verb", "mode"), [("dev", "development"), ("run", "production")])
 def test_an_app_is_served_in_the_mode_of_its_verb_and_stops_when_interrupted(shop: Path, verb: str, mode: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "diptych.cli", verb, "shop.py", "--port", str(port)]
     with subprocess.Popen(command, cwd=shop, env=environment(), stderr=subprocess.PIPE, text=True) as served:
         try:
@@ -223,6 +316,12 @@ def test_an_app_is_served_in_the_mode_of_its_verb_and_stops_when_interrupted(sho
         said = served.communicate(timeout=30)[1]
     assert f"http://127.0.0.1:{port}/docs" in said
     assert "Traceback" not in said
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def answer(served: subprocess.Popen[str], url: str) -> bytes:

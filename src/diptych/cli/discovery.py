@@ -26,6 +26,7 @@ class Target:
     module: str
     folder: Path
     attribute: str | None = None
+    file: Path | None = None
 
     def load(self) -> ModuleType:
         """Import the module. :raises ConfigurationError: it cannot be; the sentence names the user's own line."""
@@ -34,11 +35,15 @@ class Target:
                 sys.path.remove(folder)
             sys.path.insert(0, folder)
         try:
-            return importlib.import_module(self.module)
+            module = importlib.import_module(self.module)
         except ConfigurationError:
             raise
-        except Exception as error:
-            raise ConfigurationError(f"{_place(error, self.folder)}: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise ConfigurationError(f"{_place(error, self)}: {type(error).__name__}: {_told(error)}") from error
+        found = getattr(module, "__file__", None)
+        if self.file is not None and (found is None or Path(found).resolve() != self.file):
+            raise ConfigurationError(f"{_short(self.file)} has the name of another module ({found}). Rename the file.")
+        return module
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +63,43 @@ class Found:
 
 def find(said: str | None = None) -> Found:
     """Find and import the app. :raises ConfigurationError: there is none; the sentence says where was looked."""
-    target = parse(said) if said else _configured()
+    return look(parse(said) if said else _configured())
+
+
+def look(target: Target) -> Found:
+    """Import a module and say what it holds. Of several FastAPI objects, those count in which the App is installed."""
     module = target.load()
     apps = _instances(module, lambda value: isinstance(value, App))
     apis = _instances(module, _is_fastapi)
     named = getattr(module, target.attribute, None) if target.attribute else None
     if target.attribute and not (isinstance(named, App) or _is_fastapi(named)):
-        raise ConfigurationError(f"{target.module} has no App and no FastAPI object called {target.attribute}.")
-    app = named if isinstance(named, App) else _choose(target, "App", apps, ("app",))
-    api_name = target.attribute if _is_fastapi(named) else None
-    if apis and api_name is None:
-        chosen = _choose(target, "FastAPI", apis, ("api", "app"))
-        api_name = next(name for name, value in apis.items() if value is chosen)
-    return Found(target, app, apis.get(api_name or ""), api_name)
+        hint = f" It is a function: write `app = {target.attribute}()` there." if callable(named) else ""
+        raise ConfigurationError(f"{target.module} has no App and no FastAPI object called {target.attribute}.{hint}")
+    if isinstance(named, App):
+        apis = {name: api for name, api in apis.items() if _app_in(api) in (None, named)}
+    serving = {name: api for name, api in apis.items() if _app_in(api) is not None} or apis
+    api_name = None
+    if _is_fastapi(named):
+        api_name = target.attribute
+    elif serving:
+        chosen = _choose(target, "FastAPI", serving, ("api", "app"))
+        api_name = next(name for name, value in serving.items() if value is chosen)
+    api = apis.get(api_name or "")
+    app = named if isinstance(named, App) else _app_in(api) or _choose(target, "App", apps, ("app",))
+    return Found(target, app, api, api_name)
 
 
 def parse(said: str) -> Target:
     """Read `path/to/file.py`, `path/to/file.py:name`, `package.module` or `package.module:name`."""
     place, _, attribute = said.partition(":")
     path = Path(place)
-    if path.suffix == ".py" or path.is_file():
+    if path.suffix == ".py":
         if not path.is_file():
             raise ConfigurationError(f"There is no file {place}. Name one that holds your App: diptych dev app.py")
         return _of_file(path.resolve(), attribute or None)
+    if path.is_file() or (path.is_dir() and not (path / "__init__.py").is_file()):
+        what = "folder" if path.is_dir() else "file, but no Python file"
+        raise ConfigurationError(f"{place} is a {what}. Name the Python file that holds your App: shop/main.py")
     if not all(part.isidentifier() for part in place.split(".")):
         raise ConfigurationError(f"{said} names no app. Write a file (shop/main.py) or a module (shop.main:app).")
     return Target(place, Path.cwd(), attribute or None)
@@ -112,7 +131,7 @@ def _of_file(path: Path, attribute: str | None) -> Target:
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
-    return Target(".".join(parts), folder, attribute)
+    return Target(".".join(parts), folder, attribute, path)
 
 
 def _instances(module: ModuleType, wanted: Any) -> dict[str, Any]:
@@ -123,6 +142,15 @@ def _is_fastapi(value: object) -> bool:
     return any(cls.__module__ == "fastapi.applications" for cls in type(value).__mro__)
 
 
+def _app_in(api: Any) -> App | None:
+    """The App that `install` put into a FastAPI object."""
+    if api is None:
+        return None
+    from diptych.web.install import installed
+
+    return installed(api)
+
+
 def _choose(target: Target, what: str, found: dict[str, Any], preferred: Sequence[str]) -> Any:
     different = {id(value): value for value in found.values()}
     for name in preferred:
@@ -131,20 +159,32 @@ def _choose(target: Target, what: str, found: dict[str, Any], preferred: Sequenc
     if len(different) == 1:
         return next(iter(different.values()))
     names = ", ".join(found)
-    problem = f"has several {what} objects: {names}. Say which" if found else f"has no {what} object. Name the module"
-    raise ConfigurationError(f"{target.module} {problem}: diptych dev {target.module}:name")
+    if found:
+        raise ConfigurationError(
+            f"{target.module} has several {what} objects: {names}. Say which: {target.module}:{next(iter(found))}"
+        )
+    raise ConfigurationError(
+        f"{target.module} has no {what} object. Write `app = App(...)` there, or name the module that has one."
+    )
 
 
-def _place(error: Exception, folder: Path) -> str:
+def _place(error: BaseException, target: Target) -> str:
     """The innermost line of the user's own code that an error came from."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_short(error.filename)}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(str(folder))]
-    last = own[-1] if own else frames[-1]
-    return f"{_short(last.filename)}:{last.lineno}" if own else str(folder)
+        return f"{_short(Path(error.filename))}:{error.lineno}"
+    own = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(target.folder))
+    ]
+    return (
+        f"{_short(Path(own[-1].filename))}:{own[-1].lineno}"
+        if own
+        else _short(target.file or target.folder / target.module)
+    )
 
 
-def _short(filename: str) -> str:
-    path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
+def _told(error: BaseException) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

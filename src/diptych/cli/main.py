@@ -28,12 +28,12 @@ cli = typer.Typer(
 AppPlace = Annotated[
     str | None,
     typer.Argument(
-        metavar="[APP]", help="A file (shop/main.py) or a module (shop.main:app); else found.", show_default=False
+        metavar="APP", help="A file (shop/main.py) or a module (shop.main:app); else found.", show_default=False
     ),
 ]
 AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", help="The same as APP.")]
 Host = Annotated[str, typer.Option(envvar="DIPTYCH_HOST", help="The address to listen on; 0.0.0.0 for all.")]
-Port = Annotated[int, typer.Option(envvar="DIPTYCH_PORT", help="The port to listen on.")]
+Port = Annotated[int, typer.Option(envvar="DIPTYCH_PORT", help="The port to listen on.", min=1, max=65535)]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 

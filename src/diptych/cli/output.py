@@ -6,7 +6,9 @@ Rule: stdout is data, stderr is talk.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
+
+_LEAST: Final = 24  # columns that the last one, where the free text stands, needs to be read
 
 
 def talk(sentence: str) -> None:
@@ -42,19 +44,37 @@ def _plain(value: Any) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table, its last column wrapped where there is no room; one block per row where there is none at all."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    numeric = {column for column in columns if rows and all(isinstance(row.get(column), int | float) for row in rows)}
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right" if column in numeric else "left")
-    for row in rows:
-        table.add_row(*(Text(_plain(row.get(column)), style=_style(row.get(column))) for column in columns))
-    Console().print(table)
+    console = Console()
+    shown = [[_plain(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(text) for text in (name, *cells)) for name, *cells in zip(columns, *shown, strict=True)]
+    is_narrow = sum(widths[:-1]) + min(widths[-1], _LEAST) + 3 * len(columns) > console.width
+    if is_narrow:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+    else:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        numeric = [bool(rows) and all(isinstance(row.get(name), int | float) for row in rows) for name in columns]
+        for name, is_number in zip(columns, numeric, strict=True):
+            is_last = name == columns[-1]
+            justify: Literal["left", "right"] = "right" if is_number else "left"
+            table.add_column(name.replace("_", " "), justify=justify, no_wrap=not is_last, overflow="fold")
+    for row, cells in zip(rows, shown, strict=True):
+        texts = [Text(cell, style=_style(row.get(name))) for name, cell in zip(columns, cells, strict=True)]
+        if is_narrow:
+            for name, text in zip(columns, texts, strict=True):
+                table.add_row(name.replace("_", " "), text)
+            table.add_row()
+        else:
+            table.add_row(*texts)
+    console.print(table)
 
 
 def _style(value: Any) -> str:
-    return {"running": "green", "parked": "red", "stopped": "red", "behind": "yellow"}.get(str(value), "")
+    return {"caught up": "green", "parked": "red", "behind": "yellow"}.get(str(value), "")

@@ -55,6 +55,11 @@ def install(app: App, api: FastAPI, *, settings: WebSettings = _DEFAULTS) -> Non
     api.add_middleware(Edge, diptych=app, settings=settings)
 
 
+def installed(api: FastAPI) -> App | None:
+    """Return the App that was installed in a FastAPI application; None when there is none."""
+    return _installed.get(api)
+
+
 def _nest_lifespan(app: App, api: FastAPI) -> None:
     inner = api.router.lifespan_context
     expected: set[Any] = set()

@@ -4,7 +4,9 @@ Rule: no other file opens a connection, and whoever talks to SQLite passes its e
 """
 
 import errno
+import os
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import apsw
 
@@ -37,6 +39,7 @@ class DatabaseFile:
     application_id: int
     schema: int
     vfs: str | None = None
+    is_at_rest: bool = False  # nobody has it open: it is read as it lies, and nothing is left beside it
 
     @property
     def is_in_memory(self) -> bool:
@@ -134,10 +137,11 @@ def translate(error: BaseException, path: str, system_errno: int = 0) -> Diptych
 
 
 def _open(file: DatabaseFile, flags: int) -> apsw.Connection:
-    if file.path.startswith("file:"):
+    path = f"file:{quote(os.path.abspath(file.path))}?immutable=1" if file.is_at_rest else file.path
+    if path.startswith("file:"):
         flags |= apsw.SQLITE_OPEN_URI
     try:
-        connection = apsw.Connection(file.path, flags=flags, vfs=file.vfs, statementcachesize=200)
+        connection = apsw.Connection(path, flags=flags, vfs=file.vfs, statementcachesize=200)
         # Else binding a value that the planner looked at makes SQLite prepare a cached statement anew, each time.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         return connection

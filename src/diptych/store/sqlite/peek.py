@@ -6,10 +6,10 @@ Rule: nothing is created, migrated, locked or started; SQLite itself refuses eve
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import apsw
 
+from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
 from diptych.store.protocols import Checkpoint, Head, ParkedEvent
 from diptych.store.sqlite.changes import read_checkpoint, read_parked
@@ -41,11 +41,15 @@ class Seen:
 def peek(events: str, views: str, projections: Collection[Watched]) -> tuple[Head, list[Seen]]:
     """Return the end of the log and the place of each projection.
 
-    :raises StoreError: a file cannot be read, or is not one of ours. :raises StoreNewerThanCodeError:
+    :raises StoreError: a file cannot be read, is not ours, or is of another history. :raises StoreNewerThanCodeError:
     """
     log = _open(DatabaseFile(events, EVENTS_APPLICATION_ID, EVENTS_SCHEMA))
     rows = _open(views_file(views)) if Path(views).exists() else None
     try:
+        if not _has(log, "events"):
+            return Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections]
+        if rows is not None and _has(rows, "view_store"):
+            _check_history(log, rows, views)
         head = read_head(log)
         return head, [_look(log, log if one.is_inline else rows, one, head) for one in projections]
     except apsw.Error as error:
@@ -59,8 +63,7 @@ def peek(events: str, views: str, projections: Collection[Watched]) -> tuple[Hea
 def _open(file: DatabaseFile) -> apsw.Connection:
     """Open for reading. A file nobody has open is read as it lies: else SQLite would leave its own files beside it."""
     is_open = Path(f"{file.path}-wal").exists() or not Path(file.path).exists()
-    path = file.path if is_open else f"file:{quote(str(Path(file.path).absolute()))}?immutable=1"
-    connection = open_reader(replace(file, path=path))
+    connection = open_reader(replace(file, is_at_rest=not is_open))
     try:
         check_ours(connection, file)
     except BaseException as error:
@@ -71,9 +74,20 @@ def _open(file: DatabaseFile) -> apsw.Connection:
     return connection
 
 
+def _has(connection: apsw.Connection, table: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).get is not None
+
+
+def _check_history(log: apsw.Connection, rows: apsw.Connection, views: str) -> None:
+    store, kept = log.execute("SELECT store_id FROM store").get, rows.execute("SELECT store_id FROM view_store").get
+    position = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get
+    if store != kept or position > read_head(log).position:
+        raise OtherHistoryError(f"{views} (delete it and it is built again)", position)
+
+
 def _look(log: apsw.Connection, rows: apsw.Connection | None, one: Watched, head: Head) -> Seen:
     checkpoint, parked = Checkpoint(), list[ParkedEvent]()
-    if rows is not None and rows.execute("SELECT 1 FROM sqlite_schema WHERE name = 'view_store'").get:
+    if rows is not None and _has(rows, "view_store"):
         checkpoint, parked = read_checkpoint(rows, one.name, 0), list(read_parked(rows, one.name))
     return Seen(one.name, checkpoint, _first_after(log, checkpoint.position, one.types, head.position), parked)
 
