@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import Body, FastAPI, Request
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import Response
+
+from diptych.app.application import App
+from diptych.web import install, locate
+from tests.web.shop import add_routes, client_of, make_api
 
 pytestmark = pytest.mark.anyio
 
@@ -231,3 +237,56 @@ async def test_what_was_sent_is_not_repeated_in_the_answer(client: httpx.AsyncCl
 @pytest.mark.parametrize("version", ["99999999999999999999", "1e5", "-1", "'"])
 async def test_a_strange_id_in_the_path_is_422(client: httpx.AsyncClient, version: str) -> None:
     assert_problem(await client.get(f"/accounts/{version}"), 422)
+
+
+@pytest.mark.parametrize("is_inside", [True, False])
+async def test_a_middleware_may_read_the_body_first(app: App, is_inside: bool) -> None:
+    """I1: on whichever side of ours it stands; a refusal of what it read is no fault of the server."""
+
+    async def read_first(request: Request, following: Any) -> Response:
+        await request.body()
+        response: Response = await following(request)
+        return response
+
+    api = FastAPI()
+    if is_inside:
+        api.add_middleware(BaseHTTPMiddleware, dispatch=read_first)
+    install(app, api)
+    if not is_inside:
+        api.add_middleware(BaseHTTPMiddleware, dispatch=read_first)
+    add_routes(api)
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b" " * 65_536
+
+    async with client_of(api) as client:
+        assert_problem(await client.post("/accounts", content=b'{"owner": NaN}', headers=JSON), 400)
+        assert_problem(await client.post("/accounts", content=endless(), headers=JSON), 413)
+        assert (await client.post("/accounts", json={"owner": "Ada"})).status_code == 201
+
+
+async def test_json_without_a_content_type_is_checked_where_it_is_read(app: App) -> None:
+    async with client_of(make_api(app, strict_content_type=False)) as client:
+        assert (await client.post("/accounts", content=b'{"owner": "Ada"}')).status_code == 201
+        for body in (b'{"owner": "a", "owner": "b"}', b'{"owner": "a\\ud800"}', b"[" * 100_000):
+            assert_problem(await client.post("/accounts", content=body), 400)
+
+
+@pytest.mark.parametrize("name", ["a\r\nSet-Cookie: x=1", "日本", "é b", "a?b#c", "a%2Fb", "%0d%0a"])
+async def test_a_location_is_one_header_and_leads_there(app: App, name: str) -> None:
+    api = make_api(app)
+
+    @api.post("/things", status_code=201)
+    async def make(name: Annotated[str, Body()], request: Request) -> None:
+        locate(request, "thing", name=name)
+
+    @api.get("/things/{name}")
+    async def thing(name: str) -> str:
+        return name
+
+    async with client_of(api) as client:
+        location = (await client.post("/things", json=name)).headers["Location"]
+        assert location.isascii()
+        assert location.isprintable()
+        assert (await client.get(location)).json() == name

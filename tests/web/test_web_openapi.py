@@ -1,13 +1,16 @@
 """The OpenAPI document: problems for every route, bodies without what is the path's or the server's."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Header
+from pydantic import BaseModel
 
 from diptych.app.application import App
-from tests.web.shop import add_routes, make_api
+from diptych.errors import DomainError
+from tests.web.shop import Commands, Opened, add_routes, make_api
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +87,55 @@ async def test_it_is_served_and_the_same_every_time(client: httpx.AsyncClient) -
     first, second = [(await client.get("/openapi.json")).json() for _ in range(2)]
     assert first == second
     assert (await client.get("/docs")).status_code == 200
+
+
+def test_what_the_application_declares_itself_is_declared_once(app: App) -> None:
+    """A document with one header twice, or with a reference to nowhere, is none."""
+    api = make_api(app)
+
+    class Problem(BaseModel):
+        riddle: str
+
+    @api.post("/own")
+    async def own(commands: Commands, if_match: Annotated[str | None, Header()] = None) -> Problem:
+        raise NotImplementedError
+
+    document = api.openapi()
+    names = [one["name"].lower() for one in document["paths"]["/own"]["post"]["parameters"]]
+    assert len(names) == len(set(names))
+    assert "idempotency-key" in names
+    responses = document["paths"]["/own"]["post"]["responses"]
+    shown = {status: next(iter(one["content"].values()))["schema"]["$ref"] for status, one in responses.items()}
+    assert document["components"]["schemas"][shown["200"].rsplit("/", 1)[1]]["required"] == ["riddle"]
+    assert document["components"]["schemas"][shown["409"].rsplit("/", 1)[1]]["required"] == ["type", "title", "status"]
+
+
+def test_no_reference_leads_nowhere(app: App) -> None:
+    api = make_api(app)
+
+    @api.post("/own", responses={400: {"model": type("ValidationError", (Opened,), {})}})
+    async def own(opened: Opened) -> None:
+        raise NotImplementedError
+
+    document = api.openapi()
+    found = set(re.findall(r"'#/components/schemas/([^']+)'", str(document)))
+    assert found <= document["components"]["schemas"].keys()
+    assert "ValidationError" in found
+
+
+def test_a_domain_error_may_have_a_status_that_no_standard_names(app: App) -> None:
+    class CalmError(DomainError):
+        status = 420
+
+    responses = make_api(app).openapi()["paths"]["/accounts"]["post"]["responses"]
+    assert responses["420"]["description"]
+    assert CalmError.status == 420
+
+
+def test_what_can_be_refused_of_a_body_that_has_to_be_empty_is_declared(document: dict[str, Any]) -> None:
+    assert {"413", "415", "422"} <= document["paths"]["/accounts/{account_id}"]["delete"]["responses"].keys()
+
+
+def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, operation in operations(document)]
+    assert len(ids) == len(set(ids)) > 0

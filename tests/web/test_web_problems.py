@@ -6,12 +6,14 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import Body, FastAPI, HTTPException
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from diptych import errors
 from diptych.app.application import App
 from diptych.clock import new_id
+from diptych.messages import Query
 from diptych.stream import StreamName
 from diptych.web.problems import KINDS, kind_of
 from tests.web.shop import GetAccount, client_of, make_api
@@ -100,6 +102,7 @@ def test_every_public_error_is_decided_on() -> None:
             "Slow down",
             "http-limit",
         ),
+        (type("Error", (errors.DomainError,), {}), 409, "Error", "error"),
         (type("Nonsense", (errors.DomainError,), {"status": 200}), 409, "Nonsense", "nonsense"),
     ],
 )
@@ -169,6 +172,29 @@ async def test_a_message_that_a_route_builds_of_bad_input_is_422_and_any_other_m
     async with client_of(api) as client:
         assert (await client.get("/message/x")).json()["errors"][0]["pointer"] == "#/account_id"
         assert (await client.get("/setting/x")).status_code == 500
+
+
+async def test_a_message_is_known_by_the_title_it_gave_itself(app: App) -> None:
+    class Titled(Query[None]):
+        model_config = ConfigDict(title="By another name")
+        number: int
+
+    api = make_api(app)
+
+    @api.get("/titled")
+    async def titled(number: str) -> None:
+        Titled(number=number)  # type: ignore[arg-type]
+
+    async with client_of(api) as client:
+        assert (await client.get("/titled?number=x")).json()["errors"][0]["pointer"] == "#/number"
+
+
+@pytest.mark.parametrize("faults", [[], [{}], [{"loc": (), "msg": "no"}], [{"loc": ("query", "x"), "msg": "no"}]])
+async def test_faults_that_a_route_names_itself_need_not_be_complete(app: App, faults: list[dict[str, str]]) -> None:
+    """FastAPI looks into none of them either."""
+    answer = await get_raising(app, RequestValidationError(faults, body=b"x"))
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == len(faults)
 
 
 async def test_422_points_into_the_body_and_names_parameters(client: httpx.AsyncClient, account: str) -> None:

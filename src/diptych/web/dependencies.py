@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -67,8 +68,8 @@ def tag(request: Request, version: int) -> None:
 
 def locate(request: Request, route: str, **path: Any) -> None:
     """Give the answer a Location: the path of the route with this name, the one of what was created."""
-    url = request.app.url_path_for(route, **path)
-    _installed(request).give(b"location", request.scope.get("root_path", "").rstrip("/") + str(url))
+    url = request.scope.get("root_path", "").rstrip("/") + request.app.url_path_for(route, **path)
+    _installed(request).give(b"location", quote(url, safe="/:@!$&'()*+,;=~"))
 
 
 def started_exchange(request: Request) -> Exchange:
@@ -80,7 +81,7 @@ def started_exchange(request: Request) -> Exchange:
     exchange = _installed(request)
     if exchange.app.is_running:
         return exchange
-    if request.scope.get("root_path") and request.scope.get("app_root_path") != request.scope["root_path"]:
+    if request.scope.get("app_root_path", request.scope.get("root_path")) != request.scope.get("root_path"):
         raise ConfigurationError(
             f"This FastAPI application is mounted at {request.scope['root_path']}, and the lifespan of a mounted "
             "application never runs. Call install(app, api) with the outer application instead."

@@ -32,11 +32,12 @@ class Edge:
         try:
             check_target(scope)
             if may_have_body(scope, exchange):
-                receive = Body(exchange, receive).receive
-        except RefusedError as refused:
+                receive = Body(exchange, receive, scope).receive
+            await self.app(scope, receive, exchange.send)
+        except RefusedError as refused:  # of what was read further in by a middleware, too: no route has seen it yet
+            if exchange.has_started:
+                raise
             await problem(refused.kind, refused.detail, refused.headers)(scope, receive, send)
-            return
-        await self.app(scope, receive, exchange.send)
 
 
 class Body:
@@ -44,14 +45,16 @@ class Body:
 
     __slots__ = ("_exchange", "_is_json", "_receive", "_size")
 
-    def __init__(self, exchange: Exchange, receive: Receive) -> None:
+    def __init__(self, exchange: Exchange, receive: Receive, scope: Scope) -> None:
         headers = exchange.headers
         self._exchange, self._receive, self._size = exchange, receive, 0
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and (len(announced) > 18 or int(announced) > exchange.settings.body_limit):
             raise self._too_large()
-        media_type = headers.get(b"content-type", b"").lower()
-        self._is_json = b"json" in media_type and not media_type.split(b";")[0].strip().endswith(_JSON_LINES)
+        media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        self._is_json = b"json" in media_type and not media_type.endswith(_JSON_LINES)
+        if not media_type:  # which FastAPI reads as JSON where it was told to be lenient
+            self._is_json = not getattr(getattr(scope.get("app"), "router", None), "strict_content_type", True)
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             detail = "Send the body as it is, without Content-Encoding."

@@ -4,15 +4,13 @@ Rule: this only describes; what is described happens elsewhere.
 """
 
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 
-from diptych.web.problems import MEDIA_TYPE, domain_statuses
+from diptych.web.problems import MEDIA_TYPE, domain_statuses, phrase
 from diptych.web.routes import Use, uses
 
-_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")
 
 PROBLEM: dict[str, Any] = {
@@ -50,6 +48,7 @@ _COMMAND_HEADERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("If-Match", 'The version you have seen, as in "3", or *.', {"pattern": r'^("[0-9]{1,18}"|\*)$'}),
     ("X-Correlation-ID", "The conversation this belongs to; best a UUID.", {}),
 )
+_QUERY_HEADERS = (("Diptych-After", "A Diptych-Position that the answer should have seen.", _TOKEN),)
 _COMMAND_ANSWER = {
     "Diptych-Position": ("Send it as Diptych-After to read what you wrote.", _TOKEN),
     "ETag": ("The version of what was changed; send it as If-Match.", {"type": "string"}),
@@ -80,37 +79,34 @@ def describe(api: FastAPI) -> None:
 
 def _describe(document: dict[str, Any], routes: Iterable[Use]) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.setdefault("Problem", PROBLEM)
+    problem = "Problem" if "Problem" not in schemas else "DiptychProblem"
+    schemas[problem] = PROBLEM
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{problem}"}}}
     for route in routes:
         for method in route.methods:
             operation = document.get("paths", {}).get(route.path, {}).get(method)
             if operation is not None:
-                _describe_operation(operation, route)
-    for name in _FASTAPI_ERRORS:
-        schemas.pop(name, None)
-    written = str(document)
-    for name in [
-        name for name, schema in schemas.items() if schema.get("properties", {}) == {} and name.endswith("Body")
-    ]:
-        if f"schemas/{name}'" not in written:
-            del schemas[name]
+                _describe_operation(operation, route, content)
+    empty = [name for name, one in schemas.items() if one.get("properties", {}) == {} and name.endswith("Body")]
+    for name in (*_FASTAPI_ERRORS, *empty):
+        if f"schemas/{name}'" not in str(document):
+            schemas.pop(name, None)
 
 
-def _describe_operation(operation: dict[str, Any], route: Use) -> None:
+def _describe_operation(operation: dict[str, Any], route: Use, content: dict[str, Any]) -> None:
     responses = operation.setdefault("responses", {})
     if route.is_bodiless:
         operation.pop("requestBody", None)
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
-        _add(responses, {422})
-    _add(responses, _statuses(operation, route))
+        _add(responses, {422}, content)
+    _add(responses, _statuses(operation, route), content)
     parameters = operation.setdefault("parameters", [])
-    if route.has_commands:
-        for name, words, schema in _COMMAND_HEADERS:
+    own = {one["name"].lower() for one in parameters if one["in"] == "header"}
+    for name, words, schema in (*_COMMAND_HEADERS * route.has_commands, *_QUERY_HEADERS * route.has_queries):
+        if name.lower() not in own:
             is_required = name == "If-Match" and route.needs_if_match
             parameters.append(_header(name, words, {"type": "string", **schema}, is_required))
-    if route.has_queries:
-        parameters.append(_header("Diptych-After", "A Diptych-Position that the answer should have seen.", _TOKEN))
     for status, response in responses.items():
         if status.startswith("2"):
             given = (_COMMAND_ANSWER if route.has_commands else {}) | (_QUERY_ANSWER if route.has_queries else {})
@@ -120,7 +116,7 @@ def _describe_operation(operation: dict[str, Any], route: Use) -> None:
 
 def _statuses(operation: dict[str, Any], route: Use) -> set[int]:
     found = {400}
-    if "requestBody" in operation:
+    if "requestBody" in operation or route.is_bodiless:
         found |= {413, 415}
     if route.has_commands:
         found |= {404, 409, 412, 422, 503} | domain_statuses()
@@ -131,11 +127,11 @@ def _statuses(operation: dict[str, Any], route: Use) -> set[int]:
     return found
 
 
-def _add(responses: dict[str, Any], statuses: set[int]) -> None:
+def _add(responses: dict[str, Any], statuses: set[int], content: dict[str, Any]) -> None:
     for status in sorted(statuses):
         response = responses.setdefault(str(status), {})
-        response.setdefault("description", HTTPStatus(status).phrase)
-        response.setdefault("content", _CONTENT)
+        response.setdefault("description", phrase(status))
+        response.setdefault("content", content)
         if status == 503:
             retry = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
             response.setdefault("headers", {}).setdefault("Retry-After", retry)

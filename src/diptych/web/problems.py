@@ -72,14 +72,14 @@ KINDS: Mapping[type[DiptychError], Kind] = {
     WrongExpectedVersionError: Kind(409, "conflict", "Somebody else was first"),
     CommandIdReusedError: Kind(422, "idempotency-key-reused", "The idempotency key belongs to another request"),
     OtherHistoryError: Kind(
-        503, "other-history", "The data was restored from elsewhere", "Leave out Diptych-After and read again.", 1
+        503, "other-history", "The data was restored from elsewhere", "An operator has to start the service anew.", 60
     ),
     StaleReadError: Kind(
         503, "stale-read", "The answer is not fresh yet", "Try again, or leave out Diptych-After.", 1
     ),
     UnknownOutcomeError: Kind(
         503, "unknown-outcome", "It is not known whether this took effect",
-        "Send the same request again with the same Idempotency-Key; it takes effect at most once.", 1,
+        "With an Idempotency-Key, send the same request again; it takes effect at most once. Without, look first.", 1,
     ),
     StoreUnavailableError: Kind(503, "unavailable", "The store is busy", "Nothing was stored. Try again.", 1),
     StoreFullError: Kind(503, "unavailable", "The store is full", "Nothing was stored. Try again later.", 30),
@@ -130,6 +130,7 @@ def domain_statuses() -> set[int]:
 
 def _domain_kind(cls: type[DomainError]) -> Kind:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", cls.__name__.removesuffix("Error"))
+    words = words or cls.__name__
     status = cls.status if 400 <= cls.status < 600 else DomainError.status
     return Kind(status, words.lower().replace(" ", "-"), cls.title or words.capitalize())
 
@@ -156,7 +157,7 @@ async def answer_http(request: Request, error: HTTPException) -> Response:
     headers = error.headers
     if error.status_code == 405:
         headers = {**(headers or {}), "Allow": allowed_methods(request.scope)}
-    title = _phrase(error.status_code)
+    title = phrase(error.status_code)
     kind = Kind(error.status_code, title.lower().replace(" ", "-"), title)
     if isinstance(error.detail, str):
         return problem(kind, error.detail if error.detail != title else None, headers)
@@ -166,7 +167,7 @@ async def answer_http(request: Request, error: HTTPException) -> Response:
 async def answer_invalid(request: Request, error: RequestValidationError) -> Response:
     """Answer what does not validate: 422 with every place, or 415 for a body that was never read as JSON."""
     found = error.errors()
-    if isinstance(error.body, bytes) and any(one["loc"][0] == "body" for one in found):
+    if isinstance(error.body, bytes) and any(one["loc"][0] == "body" for one in found if one.get("loc")):
         sent = request.headers.get("content-type", "")[:100]
         detail = f"Send application/json, not {sent}." if sent else "Send Content-Type: application/json."
         return problem(WRONG_MEDIA_TYPE, detail, {"Accept": "application/json"})
@@ -198,8 +199,8 @@ def invalid(found: Sequence[Any]) -> Response:
 
 
 def _place(one: Mapping[str, Any]) -> dict[str, str]:
-    where, *steps = one["loc"]
-    place = {"in": str(where), "detail": one["msg"][:300], "code": one["type"]}
+    where, *steps = one.get("loc") or ("body",)
+    place = {"in": str(where), "detail": str(one.get("msg", ""))[:300], "code": str(one.get("type", "invalid"))}
     if where == "body":
         place["pointer"] = "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1")[:100] for step in steps)
     else:
@@ -208,7 +209,8 @@ def _place(one: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_message(title: str) -> bool:
-    return any(cls.__name__ == title for message in (Command, Query) for cls in _family(message))
+    named = (cls.model_config.get("title") or cls.__name__ for kind in (Command, Query) for cls in _family(kind))
+    return title in named
 
 
 def _family(cls: type[T]) -> Iterator[type[T]]:
@@ -217,7 +219,8 @@ def _family(cls: type[T]) -> Iterator[type[T]]:
         yield from _family(child)
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """The words of a status, also of one that no standard names."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
