@@ -87,7 +87,7 @@ def script_of(definition: Definition, rows: Sequence[StoredEvent], decode: Decod
             event = decode(stored)
             try:
                 await script.call(event, StoredMetadata(stored), db)
-            except StoreError:
+            except (StoreError, GeneratorExit):  # the latter: it awaited what it may not, and is told so
                 raise
             except BaseException as error:  # SystemExit too: a handler may not end the process
                 why = f"{type(error).__name__}: {error}"

@@ -15,7 +15,8 @@ from uuid import UUID
 
 import apsw
 
-from diptych.errors import ProgrammingError
+from diptych.errors import ProgrammingError, StoreError
+from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.rows import encode_value
 from diptych.store.tables import Bound, Column, Kind, Table
 
@@ -30,6 +31,12 @@ _OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", 
 _FORBIDDEN: Final = _VOLATILE | _CLOCK | _OUTSIDE
 
 
+_NOW: Final = re.compile(
+    r"\b(?:(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)|strftime\s*\([^(),]*\)"
+    r"|(?:date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\([^()]*'now')",
+    re.I,
+)
+_REPLACING: Final = {("INSERT", "OR"), ("UPDATE", "OR"), ("REPLACE", "INTO")}
 JSON_TABLES: Final = frozenset({"json_each", "json_tree"})
 
 
@@ -59,14 +66,16 @@ def refuse_several(sql: str) -> None:
 def _refuse_unrepeatable(sql: str) -> None:
     found = words(sql)
     first = found[0] if found else ""
-    is_replace = first == "REPLACE" or any(
-        verb in ("INSERT", "UPDATE") and following == "OR" for verb, following in pairwise(found)
-    )
-    is_bare = "INSERT" in found and ("ON", "CONFLICT") not in pairwise(found)
+    pairs = set(pairwise(found))
+    is_replace = first == "REPLACE" or not pairs.isdisjoint(_REPLACING)
+    is_bare = "INSERT" in found and ("ON", "CONFLICT") not in pairs
     if is_replace or is_bare:
         raise ProgrammingError(
             f"INSERT needs ON CONFLICT (key) DO UPDATE or DO NOTHING, so that it may run twice: {_short(sql)}"
         )
+
+    if _NOW.search(sql):
+        raise ProgrammingError(f"The clock gives another answer the next time; use meta.recorded_at. In: {_short(sql)}")
 
 
 def _short(sql: str) -> str:
@@ -82,6 +91,7 @@ class ScriptDb:
         self._names = frozenset(table.name for table in tables)
         self._existing = existing_tables(connection)
         self._denied: str | None = None
+        self._trouble: StoreError | None = None
         self._is_open = True
 
     async def execute(self, sql: str, **parameters: Any) -> None:
@@ -97,13 +107,19 @@ class ScriptDb:
     def _run(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         if not self._is_open:
             raise ProgrammingError(f"{self._projection}: db is only valid inside handle; it was used after it.")
+        if self._trouble is not None:
+            raise self._trouble
         refuse_several(sql)
         self._denied = None
         try:
             return self._connection.execute(sql, bindings(parameters, self._tables)).fetchall()
         except apsw.AuthError as error:
             raise ProgrammingError(f"{self._projection}: {self._denied or error}") from error
-        except (apsw.SQLError, apsw.BindingsError) as error:
+        except apsw.Error as error:
+            failure = translate(error, self._connection.filename, self._connection.system_errno)
+            if isinstance(failure, StoreError):
+                self._trouble = failure
+                raise failure from error
             raise ProgrammingError(f"{self._projection}: {self._denied or error} In: {_short(sql)}") from error
 
     def authorize(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
@@ -130,7 +146,10 @@ class ScriptDb:
         return name in self._existing
 
     def drive(self, script: Callable[["ScriptDb"], Awaitable[None]]) -> None:
-        """Run it to its end without an event loop. :raises ProgrammingError: it awaited something else than its db."""
+        """Run it to its end without an event loop. :raises ProgrammingError: it awaited something else than its db.
+
+        :raises StoreError: the database failed, whatever the script made of it: its transaction may be gone.
+        """
         before = self._connection.authorizer
         self._connection.authorizer = self.authorize
         try:
@@ -146,6 +165,8 @@ class ScriptDb:
         finally:
             self._is_open = False
             self._connection.authorizer = before
+            if self._trouble is not None:
+                raise self._trouble
 
 
 def bindings(parameters: Mapping[str, Any], tables: Sequence[Table]) -> dict[str, Any]:

@@ -50,9 +50,15 @@ def shape(connection: apsw.Connection, projections: Sequence[ProjectionTables], 
     """
     _refuse_shared(projections)
     with connection:
-        for projection in projections:
-            if not (is_again and _shape_of(connection, projection.name)):
-                _shape_one(connection, projection, {each.name for each in projections})
+        anew = [
+            each
+            for each in projections
+            if not (is_again and _shape_of(connection, each.name)) and not _is_whole(connection, each)
+        ]
+        for projection in anew:  # all of them first: a table may go from one to another
+            _drop(connection, projection.name)
+        for projection in anew:
+            _shape_one(connection, projection, {each.name for each in projections})
 
 
 def has_shape(connection: apsw.Connection, projection: ProjectionTables) -> bool:
@@ -74,9 +80,6 @@ def forget(connection: apsw.Connection, projections: Collection[str]) -> None:
 
 
 def _shape_one(connection: apsw.Connection, projection: ProjectionTables, current: Collection[str]) -> None:
-    if has_shape(connection, projection) and all(_exists(connection, table.name) for table in projection.tables):
-        return
-    _drop(connection, projection.name)
     for table in projection.tables:
         _make_room(connection, projection.name, table.name, current)
         for statement in schema(table):
@@ -85,6 +88,10 @@ def _shape_one(connection: apsw.Connection, projection: ProjectionTables, curren
     shape_row = (projection.name, projection.version, fingerprint(projection.tables), names)
     connection.execute("INSERT INTO projection_shapes VALUES (?, ?, ?, ?)", shape_row)
     connection.execute("INSERT INTO projection_checkpoints VALUES (?, 0, '', 0, 0, x'', 0)", (projection.name,))
+
+
+def _is_whole(connection: apsw.Connection, projection: ProjectionTables) -> bool:
+    return has_shape(connection, projection) and all(_exists(connection, table.name) for table in projection.tables)
 
 
 def _drop(connection: apsw.Connection, projection: str) -> None:

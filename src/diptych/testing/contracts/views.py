@@ -163,6 +163,15 @@ class ViewStoreContract:
             await store.open([TALLIES, ProjectionTables("second", (TALLY,))], store_id=STORE)
         await store.close()
 
+    async def test_a_table_may_go_from_one_projection_to_another(self, storage: Callable[[], ViewStore]) -> None:
+        await _filled(storage())
+        moved = [ProjectionTables("tallies", (TALLY, STOCK)), ProjectionTables("shop", (KINDS,))]
+        for projections in (moved, [SHOP, TALLIES]):
+            store = storage()
+            await store.open(projections, store_id=STORE)
+            assert [await store.checkpoint(each.name) for each in projections] == [Checkpoint()] * 2
+            await store.close()
+
     async def test_a_projection_under_a_new_name_takes_its_table_over(self, storage: Callable[[], ViewStore]) -> None:
         await _filled(storage())
         store = storage()
