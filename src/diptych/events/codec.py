@@ -5,9 +5,9 @@ Rule: a stored name is looked up, never imported (I2).
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -20,9 +20,16 @@ from diptych.errors import (
     ProgrammingError,
     UnknownEventTypeError,
 )
-from diptych.events.recorded import NewEvent, RecordedEvent, StoredEvent, StoredMetadata
+from diptych.events.recorded import KIND_SEPARATOR, NewEvent, RecordedEvent, StoredEvent, StoredMetadata, kind_of
+from diptych.events.rows import kinds_of, payloads_of
 from diptych.events.upcasting import Upcasters
 from diptych.messages import DomainEvent, declared_events
+
+Decoder: TypeAlias = Callable[[str], Any]
+
+
+class _UnknownKindError(Exception):
+    """This code has no class for rows of this kind. Never leaves this file."""
 
 
 class Codec:
@@ -35,7 +42,7 @@ class Codec:
     def __init__(self, upcasters: Upcasters | None = None) -> None:
         self.upcasters = upcasters or Upcasters()
         self._classes: dict[str, type[DomainEvent]] = {}
-        self._decoders: dict[tuple[str, int], Callable[[str], Any]] = {}
+        self._decoders = _Decoders(self._decoder)
 
     def register(self, cls: type[DomainEvent]) -> None:
         """Bind a class to its stored name. :raises ConfigurationError: another class of this app has the name."""
@@ -86,22 +93,24 @@ class Codec:
         :raises DecodeError: the payload does not validate.
         :raises UpcastError: an old payload cannot be brought up to date.
         """
-        decoder = self._decoders.get((row[6], row[7])) or self._decoder(row)
         try:
-            event: DomainEvent = decoder(row[9])
+            event: DomainEvent = self._decoders[kind_of(row)](row[9])
         except ValidationError as error:
             raise DecodeError(row.type, row.schema_version, row.position, _first_faults(error)) from error
+        except _UnknownKindError as error:
+            raise UnknownEventTypeError(row.type, row.schema_version, row.position) from error
         return event
 
-    def decode_each(self, rows: Iterable[StoredEvent]) -> Iterator[DomainEvent]:
+    def decode_each(self, rows: Sequence[StoredEvent]) -> Iterator[DomainEvent]:
         """Read events one after the other, as `decode` does; kept all at once, each takes twice as long to make."""
-        decoders, decoder = self._decoders, self._decoder
-        for row in rows:
-            try:
-                event = (decoders.get((row[6], row[7])) or decoder(row))(row[9])
-            except ValidationError:
-                event = self.decode(row)
-            yield event
+        decoders, done = self._decoders, 0
+        try:
+            for kind, payload in zip(kinds_of(rows), payloads_of(rows), strict=True):
+                yield decoders[kind](payload)
+                done += 1
+        except (ValidationError, _UnknownKindError):
+            self.decode(rows[done])  # raises what names the row
+            raise
 
     def recorded(self, row: StoredEvent) -> RecordedEvent:
         """Read an event together with what was written beside it."""
@@ -122,18 +131,28 @@ class Codec:
             return named[0]
         return None
 
-    def _decoder(self, row: StoredEvent) -> Callable[[str], Any]:
-        cls = self._class(row.type)
-        if cls is None or row.format != 0 or row.schema_version > cls.schema_version:
-            raise UnknownEventTypeError(row.type, row.schema_version, row.position)
-        validate = _validator(cls)
-        found, wanted, name = row.schema_version, cls.schema_version, row.type
+    def _decoder(self, kind: str) -> Decoder:
+        name, schema_version, format = kind.split(KIND_SEPARATOR)
+        cls, found = self._class(name), int(schema_version)
+        if cls is None or format != "0" or found > cls.schema_version:
+            raise _UnknownKindError
+        validate, wanted = _validator(cls), cls.schema_version
 
         def upcast(payload: str) -> Any:
             return validate(json.dumps(self.upcasters.bring_up(name, found, wanted, json.loads(payload))))
 
-        decoder = validate if found == wanted else upcast
-        self._decoders[row.type, row.schema_version] = decoder
+        return validate if found == wanted else upcast
+
+
+class _Decoders(dict[str, Decoder]):
+    """What decodes each kind of row, found out when the first one is met."""
+
+    def __init__(self, find: Callable[[str], Decoder]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, kind: str) -> Decoder:
+        decoder = self[kind] = self._find(kind)
         return decoder
 
 

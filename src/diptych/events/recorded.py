@@ -5,8 +5,7 @@ Rule: the tuples here are the storage format; nothing in them is decoded.
 
 import json
 from datetime import UTC, datetime, timedelta
-from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
@@ -15,8 +14,11 @@ from diptych.stream import StreamName
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-pack_numbers = Struct(">QQIII").pack
-"""Packs position, time, version, schema version and format: the numbers that `checksum` begins with."""
+ROW_SEPARATOR: Final = "\x1e"
+SEPARATOR: Final = "\x1f"
+"""Between rows, and between the fields of a row's text: no stored text has either, see `store/limits.py`."""
+KIND_SEPARATOR: Final = "\x1d"
+"""Between the parts of `kind_of`; no name has one."""
 
 
 class NewEvent(NamedTuple):
@@ -52,11 +54,21 @@ class StoredEvent(NamedTuple):
         return StreamName(self.tenant, self.category, UUID(self.stream_id))
 
 
+def kind_of(row: tuple[Any, ...]) -> str:
+    """Type, schema version and format of a row of the log in one text: what says how to decode it."""
+    return f"{row[6]}\x1d{row[7]}\x1d{row[8]}"
+
+
+def text_of(row: tuple[Any, ...]) -> str:
+    """Write a row of the log as one text: what its checksum is taken over, and what SQL can write just the same."""
+    position, tenant, category, stream_id, version, event_id, _, _, _, payload, metadata, time = row[:12]
+    known = f"{position}\x1f{version}\x1f{time}\x1f{event_id.hex().upper()}\x1f{tenant}\x1f{category}\x1f{stream_id}"
+    return f"{known}\x1f{kind_of(row)}\x1f{metadata}\x1f{payload}"
+
+
 def checksum(row: tuple[Any, ...]) -> int:
-    """CRC-32 over a row of the log: all fields of `StoredEvent`, in its order, up to the checksum itself."""
-    numbers = pack_numbers(row[0], row[11], row[4], row[7], row[8])
-    text = "\0".join((row[1], row[2], row[3], row[6], row[10], row[9]))
-    return crc32(text.encode(), crc32(numbers + row[5]))
+    """CRC-32 over the text of a row of the log."""
+    return crc32(text_of(row).encode())
 
 
 def is_intact(row: StoredEvent) -> bool:

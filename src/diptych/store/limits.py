@@ -7,14 +7,13 @@ import re
 from functools import lru_cache
 
 from diptych.errors import InvalidInputError, ProgrammingError
-from diptych.events.recorded import NewEvent
+from diptych.events.recorded import ROW_SEPARATOR, SEPARATOR, NewEvent
 from diptych.store.protocols import Append, CommandRecord, StoreLimits
 
 _NAME_LENGTH = 200
 _EVENT_ID = 16
 _LARGEST = 2**31
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_UNIT_SEPARATOR = "\x1f"
 
 
 def check_append(append: Append, limits: StoreLimits) -> None:
@@ -71,7 +70,7 @@ def _check_text(text: str, what: str, limit: int) -> None:
     is_ascii = text.isascii()
     if len(text) > limit or (not is_ascii and len(text) * 4 > limit and len(text.encode(errors="replace")) > limit):
         raise InvalidInputError(f"{what}: {len(text):,} characters are over the limit of {limit:,} bytes. Send less.")
-    if "\0" in text or _UNIT_SEPARATOR in text or ("\\u0000" in text and _ESCAPED_NUL.search(text)):
+    if "\0" in text or SEPARATOR in text or ROW_SEPARATOR in text or ("\\u0000" in text and _ESCAPED_NUL.search(text)):
         raise InvalidInputError(f"{what} has a NUL or another control character that stores cannot keep. Remove it.")
     if not is_ascii and not _is_unicode(text):
         raise InvalidInputError(f"{what} has half of a surrogate pair, which is no character. Remove it.")

@@ -68,6 +68,7 @@ class SqliteEventStore:
 
     async def open(self) -> None:
         """Create or migrate the file. :raises StoreNewerThanCodeError: and nothing is touched."""
+        log.keep_freed_memory()
         await self._writer.open()
         self._signal.announce((await self.head()).position)
 
