@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from diptych.app.application import App
-from diptych.errors import ConfigurationError, NoHandlerFoundError
+from diptych.errors import ConfigurationError, NoHandlerFoundError, StoreCorruptedError
 from diptych.messages import Command, Receipt
 from diptych.web import commands_as, install
 from diptych.web.dependencies import queries
@@ -91,6 +92,73 @@ async def test_a_mounted_application_works_when_the_outer_one_is_installed(app: 
         assert opened.headers["Location"].startswith("/shop/accounts/")
         after = {"Diptych-After": opened.headers["Diptych-Position"]}
         assert (await client.get(opened.headers["Location"], headers=after)).status_code == 200
+
+
+async def test_a_mounted_application_answers_errors_as_the_outer_one_does(app: App) -> None:
+    """Once an error leaves a mounted application, it has been answered."""
+    outer, middle, inner = FastAPI(), FastAPI(), FastAPI()
+    install(app, outer)
+    add_routes(inner)
+    middle.mount("/inner", inner)
+    outer.mount("/middle", middle)
+    for _ in range(2):
+        async with client_of(outer) as client:
+            account = (await client.post("/middle/inner/accounts", json={"owner": "Ada"})).headers["Location"]
+            moves = f"{account}/moves"
+            late = await client.post(moves, json={"amount": 1}, headers={"If-Match": '"7"'})
+            answers = [await client.post(moves, json=body) for body in ({"amount": -5}, {})]
+            assert [one.status_code for one in (*answers, late)] == [400, 422, 412]
+            for answer in (*answers, late, await client.get("/middle/x")):
+                assert answer.headers["content-type"] == "application/problem+json"
+            parameters = inner.openapi()["paths"]["/accounts"]["post"]["parameters"]
+            assert [one["name"] for one in parameters].count("Idempotency-Key") == 1
+
+
+async def test_a_mounted_route_whose_command_nobody_handles_stops_the_start() -> None:
+    outer, inner = FastAPI(), FastAPI()
+    install(App("memory:"), outer)
+    outer.mount("/shop", inner)
+
+    @inner.post("/open")
+    async def open_one(command: OpenAccount, commands: Commands) -> None:
+        await commands.dispatch(command)
+
+    with pytest.raises(ConfigurationError, match="OpenAccount has no handler"):
+        async with outer.router.lifespan_context(outer):
+            pass
+
+
+async def test_an_application_behind_a_path_is_not_taken_for_a_mounted_one(api: FastAPI) -> None:
+    transport = httpx.ASGITransport(api, root_path="/shop")
+    async with httpx.AsyncClient(transport=transport, base_url=SHOP) as client:
+        with pytest.raises(ConfigurationError, match="nobody ran the lifespan"):
+            await client.get("/accounts", params={"owner": "Ada"})
+
+
+@pytest.mark.parametrize("is_raised_before", [True, False])
+async def test_a_lifespan_that_fails_leaves_no_app_running(app: App, is_raised_before: bool) -> None:
+    @asynccontextmanager
+    async def own(_: FastAPI) -> AsyncIterator[None]:
+        if is_raised_before:
+            raise ZeroDivisionError
+        yield
+        raise ZeroDivisionError
+
+    api = make_api(app, lifespan=own)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            async with client_of(api):
+                assert app.is_running
+        assert not app.is_running
+
+
+async def test_a_store_that_does_not_open_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").write_bytes(b"no database" * 1000)
+    app = make_app(f"sqlite:///{tmp_path}/shop.db")
+    with pytest.raises(StoreCorruptedError, match="not a database"):
+        async with client_of(make_api(app)):
+            pass
+    assert not app.is_running
 
 
 def test_a_second_install_is_refused(app: App, api: FastAPI) -> None:

@@ -1,9 +1,10 @@
 """The routes of a FastAPI application as a flat list, whichever way its version keeps included routers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fastapi.routing
+from fastapi import FastAPI
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -13,6 +14,15 @@ def flat_routes(api: Any) -> Iterable[Any]:
     flatten = getattr(fastapi.routing, "iter_route_contexts", None)  # newer FastAPI keeps included routers as a tree
     routes: Iterable[Any] = flatten(api.routes) if flatten else api.routes
     return routes
+
+
+def applications(api: FastAPI) -> Iterator[FastAPI]:
+    """Yield an application and every FastAPI application that is mounted in it."""
+    yield api
+    for route in flat_routes(api):
+        mounted = getattr(getattr(route, "original_route", route), "app", None)
+        if isinstance(mounted, FastAPI):
+            yield from applications(mounted)
 
 
 def allowed_methods(scope: Scope) -> str:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from diptych.app.application import App
 from diptych.errors import ConfigurationError, DomainError
 from diptych.web.edge import Edge
+from diptych.web.flat_routes import applications
 from diptych.web.health import add_health
 from diptych.web.openapi import describe
 from diptych.web.problems import (
@@ -36,7 +37,8 @@ def install(app: App, api: FastAPI, *, settings: WebSettings = _DEFAULTS) -> Non
 
     Its lifespan starts the app first and stops it last, around the one it has already. Errors become problem details
     (RFC 9457), bodies are limited and checked, `/health/live` and `/health/ready` are there, and the OpenAPI document
-    says all of it. Exception handlers that you registered before stay yours. Call it right after `api = FastAPI()`.
+    says all of it. Exception handlers that you registered before stay yours. FastAPI applications that are mounted in
+    this one are served with it. Call it right after `api = FastAPI()`.
 
     :raises ConfigurationError: it was called before for this application, or the application has served a request.
     """
@@ -66,11 +68,16 @@ def _nest_lifespan(app: App, api: FastAPI) -> None:
 
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncIterator[Any]:
-        for use in uses(api):
-            for command in use.commands:
-                if (command, use.where) not in expected:
-                    expected.add((command, use.where))
-                    app.expect_handler(command, use.where)
+        for one in applications(api):
+            if one not in _installed:  # mounted: its lifespan never runs, and its errors never get here
+                _installed[one] = app
+                _answer_errors(one)
+                describe(one)
+            for use in uses(one) if _installed[one] is app else ():
+                for command in use.commands:
+                    if (command, use.where) not in expected:
+                        expected.add((command, use.where))
+                        app.expect_handler(command, use.where)
         async with app, inner(served) as state:
             yield state
 
