@@ -1,19 +1,19 @@
 """The memory store keeps the contract of event stores."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
 import pytest
 
-from diptych.store.memory import MemoryEventStore
+from diptych.store.opening import open_stores
+from diptych.store.protocols import EventStore
 from diptych.testing.contracts.events import EventStoreContract
 
 
 class TestMemoryEventStore(EventStoreContract):
-    """The peer that needs no file."""
+    """The peer that needs no file. Its events live as long as the store object does."""
 
     @pytest.fixture
-    async def store(self) -> AsyncIterator[MemoryEventStore]:
-        store = MemoryEventStore()
-        await store.open()
-        yield store
-        await store.close()
+    def storage(self) -> Callable[[], EventStore]:
+        """One store, opened again and again."""
+        store = open_stores("memory:").events
+        return lambda: store

@@ -3,11 +3,20 @@
 from diptych.testing.contracts.events_append import AppendContract
 from diptych.testing.contracts.events_commands import CommandsContract
 from diptych.testing.contracts.events_concurrency import ConcurrencyContract
+from diptych.testing.contracts.events_inline import InlineContract
+from diptych.testing.contracts.events_lasting import LastingContract
 from diptych.testing.contracts.events_limits import LimitsContract, WaitContract
 from diptych.testing.contracts.events_read import ReadContract
 
 
 class EventStoreContract(
-    AppendContract, ReadContract, ConcurrencyContract, CommandsContract, LimitsContract, WaitContract
+    AppendContract,
+    ReadContract,
+    ConcurrencyContract,
+    CommandsContract,
+    InlineContract,
+    LimitsContract,
+    WaitContract,
+    LastingContract,
 ):
-    """Everything an event store promises. Give it a fixture `store`: an open, empty store, closed after the test."""
+    """Everything an event store promises. Give it a fixture `storage`: a function that returns your store, not open."""

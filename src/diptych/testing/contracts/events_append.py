@@ -103,7 +103,7 @@ class AppendContract(EventStoreHarness):
             await store.append(
                 Append([StreamWrite(fresh, NO_STREAM, [event()]), StreamWrite(stale, NO_STREAM, [event()])])
             )
-        assert await store.read_stream(fresh) == []
+        assert list(await store.read_stream(fresh)) == []
         appended = await store.append(to(fresh, event(), expected=NO_STREAM))
         assert appended.position == 2
 

@@ -1,7 +1,7 @@
 """Events, streams and appends for the contracts of event stores, and the harness they share."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -49,14 +49,30 @@ async def everything(store: EventStore) -> Sequence[StoredEvent]:
 
 
 class EventStoreHarness:
-    """What all contracts of event stores stand on: subclass it with a `store` fixture that opens and closes one."""
+    """What all contracts of event stores stand on. `storage` makes stores, not open, over the same data at each call.
+
+    Its tests are async: they run by anyio's plugin for pytest, on asyncio.
+    """
 
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
-    def store(self) -> EventStore:
-        """An open, empty store."""
-        raise NotImplementedError("Give the contract a fixture `store`: an open, empty event store, closed after.")
+    def anyio_backend(self) -> str:
+        """Stores live on asyncio."""
+        return "asyncio"
+
+    @pytest.fixture
+    def storage(self) -> Callable[[], EventStore]:
+        """A maker of stores; override it."""
+        raise NotImplementedError("Give the contract a fixture `storage`: a function that returns your event store.")
+
+    @pytest.fixture
+    async def store(self, storage: Callable[[], EventStore]) -> AsyncIterator[EventStore]:
+        """An open, empty store, closed after the test."""
+        store = storage()
+        await store.open()
+        yield store
+        await store.close()
 
     @pytest.fixture(autouse=True)
     async def leaves_nothing_checked_out(self, store: EventStore) -> AsyncIterator[None]:

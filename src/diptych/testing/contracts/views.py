@@ -41,6 +41,11 @@ class ViewStoreContract:
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Stores live on asyncio."""
+        return "asyncio"
+
+    @pytest.fixture
     def storage(self) -> Callable[[], ViewStore]:
         """A maker of stores; override it."""
         raise NotImplementedError
