@@ -13,10 +13,8 @@ from typing import Generic, TypeVar
 from diptych import NotFoundError, Query, QueryBus
 from examples.demo.importing import customer_id, order_id, product_id
 from examples.demo.lines import Invoice, Line
-from examples.orders.reading.customer_totals import GetCustomerTotals
-from examples.orders.reading.order_detail import GetOrderById
-from examples.orders.reading.product_sales import GetProductSales
-from examples.orders.reading.revenue import GetRevenue
+from examples.orders.reading.figures import GetCustomerTotals, GetProductSales, GetRevenue
+from examples.orders.reading.order_book import GetOrderById
 
 R = TypeVar("R")
 V = TypeVar("V")
@@ -75,7 +73,7 @@ async def _orders(lines: Sequence[Line], queries: QueryBus) -> Comparison[object
     result: Comparison[object] = Comparison("orders: total")
     orders = [line for line in lines if not line.invoice.startswith("C")]
     for number, (_, amount) in _sums(orders, lambda line: line.invoice).items():
-        found = await queries.dispatch(GetOrderById(order_id=order_id(str(number))))
+        found = await _ask(queries, GetOrderById(order_id=order_id(str(number))))
         result.compare(f"order {number}", amount, found.total_amount if found else None)
         result.total += found.total_amount if found else 0
     return result

@@ -1,11 +1,8 @@
 """How many rows each read model has: a query like any other, added to the order service by the demonstration."""
 
 from diptych import Module, Query, ReadModels
-from examples.orders.reading.customer_totals import CustomerTotals
-from examples.orders.reading.order_detail import OrderDetail, OrderLine
-from examples.orders.reading.order_list import OrderSummary
-from examples.orders.reading.product_sales import ProductSales
-from examples.orders.reading.revenue import RevenuePerDay
+from examples.orders.reading.figures import CustomerTotals, ProductSales, RevenuePerDay
+from examples.orders.reading.order_book import OrderDetail, OrderLine, OrderSummary
 
 module = Module("counting")
 

@@ -19,12 +19,11 @@ from diptych import Command, CommandBus, ConflictError, DomainError, NotFoundErr
 from diptych.errors import CommandIdReusedError
 from examples.demo.lines import Invoice, Line
 from examples.demo.report import Report
-from examples.orders.credit_notes.commands import IssueCreditNote
-from examples.orders.customers.commands import RegisterCustomer
-from examples.orders.inventory.commands import ReceiveStock, RegisterProduct
-from examples.orders.orders.commands import MOST_ITEMS, AddOrderItem, CreateOrder
-from examples.orders.orders.domain import OrderItem
-from examples.orders.values import Address
+from examples.orders.credit_notes import IssueCreditNote
+from examples.orders.customers import RegisterCustomer
+from examples.orders.inventory import ReceiveStock, RegisterProduct
+from examples.orders.orders import MOST_ITEMS, AddOrderItem, CreateOrder
+from examples.orders.values import Address, OrderItem
 
 GUEST: Final = "guest"  # lines without a customer are booked on this one
 _MANY: Final = 128  # commands under way at once that have nothing to do with each other: they share commits

@@ -6,13 +6,10 @@ from fastapi import APIRouter, FastAPI
 
 from diptych import App
 from diptych.web import install
-from examples.orders.credit_notes import commands as credit_notes
-from examples.orders.customers import commands as customers
-from examples.orders.inventory import commands as inventory
-from examples.orders.orders import commands as orders
-from examples.orders.reading import customer_totals, order_detail, order_list, product_sales, revenue
+from examples.orders import credit_notes, customers, inventory, orders
+from examples.orders.reading import figures, order_book
 
-SLICES = (customers, inventory, orders, credit_notes, order_list, order_detail, customer_totals, product_sales, revenue)
+SLICES = (customers, inventory, orders, credit_notes, order_book, figures)
 
 
 def make_app(url: str) -> App:

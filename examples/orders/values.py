@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
+from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
@@ -50,6 +51,16 @@ class Address(BaseModel):
     city: Text = ""
     postal_code: Text = ""
     country: RequiredText
+
+
+class OrderItem(BaseModel):
+    """So many of a product, at the price agreed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    product_id: UUID
+    quantity: Quantity
+    unit_price: Price
 
 
 class ImpossibleTimeError(DomainError):

@@ -1,1 +1,1 @@
-"""The read side: one file for each question people ask."""
+"""The read side: tables of what happened, and the questions they answer."""

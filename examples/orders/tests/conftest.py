@@ -7,11 +7,11 @@ import pytest
 
 from diptych import App, id_for
 from diptych.testing.scenario import Scenario
-from examples.orders.customers.domain import Customer, CustomerRegistered
-from examples.orders.inventory.domain import ProductRegistered, Stock, StockReceived
+from examples.orders.customers import Customer, CustomerRegistered
+from examples.orders.inventory import ProductRegistered, Stock, StockReceived
 from examples.orders.main import make_app
-from examples.orders.orders.domain import Order, OrderItem
-from examples.orders.values import Address
+from examples.orders.orders import Order
+from examples.orders.values import Address, OrderItem
 
 ADA, TEAPOT, MUG = id_for("customer", "ada"), id_for("product", "teapot"), id_for("product", "mug")
 HOME = Address(street="1 High Street", city="Leeds", country="United Kingdom")

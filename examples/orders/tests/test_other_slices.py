@@ -4,12 +4,9 @@ from datetime import UTC, datetime
 
 from diptych import AggregateNotFoundError, App, ConflictError
 from diptych.testing.scenario import Scenario
-from examples.orders.credit_notes.commands import IssueCreditNote
-from examples.orders.credit_notes.domain import CreditNote, CreditNoteIssued, CreditNoteLineAdded
-from examples.orders.customers.commands import RegisterCustomer, RenameCustomer
-from examples.orders.customers.domain import Customer, CustomerRegistered, CustomerRenamed
-from examples.orders.inventory.commands import ReceiveStock, RegisterProduct
-from examples.orders.inventory.domain import ProductRegistered, Stock, StockReceived
+from examples.orders.credit_notes import CreditNote, CreditNoteIssued, CreditNoteLineAdded, IssueCreditNote
+from examples.orders.customers import Customer, CustomerRegistered, CustomerRenamed, RegisterCustomer, RenameCustomer
+from examples.orders.inventory import ProductRegistered, ReceiveStock, RegisterProduct, Stock, StockReceived
 from examples.orders.tests.conftest import ADA, HOME, MUG, item
 
 

@@ -1,10 +1,18 @@
-"""The stock of one product: what is on the shelf and free, and what is set aside for orders."""
+"""Products and how many of them are there. Orders reserve, release and ship as part of their own commands."""
 
 from decimal import Decimal
 from typing import Self
 from uuid import UUID
 
-from diptych import Aggregate, DomainError, DomainEvent, on
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from diptych import Aggregate, Command, DomainError, DomainEvent, Module, Repository, new_id, on
+from diptych.web import locate
+from examples.orders.caller import Commands, Route
+from examples.orders.values import Quantity, RequiredText
+
+module, router = Module("inventory"), APIRouter(prefix="/products", tags=["inventory"], route_class=Route)
 
 
 class InsufficientInventoryError(DomainError):
@@ -29,30 +37,32 @@ class StockReceived(DomainEvent):
     quantity: int
 
 
-class _SetAside(DomainEvent):
+class StockReserved(DomainEvent):
+    """Goods were set aside for an order."""
+
     order_id: UUID
     quantity: int
 
 
-class StockReserved(_SetAside):
-    """Goods were set aside for an order."""
-
-
-class StockReleased(_SetAside):
+class StockReleased(DomainEvent):
     """Goods set aside are free again; `value` is what the order would have paid for them."""
 
+    order_id: UUID
+    quantity: int
     value: Decimal
 
 
-class StockShipped(_SetAside):
+class StockShipped(DomainEvent):
     """Goods set aside left the house."""
+
+    order_id: UUID
+    quantity: int
 
 
 class Stock(Aggregate):
-    """How many of one product are free and how many are set aside. Its id is the product's."""
+    """How many of one product are on the shelf and free. Its id is the product's."""
 
     available: int = 0
-    reserved: int = 0
 
     @classmethod
     def register(cls, product_id: UUID, description: str) -> Self:
@@ -80,19 +90,43 @@ class Stock(Aggregate):
         self.record(StockShipped(order_id=order_id, quantity=quantity))
 
     @on
-    def _received(self, event: StockReceived) -> None:
+    def _more(self, event: StockReceived | StockReleased) -> None:
         self.available += event.quantity
 
     @on
-    def _reserved(self, event: StockReserved) -> None:
+    def _fewer(self, event: StockReserved) -> None:
         self.available -= event.quantity
-        self.reserved += event.quantity
 
-    @on
-    def _released(self, event: StockReleased) -> None:
-        self.available += event.quantity
-        self.reserved -= event.quantity
 
-    @on
-    def _shipped(self, event: StockShipped) -> None:
-        self.reserved -= event.quantity
+class RegisterProduct(Command[UUID]):
+    """Take a new product in. Returns the id, which the caller may choose."""
+
+    product_id: UUID = Field(default_factory=new_id)
+    description: RequiredText
+
+
+@router.post("", status_code=201)
+async def register_product(command: RegisterProduct, commands: Commands, request: Request) -> dict[str, UUID]:
+    """Take a new product in."""
+    receipt = await commands.dispatch(command)
+    locate(request, "get_product_sales", product_id=receipt.result)
+    return {"product_id": receipt.result}
+
+
+@router.post("/{product_id}/stock")
+class ReceiveStock(Command):
+    """Put goods of a registered product on the shelf."""
+
+    product_id: UUID
+    quantity: Quantity
+
+
+@module.command_handler
+async def register(command: RegisterProduct, stock: Repository[Stock]) -> UUID:
+    stock.add(Stock.register(command.product_id, command.description))
+    return command.product_id
+
+
+@module.command_handler
+async def receive(command: ReceiveStock, stock: Repository[Stock]) -> None:
+    (await stock.get(command.product_id)).receive(command.quantity)

@@ -1,1 +1,0 @@
-"""Money given back; goods do not move."""

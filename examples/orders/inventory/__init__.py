@@ -1,1 +1,0 @@
-"""Products and how many of them are there."""

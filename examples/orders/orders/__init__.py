@@ -1,1 +1,0 @@
-"""Orders, from placed to delivered or cancelled."""
