@@ -1,5 +1,7 @@
 """Given / when / then, and what it says when a story ends otherwise."""
 
+from collections.abc import Callable
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -178,3 +180,43 @@ def test_a_command_without_an_app_is_refused() -> None:
 def test_an_app_on_disk_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="plays in memory"):
         Scenario(Purse, App("sqlite:///shop.db"))
+
+
+def test_a_class_beside_an_event_hides_no_field_of_it() -> None:
+    scenario = Scenario(Purse).when(lambda purse: [purse.deposit(1), purse.deposit(2)])
+    with pytest.raises(AssertionError) as failure:
+        scenario.then(Deposited, Deposited(cents=3))
+    assert "-     cents=3," in str(failure.value)
+    assert "+     cents=2," in str(failure.value)
+
+
+async def _later(purse: Purse) -> None:
+    purse.deposit(1)
+
+
+def test_a_method_that_would_have_to_be_awaited_is_refused_not_ignored() -> None:
+    with pytest.raises(ProgrammingError, match="awaits nothing"):
+        Scenario(Purse).when(_later)
+
+
+MISTAKES: dict[str, Callable[[], object]] = {
+    "is no aggregate": lambda: Scenario(cast(Any, Withdrawn)),
+    "given\\(\\) takes events": lambda: Scenario(Purse).given(cast(Any, [Deposited(cents=1)])),
+    "given\\(\\) takes events, one": lambda: Scenario(Purse).given(cast(Any, Deposited)),
+    "when\\(\\) takes a command": lambda: Scenario(Purse).when(cast(Any, Deposited(cents=1))),
+    "then\\(\\) takes events": lambda: Scenario(Purse).when(lambda purse: None).then(cast(Any, [Deposited(cents=1)])),
+    "then_raises\\(\\) takes": lambda: Scenario(Purse).when(lambda purse: None).then_raises(cast(Any, "only 0 cents")),
+}
+
+
+@pytest.mark.parametrize(("told", "mistake"), MISTAKES.items())
+def test_wrong_use_is_told_in_a_sentence(told: str, mistake: Callable[[], object]) -> None:
+    with pytest.raises(ProgrammingError, match=told):
+        mistake()
+
+
+@pytest.mark.anyio
+async def test_an_app_that_runs_is_refused_for_its_log_is_not_the_storys_own(app: App) -> None:
+    async with app:
+        with pytest.raises(ProgrammingError, match="running already"):
+            Scenario(Purse, app).when(Withdraw(purse_id=new_id(), cents=1))

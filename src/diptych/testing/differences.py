@@ -17,15 +17,15 @@ def is_as_expected(expected: Sequence[Expected], recorded: Sequence[DomainEvent]
 
 
 def difference(expected: Sequence[Expected], recorded: Sequence[DomainEvent]) -> str:
-    """Return both lists as one diff: `-` was expected, `+` was recorded."""
-    shown = [_without_fields(event) if _stands_for(event, expected) else _lines(event) for event in recorded]
+    """Return both lists as one diff: `-` was expected, `+` was recorded. What a class stands for has no fields."""
+    classes = [*expected[: len(recorded)], *[None] * (len(recorded) - len(expected))]
+    shown = [
+        _without_fields(event) if type(event) is wanted else _lines(event)
+        for event, wanted in zip(recorded, classes, strict=True)
+    ]
     wanted = [[f"{event.__name__}(...)"] if isinstance(event, type) else _lines(event) for event in expected]
     lines = ndiff(_flat(wanted) or ["nothing"], _flat(shown) or ["nothing"])
     return "\n".join(line.rstrip() for line in lines if not line.startswith("?"))
-
-
-def _stands_for(event: DomainEvent, expected: Sequence[Expected]) -> bool:
-    return any(wanted is type(event) for wanted in expected)
 
 
 def _without_fields(event: DomainEvent) -> list[str]:

@@ -22,6 +22,7 @@ from diptych.write import guard
 from diptych.write.aggregate import Aggregate, pending, replay
 
 A = TypeVar("A", bound=Aggregate)
+__tracebackhide__ = True  # pytest shows the line of the test, not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Scenario(Generic[A]):
     """
 
     def __init__(self, aggregate: type[A], app: App | None = None, *, id: UUID | None = None) -> None:
+        if not (isinstance(aggregate, type) and issubclass(aggregate, Aggregate)):
+            raise ProgrammingError(f"{aggregate!r} is no aggregate. Write Scenario(Order) or Scenario(Order, app).")
         if app is not None and not app.url.startswith("memory:"):
             raise ConfigurationError(f"A scenario plays in memory, not in {app.url}. Give it an App('memory:').")
         self.id = id or new_id()
@@ -65,7 +68,10 @@ class Scenario(Generic[A]):
     ) -> Self:
         """Say what has happened before, to this aggregate; or to another: its id first, and `of` its class."""
         id = first if isinstance(first, UUID) else self.id
-        before = (first, *events) if isinstance(first, DomainEvent) else events
+        before = events if first is None or isinstance(first, UUID) else (first, *events)
+        for event in before:
+            if not isinstance(event, DomainEvent):
+                raise ProgrammingError(f"given() takes events, one by one, such as Opened(owner='Ada'), not {event!r}.")
         stream = StreamName("", (of or self._aggregate).aggregate_name, id)
         if before:
             self._given.append(_History(stream, list(before)))
@@ -78,6 +84,8 @@ class Scenario(Generic[A]):
         """
         if isinstance(action, Command):
             self._outcome = self._dispatch(action)
+        elif not callable(action):
+            raise ProgrammingError(f"when() takes a command, or a callable that gets the aggregate, not {action!r}.")
         else:
             self._outcome = self._call(action)
             self.given(*self._outcome.events)
@@ -86,6 +94,9 @@ class Scenario(Generic[A]):
     def then(self, *expected: Expected) -> Self:
         """Check what was recorded: these events, in this order, and no others. A class stands for any event of it."""
         outcome = self._happened()
+        for one in expected:
+            if not (issubclass(one, DomainEvent) if isinstance(one, type) else isinstance(one, DomainEvent)):
+                raise ProgrammingError(f"then() takes events, one by one, or their classes, not {one!r}.")
         if outcome.error is not None:
             raise AssertionError(f"{outcome.asked} raised {_told(outcome.error)}") from outcome.error
         if not is_as_expected(expected, outcome.events):
@@ -98,6 +109,8 @@ class Scenario(Generic[A]):
     def then_raises(self, error: type[Exception], match: str = "") -> Self:
         """Check that it was refused with this error, its text containing `match`, and that nothing was recorded."""
         outcome = self._happened()
+        if not (isinstance(error, type) and issubclass(error, Exception)):
+            raise ProgrammingError(f"then_raises() takes the class of an error, and perhaps a text, not {error!r}.")
         if outcome.error is None:
             recorded = difference((), outcome.events)
             raise AssertionError(f"{outcome.asked} was not refused with {error.__name__}. It recorded:\n{recorded}")
@@ -123,6 +136,11 @@ class Scenario(Generic[A]):
             result = action(aggregate) if inspect.signature(action).parameters else action()
         except Exception as error:
             return Outcome("It", error=error)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise ProgrammingError(
+                "A scenario awaits nothing but handlers. Make the method a plain one, or give an app."
+            )
         if isinstance(result, Aggregate) and result is not aggregate:
             return Outcome("It", tuple(pending(result)), result)
         guard.check(aggregate, before)
@@ -132,6 +150,10 @@ class Scenario(Generic[A]):
         if self._app is None:
             name = self._aggregate.__name__
             raise ConfigurationError(f"{type(command).__name__} needs an app. Write Scenario({name}, app).")
+        if self._app.is_running:
+            raise ProgrammingError(
+                "The app is running already. Give a scenario one that is not: it starts and stops it."
+            )
         with ThreadPoolExecutor(1, thread_name_prefix="scenario") as thread:
             return thread.submit(asyncio.run, self._play(self._app, command)).result()
 
