@@ -191,18 +191,24 @@ async def test_a_decorated_message_is_the_class_it_was_and_a_function_beside_it_
         assert await app.queries.dispatch(Rich(least=2)) == []
 
 
-async def test_a_command_without_a_handler_is_named_where_it_was_written(app: App) -> None:
+@pytest.mark.parametrize("path", ["/nothing", "/nothing/{what}"])
+async def test_a_message_without_a_handler_is_named_where_it_was_written(app: App, path: str) -> None:
     api, router = FastAPI(), APIRouter(route_class=routes_as())
     install(app, api)
 
-    @router.post("/nothing")
+    @router.post(path)
     class Forgotten(Command):
-        pass
+        what: str
+
+    @router.get(path)
+    class Unanswered(Query[str]):
+        what: str
 
     api.include_router(router)
-    with pytest.raises(ConfigurationError, match=rf"{__file__}:\d+ .*Forgotten: Forgotten has no handler"):
+    with pytest.raises(ConfigurationError, match=rf"{__file__}:\d+ .*Forgotten: Forgotten has no handler") as caught:
         async with client_of(api):
             pass
+    assert f"{Unanswered.__qualname__}: Unanswered has no handler" in str(caught.value)
 
 
 def test_a_path_that_names_no_field_is_a_fault_at_once() -> None:

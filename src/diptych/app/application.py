@@ -13,7 +13,7 @@ from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingE
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
 from diptych.handlers import Handlers
-from diptych.messages import Command
+from diptych.messages import Command, Query
 from diptych.projections.definition import define_all
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Definition
@@ -71,7 +71,7 @@ class App(Module):
         self._query_routes.handlers = self.query_handlers
         self.commands = CommandBus(self._command_routes)
         self.queries = QueryBus(self._query_routes)
-        self._expected: list[tuple[type[Command[Any]], str]] = []
+        self._expected: list[tuple[type[Command[Any]] | type[Query[Any]], str]] = []
         self._running: _Running | None = None
         self._stack: AsyncExitStack | None = None
         self._users = 0
@@ -83,9 +83,9 @@ class App(Module):
         if query is not None:
             self._query_routes.middleware.append(query)
 
-    def expect_handler(self, command: type[Command[Any]], place: str) -> None:
-        """Note that something (a route, at `place`) dispatches this command: without a handler the start fails."""
-        self._expected.append((command, place))
+    def expect_handler(self, message: type[Command[Any]] | type[Query[Any]], place: str) -> None:
+        """Note that something (a route, at `place`) dispatches this message: without a handler the start fails."""
+        self._expected.append((message, place))
 
     @property
     def is_running(self) -> bool:
@@ -192,9 +192,9 @@ class App(Module):
             problems.extend(error.problems)
         for event in {event for definition in definitions for event in definition.events}:
             _collect(problems, partial(codec.register, event))
-        for command, place in self._expected:
-            if command not in wiring.wired.commands:
-                problems.extend(NoHandlerFoundError(command.__name__, place).problems)
+        for message, place in self._expected:
+            if message not in wiring.wired.commands and message not in wiring.wired.queries:
+                problems.extend(NoHandlerFoundError(message.__name__, place).problems)
         problems.extend(wiring.wired.problems)
         if problems:
             raise ConfigurationError(list(dict.fromkeys(problems)))

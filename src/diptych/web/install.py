@@ -74,10 +74,10 @@ def _nest_lifespan(app: App, api: FastAPI) -> None:
                 _answer_errors(one)
                 describe(one)
             for use in uses(one) if _installed[one] is app else ():
-                for command in use.commands:
-                    if (command, use.where) not in expected:
-                        expected.add((command, use.where))
-                        app.expect_handler(command, use.where)
+                for message in use.messages:
+                    if (message, use.where) not in expected:
+                        expected.add((message, use.where))
+                        app.expect_handler(message, use.where)
         async with app, inner(served) as state:
             yield state
 

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import isclass
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 
 from diptych.handlers import where
-from diptych.messages import Command
+from diptych.messages import Command, Query
 from diptych.web.dependencies import COMMANDS, queries, require_if_match
 from diptych.web.flat_routes import flat_routes
-from diptych.web.path_commands import BODILESS, MESSAGE
+from diptych.web.path_commands import BODILESS, MESSAGE, Message
 
 
 @dataclass(slots=True)
@@ -26,7 +25,7 @@ class Use:
     has_queries: bool = False
     needs_if_match: bool = False
     is_bodiless: bool = False
-    commands: list[type[Command[Any]]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
 
 def uses(api: FastAPI) -> Iterator[Use]:
@@ -41,16 +40,16 @@ def uses(api: FastAPI) -> Iterator[Use]:
 
 
 def _look(dependant: Dependant, use: Use) -> None:
-    for body in dependant.body_params:
-        annotation = body.field_info.annotation
-        if isclass(annotation) and issubclass(annotation, Command):
-            use.commands.append(annotation)
+    for parameter in (*dependant.body_params, *dependant.query_params):
+        annotation = parameter.field_info.annotation
+        if isclass(annotation) and issubclass(annotation, Command | Query):
+            use.messages.append(annotation)
     for inner in dependant.dependencies:
         use.has_commands = use.has_commands or hasattr(inner.call, COMMANDS)
         use.has_queries = use.has_queries or inner.call is queries
         use.needs_if_match = use.needs_if_match or inner.call is require_if_match
         made = getattr(inner.call, MESSAGE, None)
-        if isclass(made) and issubclass(made, Command):
-            use.commands.append(made)
+        if made is not None:
+            use.messages.append(made)
             use.is_bodiless = getattr(inner.call, BODILESS)
         _look(inner, use)
