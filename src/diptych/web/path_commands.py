@@ -1,13 +1,13 @@
 """`from_path`: a message whose ids come from the path of the route, and the rest from the body or the query string."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Path
 from fastapi import Query as QueryString
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -42,12 +42,13 @@ def from_path(message: Message, *fields: str) -> Any:
 
 def _dependency(message: Message, fields: Sequence[str]) -> Any:
     rest = {name: field for name, field in message.model_fields.items() if name not in fields}
-    aliases = {name: _alias(name, message.model_fields[name]) for name in fields}
+    names = {name: _names(name, message.model_fields[name]) for name in fields}
     place = "body" if issubclass(message, Command) else "query"
 
     async def make(**given: Any) -> Any:
         other = given.pop("other", None) or {}
-        return _validated(message, place, other, {aliases[name]: value for name, value in given.items()})
+        doubled = [one for name in fields for one in names[name] if one in other]
+        return _validated(message, place, other, {names[name][0]: given[name] for name in fields}, doubled)
 
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=_path_parameter(message.model_fields[name]))
@@ -55,7 +56,9 @@ def _dependency(message: Message, fields: Sequence[str]) -> Any:
     ]
     is_required = any(field.is_required() for field in rest.values())
     if place == "body" or rest:
-        schema: Any = Annotated[_model_of(message, rest), _AsGiven(), Body() if place == "body" else QueryString()]
+        schema: Any = Annotated[
+            _model_of(message, rest), _AsGiven(_only_objects), Body() if place == "body" else QueryString()
+        ]
         parameters.append(
             inspect.Parameter("other", inspect.Parameter.KEYWORD_ONLY, annotation=schema)
             if is_required or place == "query"
@@ -67,12 +70,13 @@ def _dependency(message: Message, fields: Sequence[str]) -> Any:
     return make
 
 
-def _validated(message: Message, place: str, other: Mapping[str, Any], path: Mapping[str, Any]) -> Any:
+def _validated(
+    message: Message, place: str, other: Mapping[str, Any], path: Mapping[str, Any], doubled: Sequence[str]
+) -> Any:
     """Validate once, as a whole, so that the message knows which fields the caller gave.
 
     :raises RequestValidationError: with each fault placed in the path, or where the other fields come from.
     """
-    doubled = [name for name in path if name in other]
     try:
         if doubled:
             raise ValidationError.from_exception_data(
@@ -89,10 +93,17 @@ def _validated(message: Message, place: str, other: Mapping[str, Any], path: Map
 
 
 class _AsGiven:
-    """Shows a model's schema, and lets any JSON object through as it is: the command validates it, once."""
+    """Shows the schema of a type, and lets what comes through as it is: the message validates it, once."""
+
+    def __init__(self, check: Callable[[Any, Any], Any]) -> None:
+        self._check = check
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_wrap_validator_function(_only_objects, handler(source))
+        return core_schema.no_info_wrap_validator_function(self._check, handler(source))
+
+
+def _anything(value: Any, _validate: Any) -> Any:
+    return value
 
 
 def _only_objects(value: Any, _validate: Any) -> Any:
@@ -110,10 +121,11 @@ def _model_of(message: Message, rest: Mapping[str, FieldInfo]) -> type[BaseModel
 
 
 def _path_parameter(field: FieldInfo) -> Any:
-    return Annotated[field.annotation, *field.metadata, Path(description=field.description)]
+    return Annotated[field.annotation, *field.metadata, _AsGiven(_anything), Path(description=field.description)]
 
 
-def _alias(name: str, field: FieldInfo) -> str:
-    if isinstance(field.validation_alias, str):
-        return field.validation_alias
-    return field.alias or name
+def _names(name: str, field: FieldInfo) -> list[str]:
+    """Every name under which a message may be given this field; the first one is always taken."""
+    alias = field.validation_alias or field.alias or name
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [*dict.fromkeys([*(one for one in choices if isinstance(one, str)), name])]
