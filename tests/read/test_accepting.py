@@ -1,6 +1,6 @@
 """`replace` without the validator: it may say yes only where strict validation gives back the same object."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
@@ -129,3 +129,30 @@ def test_what_a_row_has_worked_out_for_itself_does_not_go_into_the_next() -> Non
     assert row.double == 4
     assert row.replace(count=3).double == 6
     assert row.replace(count=3, name="abc").double == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "given_value", "text"),
+    [
+        ("price", Decimal("1.5"), "1.50"),
+        ("price", Decimal("-0"), "0.00"),
+        ("price", Decimal("1E+3"), "1000.00"),
+        ("bounded", Decimal(2), "2.00"),
+        ("rate", Decimal("0.10"), "0.100000"),
+        ("rate", Decimal("1E-7"), "1E-7"),  # too small for its column, which says so
+        ("at", datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2025-12-31 23:00:00+00:00"),
+        ("at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "0001-01-01 00:00:00+02:00"),
+    ],
+)
+def test_a_new_row_has_its_values_as_a_store_gives_them_back(name: str, given_value: Any, text: str) -> None:
+    """P1, P3: what a method makes of a row may not depend on whether the row was just made or read."""
+    assert str(getattr(ROW.replace(**{name: given_value}), name)) == text
+    made = Everything(**{**ROW.model_dump(), name: given_value})
+    assert str(getattr(made, name)) == text
+    assert getattr(made, name) == given_value
+
+
+def test_the_schema_shown_to_others_is_the_plain_one() -> None:
+    shown = Everything.model_json_schema()["properties"]
+    assert shown["at"] == {"format": "date-time", "title": "At", "type": "string"}
+    assert "at" in Everything.model_json_schema()["required"]

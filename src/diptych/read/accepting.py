@@ -4,7 +4,7 @@ Rule: only say yes where strict validation would return the very same object; ev
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from math import isfinite
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
-from diptych.read.columns import unwrap
+from diptych.read.columns import DEFAULT_SCALE, unwrap
 
 Accept = Callable[[Any], bool]
 
@@ -24,9 +24,8 @@ _BY_TYPE: Final[Mapping[Any, Accept]] = {
     float: lambda value: type(value) is float and isfinite(value),
     UUID: lambda value: type(value) is UUID,
     date: lambda value: type(value) is date,
-    datetime: lambda value: type(value) is datetime,
-    AwareDatetime: lambda value: type(value) is datetime and value.tzinfo is not None,
-    Decimal: lambda value: type(value) is Decimal and value.is_finite(),
+    datetime: lambda value: type(value) is datetime and value.tzinfo is UTC,
+    AwareDatetime: lambda value: type(value) is datetime and value.tzinfo is UTC,
 }
 
 
@@ -47,6 +46,8 @@ def acceptances(model: type[BaseModel], markers: tuple[type, ...]) -> Mapping[st
 
 
 def _accept(kind: Any, rules: list[Any]) -> Accept | None:
+    if kind is Decimal and not rules:
+        return _decimal(DEFAULT_SCALE)
     if rules:
         said = getattr(rules[0], "__dict__", {}) if len(rules) == 1 else {}
         return _decimal(said["decimal_places"]) if kind is Decimal and list(said) == ["decimal_places"] else None
@@ -56,14 +57,5 @@ def _accept(kind: Any, rules: list[Any]) -> Accept | None:
 
 
 def _decimal(places: int) -> Accept:
-    quantum, least = Decimal((0, (1,), -places)), -places
-
-    def accept(value: Any) -> bool:
-        if type(value) is not Decimal:
-            return False
-        if value.same_quantum(quantum):
-            return True
-        exponent = value.as_tuple().exponent
-        return type(exponent) is int and exponent >= least
-
-    return accept
+    quantum = Decimal((0, (1,), -places))
+    return lambda value: type(value) is Decimal and value.same_quantum(quantum) and bool(value or not value.is_signed())

@@ -19,7 +19,7 @@ from diptych.store.tables import Column, Kind
 
 DEFAULT_SCALE: Final = 6
 
-_PLAIN: Final[dict[Any, Kind]] = {
+PLAIN: Final[dict[Any, Kind]] = {
     str: Kind.TEXT,
     bool: Kind.BOOLEAN,
     int: Kind.INTEGER,
@@ -86,9 +86,9 @@ def column_of(owner: str, name: str, field: FieldInfo) -> Column:
     if target is NaiveDatetime:
         raise TypeError(f"{where}: a time without zone is ambiguous. Use AwareDatetime.")
     _refuse_float_money(where, name, target)
-    kind = _PLAIN.get(target)
+    kind = PLAIN.get(target)
     if kind is not None:
-        scale = _scale(unwrapped.metadata) if kind is Kind.DECIMAL else DEFAULT_SCALE
+        scale = scale_of(unwrapped.metadata) if kind is Kind.DECIMAL else DEFAULT_SCALE
         if not 0 <= scale <= 18:
             raise TypeError(f"{where}: decimal_places must be between 0 and 18, not {scale}.")
         return Column(name, kind, is_nullable, scale)
@@ -109,7 +109,8 @@ def _name(target: Any) -> str:
     return target.__name__ if isinstance(target, type) else str(target)
 
 
-def _scale(metadata: Sequence[Any]) -> int:
+def scale_of(metadata: Sequence[Any]) -> int:
+    """Return the decimal places that a field's metadata says, or the usual."""
     for note in metadata:
         places = getattr(note, "decimal_places", None)
         if places is not None:

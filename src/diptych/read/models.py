@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from inspect import get_annotations
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic._internal._model_construction import ModelMetaclass
+from pydantic_core import CoreSchema
 from typing_extensions import dataclass_transform
 
 from diptych.read.accepting import Accept, acceptances
 from diptych.read.columns import column_of
+from diptych.read.normal import normalising
 from diptych.store.tables import Kind, Table, check_identifier
 
 _TABLE: Final = "__diptych_table__"
@@ -73,6 +75,10 @@ class ReadModel(BaseModel, metaclass=_ReadModelMeta):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return normalising(handler(source), cls.model_fields)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
