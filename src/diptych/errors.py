@@ -67,7 +67,8 @@ class AggregateNotFoundError(NotFoundError):
     """No event was ever recorded under this id."""
 
     def __init__(self, aggregate: str, id: object) -> None:
-        super().__init__(f"There is no {aggregate} with id {id}. Create it first, or ask with get_or_none.")
+        super().__init__(f"There is no {aggregate} with id {id}.")
+        self.add_note("Create it first, or ask with get_or_none.")  # for the developer; the sentence is for callers too
         self.aggregate, self.id = aggregate, id
 
 
@@ -75,7 +76,8 @@ class ReadModelNotFoundError(NotFoundError):
     """No row has this key now; a projection that is behind may write it later."""
 
     def __init__(self, read_model: str, key: object) -> None:
-        super().__init__(f"There is no {read_model} with key {key}. Ask with get for None instead of an error.")
+        super().__init__(f"There is no {read_model} with key {key}.")
+        self.add_note("Ask with get for None instead of an error.")
         self.read_model, self.key = read_model, key
 
 

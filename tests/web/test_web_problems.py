@@ -1,6 +1,9 @@
 """Every error is a problem (RFC 9457): its status from one table, its words for the caller, nothing of our insides."""
 
 import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -71,19 +74,32 @@ async def test_each_error_has_its_status(app: App, error: Exception, status: int
     assert ("Retry-After" in answer.headers) is (status == 503)
 
 
-def test_every_public_error_is_decided_on() -> None:
-    """A new error class gets a row in the table, or is named here as our own fault."""
-    ours = {errors.DiptychError, errors.ConfigurationError, errors.ProgrammingError, errors.DataError}
-    ours |= {errors.AccessDeniedError, errors.DomainError}
-    undecided = [
-        cls.__name__
-        for cls in vars(errors).values()
-        if isinstance(cls, type)
-        and issubclass(cls, errors.DiptychError)
-        and not any(base in KINDS or base in ours - {errors.DiptychError} for base in cls.__mro__)
-        and cls not in ours
-    ]
-    assert undecided == []
+@pytest.mark.parametrize(
+    "error", [error for error, status, _ in RAISED if status == 404], ids=lambda one: type(one).__name__
+)
+async def test_a_client_is_told_what_is_missing_and_the_developer_what_to_write(app: App, error: Exception) -> None:
+    answer = await get_raising(app, error)
+    assert answer.json()["detail"] == str(error)
+    assert "get" not in str(error)
+    assert "get" in error.__notes__[0]
+
+
+def every(cls: type[errors.DiptychError]) -> Iterator[type[errors.DiptychError]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from every(child)
+
+
+def test_every_error_is_answered_as_the_page_of_errors_says() -> None:
+    """A new error class is placed on that page, and so in the table or among those that are our own fault."""
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+    said = dict(re.findall(r"^\| `(\w+)` \|.*\| ([0-9]{3}|-)[^|]*\|$", page, re.MULTILINE))
+    ours = {cls for cls in every(errors.DiptychError) if cls.__module__.startswith("diptych.")}
+    answered = {cls.__name__: kind_of(cls.__new__(cls)) for cls in ours - {errors.DiptychError}}
+    assert said.keys() == answered.keys()
+    for name, kind in answered.items():
+        assert said[name] == (str(kind.status) if kind else said[name]), name
+        assert kind or said[name] in ("500", "-"), name
 
 
 @pytest.mark.parametrize(
