@@ -1,13 +1,17 @@
 """R1 and R2 over HTTP: read your own write with the position of its answer, or be told that you did not."""
 
 import time
+from functools import partial
 from uuid import UUID
 
+import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from diptych.app.application import App
+from diptych.messages import Query
 from diptych.stream import read_token, token
 from diptych.web import Queries, WebSettings
 from tests.web.shop import AccountRow, GetAccount, MoneyMoved, client_of, make_api, tried
@@ -39,6 +43,44 @@ async def test_positions_do_not_go_back(client: httpx.AsyncClient, account: str)
         read = await client.get(account, headers={"Diptych-After": seen})
         assert read_token(read.headers["Diptych-Position"])[0] >= read_token(seen)[0]
         seen = read.headers["Diptych-Position"]
+
+
+async def test_an_answer_that_read_nothing_gives_no_position(app: App) -> None:
+    """R2: a reader keeps the last position it was given, and would go back to the beginning with this one."""
+
+    class Ask(Query[int]):
+        pass
+
+    @app.query_handler
+    async def ask(query: Ask) -> int:
+        return 42
+
+    api = make_api(app)
+
+    @api.get("/ask")
+    async def asked(queries: Queries) -> int:
+        return await queries.dispatch(Ask())
+
+    async with client_of(api) as client:
+        await client.post("/accounts", json={"owner": "Ada"})
+        answer = await client.get("/ask")
+        assert answer.json() == 42
+        assert "Diptych-Position" not in answer.headers
+
+
+async def test_waiting_that_is_given_up_leaves_nobody_waiting(
+    client: httpx.AsyncClient, account: str, app: App
+) -> None:
+    """R1, P8: a client that goes away, or a server that stops."""
+    headers = {"Diptych-After": token(1_000_000, bytes(16))}
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(partial(client.get, account, headers=headers))
+        with anyio.fail_after(5):
+            while not all(progress.is_waited_for for progress in app.progress.values()):
+                await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    assert not any(progress.is_waited_for for progress in app.progress.values())
 
 
 async def test_a_position_of_the_future_is_answered_stale_in_time(app: App) -> None:

@@ -8,6 +8,7 @@ from diptych.clock import new_id
 from diptych.errors import StaleReadError, WrongExpectedVersionError
 from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, QueryHandler
+from diptych.read.freshness import NOT_ASKED
 from diptych.web.exchange import Exchange
 from diptych.web.request_headers import command_id_of, correlation_of, tag_of, version_of
 from diptych.write.bus import CommandBus, CommandHandler, Expected
@@ -127,7 +128,8 @@ class RequestQueries(QueryBus):
         except StaleReadError as error:  # what it asked for was not there, and might be in a fresh answer
             self._stale(error.reason)
             raise
-        exchange.saw(answer.as_of_position, answer.token)
+        if answer.fresh is not NOT_ASKED:  # it read nothing, and who keeps the last position would lose a better one
+            exchange.saw(answer.as_of_position, answer.token)
         exchange.aged(answer.age)
         if answer.is_stale:
             self._stale(answer.reason or "behind")
