@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import logging
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from examples.demo.lines import FileError
 from examples.demo.play_file import play_file
 from examples.demo.players import Shop
 from examples.demo.screen import Screen
-from examples.demo.server import HOST, PortTakenError, serving
+from examples.demo.server import HOST, USUAL_PORT, PortTakenError, serving
 from examples.demo.tally import Tally
 from examples.demo.traffic import Traffic
 from examples.orders.main import make_api, make_app
@@ -27,17 +29,34 @@ from examples.orders.main import make_api, make_app
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30, help="how long the customers stay (30)")
+    parser.add_argument("--seconds", type=_amount, default=30, help="how long the customers stay (30)")
     parser.add_argument("--serve", action="store_true", help="go on serving the API until Ctrl-C")
     parser.add_argument(
         "--import", dest="file", type=Path, metavar="FILE", help="play a CSV file of order lines, .gz too"
     )
     parser.add_argument("--database", metavar="URL", help="sqlite:///FILE or memory: (demo-data/orders.db)")
-    parser.add_argument("--port", type=int, help="local port of the API (8000, or any free one)")
-    parser.add_argument("--players", type=int, default=12, help="how many customers (12)")
-    parser.add_argument("--pause", type=float, default=0.1, help="seconds a customer thinks between two requests (0.1)")
+    parser.add_argument("--port", type=_count, help="local port of the API (8000, or any free one)")
+    parser.add_argument("--players", type=_count, default=12, help="how many customers (12)")
+    parser.add_argument(
+        "--pause", type=_amount, default=0.1, help="seconds a customer thinks between two requests (0.1)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="what the customers choose (1)")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if not given.seconds and not given.serve and not given.file:
+        parser.error("--seconds 0 plays nothing: add --serve, or --import FILE")
+    return given
+
+
+def _amount(text: str) -> float:
+    if not 0 <= (number := float(text)) < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
+
+
+def _count(text: str) -> int:
+    if not 1 <= (number := int(text)) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 65,535")
+    return number
 
 
 class Demonstration:
@@ -61,6 +80,7 @@ class Demonstration:
     def _end(self, number: int) -> None:
         """End soon; the second Ctrl-C ends at once."""
         self._stop.set()
+        logging.getLogger("uvicorn.error").disabled = True  # it would tell of the second one with a stack trace
         asyncio.get_running_loop().remove_signal_handler(number)
 
     async def _play_file(self, app: App) -> int:
@@ -83,7 +103,7 @@ class Demonstration:
         async with serving(make_api(app), self._given.port) as port:
             url = f"http://{HOST}:{port}"
             screen = Screen(url, place_of(self._url))
-            if self._given.seconds <= 0:
+            if not self._given.seconds:
                 await self._finish(app, None, None, url)
                 return 0
             traffic = Traffic(app, Shop(HOST, port, tally, self._given.pause), screen, self._console)
@@ -100,18 +120,23 @@ class Demonstration:
                 await self._finish(app, order, customer, f"http://{HOST}:{port}")
             return
         is_serving = self._given.serve and not self._stop.is_set()
-        again = None if is_serving else f"./run demo --serve --seconds 0{self._same_options()}"
+        if self._url.startswith("memory:") and not is_serving:
+            self._console.print("\nAll of it was in memory, and is gone.")
+            return
+        url = url or f"http://{HOST}:{self._given.port or USUAL_PORT}"
         if order and customer:
-            requests = talk.requests_to_try(url or f"http://{HOST}:8000", order, customer)
-            talk.print_next(self._console, place_of(self._url), requests, again)
+            again = None if is_serving else self._again(url)
+            talk.print_next(self._console, place_of(self._url), talk.requests_to_try(url, order, customer), again)
         if is_serving:
             self._console.print(f"\nServing [bold]{url}/docs[/] until Ctrl-C.")
             await self._stop.wait()
 
-    def _same_options(self) -> str:
-        given = self._given
-        port = f" --port {given.port}" if given.port else ""
-        return port + (f" --database {given.database}" if given.database else "")
+    def _again(self, url: str) -> str:
+        """The command that serves this data under this address."""
+        port, database = url.rpartition(":")[2], self._given.database
+        options = ["--port", port] if port != str(USUAL_PORT) else []
+        options += ["--database", database] if database else []
+        return shlex.join(["./run", "demo", "--serve", "--seconds", "0", *options])
 
 
 def main() -> int:
@@ -122,7 +147,10 @@ def main() -> int:
     try:
         return asyncio.run(Demonstration(given, console).run())
     except (FileError, PortTakenError, DiptychError) as error:
-        console.print(talk.trouble(str(error)))
+        if is_watched:
+            console.print(talk.trouble(str(error)))
+        else:
+            print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

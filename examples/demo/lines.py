@@ -11,12 +11,15 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TextIO, cast
+from typing import Final, TextIO, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 COLUMNS: Final = (
     "invoice_no", "invoiced_at", "stock_code", "description", "quantity", "unit_price_gbp", "customer_id", "country",
 )  # fmt: skip
+
+_MOST: Final = 10_000_000
+N = TypeVar("N", int, Decimal)
 
 
 class FileError(Exception):
@@ -61,8 +64,12 @@ def read_invoices(path: Path) -> list[Invoice]:
     try:
         with _open(path) as file:
             lines = list(_lines(file))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from error
+    except (OSError, EOFError, csv.Error) as error:
+        raise FileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not lines:
+        raise FileError(f"{path} has a header and no lines.")
     invoices = [Invoice(number, tuple(group)) for number, group in groupby(lines, lambda line: line.invoice)]
     if len({invoice.number for invoice in invoices}) < len(invoices):
         raise FileError(f"{path}: the lines of one invoice are apart. Sort the file by invoice_no first.")
@@ -89,10 +96,21 @@ def _lines(file: TextIO) -> Iterator[Line]:
                 datetime.fromisoformat(row["invoiced_at"]).replace(tzinfo=zone),
                 row["stock_code"],
                 row["description"].strip(),
-                int(row["quantity"]),
-                Decimal(row["unit_price_gbp"]),
+                _number(row["quantity"], int),
+                _number(row["unit_price_gbp"], Decimal),
                 row["customer_id"],
                 row["country"],
             )
-        except (ValueError, InvalidOperation, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise FileError(f"Line {rows.line_num} makes no sense: {error}. Mend it, or take it out.") from error
+
+
+def _number(text: str, kind: type[N]) -> N:
+    """Read a number. :raises ValueError: it is none, or one that no shop has to do with."""
+    try:
+        number = kind(text)
+        if abs(number) < _MOST:
+            return number
+    except (ValueError, InvalidOperation):
+        pass
+    raise ValueError(f"{text[:40]!r} is no number below {_MOST:,}")

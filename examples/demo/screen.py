@@ -80,7 +80,7 @@ class Screen:
                 Text(),
                 self._panels(moment),
                 self._projections(moment),
-                *(Text.from_markup(f"  {line}", overflow="ellipsis") for line in self._news(moment)),
+                *(_one_line(f"  {line}") for line in self._news(moment)),
             ),
             title="[bold]Diptych[/] · the order service",
             subtitle=f"[dim]{left}Ctrl-C ends it[/]",
@@ -152,13 +152,21 @@ class Screen:
         return news + [""] * (8 - len(news))
 
 
+def _one_line(markup: str) -> Text:
+    line = Text.from_markup(markup, overflow="ellipsis")
+    line.no_wrap = True
+    return line
+
+
 def _panel(title: str, colour: str, lines: Sequence[tuple[str, str]]) -> Panel:
-    grid = Table.grid(expand=True)
-    grid.add_column()
-    grid.add_column(justify="right", style="dim", no_wrap=True)
+    rows = []
     for first, second in lines:
+        grid = Table.grid(expand=True, padding=(0, 1, 0, 0))  # one each: a long second part takes nothing from a first
+        grid.add_column(no_wrap=True, min_width=len(Text.from_markup(first)))
+        grid.add_column(justify="right", style="dim", no_wrap=True, ratio=1)
         grid.add_row(first, second)
-    return Panel(grid, title=f"[{colour}]{title}[/]", title_align="left", border_style="dim", padding=(0, 1))
+        rows.append(grid)
+    return Panel(Group(*rows), title=f"[{colour}]{title}[/]", title_align="left", border_style="dim", padding=(0, 1))
 
 
 def _table(model: str) -> str:

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 HOST: Final = "127.0.0.1"
-_USUAL_PORT: Final = 8000
+USUAL_PORT: Final = 8000
 
 
 class PortTakenError(Exception):
@@ -51,7 +51,7 @@ async def serving(api: FastAPI, port: int | None) -> AsyncIterator[int]:
 
 
 def _listen(port: int | None) -> socket.socket:
-    wanted = (_USUAL_PORT, 0) if port is None else (port,)
+    wanted = (USUAL_PORT, 0) if port is None else (port,)
     for number in wanted:
         try:
             return socket.create_server((HOST, number))

@@ -40,7 +40,8 @@ def print_traffic(console: Console, tally: Tally, status: Status, seconds: float
 
 def print_next(console: Console, place: str, requests: Sequence[str], command: str | None) -> None:
     """Say where everything is and what to try; `command` starts the service again when it is not running."""
-    console.print(f"\nEvents are in [bold]{place}[/], rows beside it in the file with [bold].views[/] in its name.")
+    rows = "" if place.startswith("memory") else ", rows beside it in the file with [bold].views[/] in its name"
+    console.print(f"\nEvents are in [bold]{place}[/]{rows}.")
     first = "Three requests to try:" if command is None else f"Start the service again with [bold]{command}[/] and try:"
     console.print(first)
     for request in requests:

@@ -95,6 +95,9 @@ async def test_real_orders_import_twice_as_once(tmp_path: Path) -> None:
     ("lines", "says"),
     [
         (["1,2026-01-05T09:00:00,A,Teapot,two,23.50,7,France"], "Line 2 makes no sense"),
+        (["1,2026-01-05T09:00:00,A,Teapot,2,NaN,7,France"], "Line 2 makes no sense: 'NaN' is no number below"),
+        (["1,2026-01-05T09:00:00,A,Teapot,2,1e999999,7,France"], "is no number below"),
+        ([f"1,2026-01-05T09:00:00,A,Teapot,{10**20},1,7,France"], "is no number below"),
         (["1,2026-01-05T09:00:00,A"], "Line 2 makes no sense"),
         ([MADE_UP[0], MADE_UP[5], MADE_UP[1]], "the lines of one invoice are apart"),
     ],
@@ -107,6 +110,11 @@ def test_a_file_that_makes_no_sense_is_refused_as_a_whole(tmp_path: Path, lines:
 def test_a_file_that_is_not_there_or_has_other_columns_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot be read"):
         read_invoices(tmp_path / "missing.csv")
+    with pytest.raises(FileError, match="has a header and no lines"):
+        read_invoices(written(tmp_path, []))
+    (tmp_path / "latin.csv").write_text("invoice_no,caf\u00e9", encoding="latin-1")
+    with pytest.raises(FileError, match="Save it as UTF-8"):
+        read_invoices(tmp_path / "latin.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(FileError, match="has no column invoice_no"):
         read_invoices(tmp_path / "other.csv")
