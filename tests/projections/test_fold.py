@@ -16,6 +16,7 @@ from diptych.handlers import on
 from diptych.messages import Metadata
 from diptych.projections.definition import define
 from diptych.projections.fold import BatchFold
+from diptych.projections.piece import piece
 from diptych.projections.plan import Definition
 from diptych.projections.projection import Projection
 from diptych.read.models import Key, ReadModel
@@ -30,7 +31,7 @@ Tables = dict[str, dict[tuple[Any, ...], Any]]
 def fold(definition: Definition, rows: Sequence[StoredEvent], tables: Tables) -> None:
     """Fold a batch over tables kept in dicts, reading only what the fold asks for."""
     codec = shop.codec()
-    batch = BatchFold(definition, [row for row in rows if row.type in definition.takes], codec.decode)
+    batch = BatchFold(definition, piece(rows, definition.takes, codec))
     loaded: dict[str, dict[tuple[Any, ...], Any]] = {}
     for load in batch.loads():
         for key, row in tables.setdefault(load.table.name, {}).items():
@@ -107,7 +108,7 @@ def possible(facts: list[Fact]) -> list[Fact]:
 def test_a_row_made_in_the_batch_is_not_read_from_the_store() -> None:
     codec, definition = shop.codec(), define(shop.Baskets)
     rows = shop.stored([(shop.order("x"), shop.placed()), (shop.order("x"), shop.added())])
-    assert BatchFold(definition, rows, codec.decode).loads() == []
+    assert BatchFold(definition, piece(rows, definition.takes, codec)).loads() == []
 
 
 def test_every_row_with_the_value_changes_even_one_made_in_the_same_batch() -> None:

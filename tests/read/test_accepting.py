@@ -70,7 +70,8 @@ values = st.one_of(
 
 @given(st.sampled_from(sorted(ACCEPTS)), values)
 def test_what_is_accepted_is_what_the_validator_gives_back(name: str, value: Any) -> None:
-    if ACCEPTS[name](value):
+    kind, check = ACCEPTS[name]
+    if type(value) is kind and (check is None or check(value)):
         validated = Everything.__pydantic_validator__.validate_python({**ROW.__dict__, name: value}, strict=True)
         assert getattr(validated, name) is value
         assert ROW.replace(**{name: value}) == validated

@@ -1,6 +1,7 @@
 """The shared reader of the log: one read and one decoding for all, and never past a gap (P4)."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,9 +33,14 @@ class Counting(Codec):
         super().__init__()
         self.decoded: list[int] = []
 
-    def decode(self, row: StoredEvent) -> DomainEvent:
-        self.decoded.append(row.position)
-        return super().decode(row)
+    def reading(self, rows: Sequence[StoredEvent]) -> Callable[[int], DomainEvent]:
+        read = super().reading(rows)
+
+        def counting(index: int) -> DomainEvent:
+            self.decoded.append(rows[index].position)
+            return read(index)
+
+        return counting
 
 
 class CountingStore(MemoryEventStore):
@@ -67,7 +73,7 @@ async def test_readers_at_one_place_share_one_read_and_one_decoding() -> None:
     for page in pages:
         assert page is pages[0]
         assert page is not None
-        assert [page.event_of(row) for row in page.rows][9] == Rung(times=9)
+        assert [page.event(index) for index in range(10)][9] == Rung(times=9)
     assert codec.decoded == list(range(1, 11))
 
 

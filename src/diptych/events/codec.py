@@ -103,14 +103,19 @@ class Codec:
 
     def decode_each(self, rows: Sequence[StoredEvent]) -> Iterator[DomainEvent]:
         """Read events one after the other, as `decode` does; kept all at once, each takes twice as long to make."""
-        decoders, done = self._decoders, 0
-        try:
-            for kind, payload in zip(kinds_of(rows), payloads_of(rows), strict=True):
-                yield decoders[kind](payload)
-                done += 1
-        except (ValidationError, _UnknownKindError):
-            self.decode(rows[done])  # raises what names the row
-            raise
+        return map(self.reading(rows), range(len(rows)))
+
+    def reading(self, rows: Sequence[StoredEvent]) -> Callable[[int], DomainEvent]:
+        """Return what reads the event of the row with an index, as `decode` does."""
+        kinds, payloads, decoders, decode = kinds_of(rows), payloads_of(rows), self._decoders, self.decode
+
+        def read(index: int) -> Any:
+            try:
+                return decoders[kinds[index]](payloads[index])
+            except (ValidationError, _UnknownKindError):
+                return decode(rows[index])  # raises what names the row
+
+        return read
 
     def recorded(self, row: StoredEvent) -> RecordedEvent:
         """Read an event together with what was written beside it."""

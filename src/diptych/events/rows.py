@@ -81,3 +81,16 @@ def kinds_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
 def payloads_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
     """The payload of each row."""
     return rows.payloads if isinstance(rows, StoredRows) else [row[9] for row in rows]
+
+
+def types_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
+    """The stored name of each row's event."""
+    if not isinstance(rows, StoredRows):
+        return [row[6] for row in rows]
+    names = {kind: kind.split(KIND_SEPARATOR, 1)[0] for kind in set(rows.kinds)}
+    return list(map(names.__getitem__, rows.kinds))
+
+
+def stream_ids_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
+    """The id of each row's stream, as text."""
+    return rows.stream_ids if isinstance(rows, StoredRows) else [row[3] for row in rows]

@@ -6,10 +6,12 @@ Rule: everything here runs on the projection's own thread, and touches neither s
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from diptych.errors import ConfigurationError, DataError, ProjectionError, StoreError, UnknownEventTypeError
+from diptych.errors import ProjectionError, StoreError, UnknownEventTypeError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent, StoredMetadata
-from diptych.projections.fold import BatchFold, Decode
+from diptych.events.rows import stream_ids_of
+from diptych.projections.fold import BatchFold
+from diptych.projections.piece import Piece, piece
 from diptych.projections.plan import Definition
 from diptych.store.protocols import Db, Load, RowChanges
 from diptych.subscriptions.failures import EventFailure
@@ -47,44 +49,46 @@ class Draft:
 
 def draft(definition: Definition, page: SharedPage, indexes: range, parked: Mapping[str, int]) -> Draft:
     """Fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
-    mine: list[StoredEvent] = []
+    types, takes = page.types, definition.takes
+    _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - takes)
+    mine = [index for index in indexes if types[index] in takes]
     waiting: list[tuple[str, int]] = []
-    rows, takes, knows = page.rows, definition.takes, page.codec.knows
-    known: set[str] = set()
-    for index in indexes:
-        stored = rows[index]
-        name = stored[6]
-        if name in takes:
-            if parked and parked.get(stored[3], stored[0] + 1) <= stored[0]:
-                waiting.append((stored[3], stored[0]))
-            else:
-                mine.append(stored)
-        elif name not in known:
-            if not knows(name):
-                raise EventFailure(stored[0], UnknownEventTypeError(name, stored.schema_version, stored[0]))
-            known.add(name)
-    decode = decoder(page.event_of if len(rows) < _MANY or not definition.is_isolated else page.codec.decode)
+    stream_ids = stream_ids_of(page.rows)
+    if parked:
+        late = [index for index in mine if parked.get(stream_ids[index], page.scanned + 1) <= page.after + 1 + index]
+        waiting = [(stream_ids[index], page.after + 1 + index) for index in late]
+        mine = sorted(set(mine).difference(late))
+    decode = page.event if len(page.rows) < _MANY or not definition.is_isolated else page.decode
+    wanted = Piece(page.rows, mine, types, stream_ids, decode)
     if definition.script is not None:
         made = Draft(None, waiting)
-        made.script = script_of(definition, mine, decode)
+        made.script = script_of(definition, wanted)
         return made
-    return Draft(BatchFold(definition, mine, decode) if mine else None, waiting)
+    return Draft(BatchFold(definition, wanted) if mine else None, waiting)
+
+
+def _refuse_unknown(page: SharedPage, indexes: range, names: set[str]) -> None:
+    """:raises EventFailure: the code does not know an event, and would pass it in silence (I2)."""
+    unknown = [page.types.index(name, indexes.start) for name in names if not page.codec.knows(name)]
+    if unknown:
+        row = page.rows[min(unknown)]
+        raise EventFailure(row.position, UnknownEventTypeError(row.type, row.schema_version, row.position))
 
 
 def draft_parked(definition: Definition, codec: Codec, events: Sequence[StoredEvent]) -> Draft:
     """Fold events that were put aside, all of one key. :raises EventFailure: one of them still fails."""
-    return Draft(BatchFold(definition, events, decoder(codec.decode)))
+    return Draft(BatchFold(definition, piece(events, definition.takes, codec)))
 
 
-def script_of(definition: Definition, rows: Sequence[StoredEvent], decode: Decode) -> RunScript | None:
+def script_of(definition: Definition, piece: Piece) -> RunScript | None:
     """Return the projection's own SQL for these events, or None if there is nothing to run."""
     script = definition.script
-    if script is None or not rows:
+    if script is None or not piece.indexes:
         return None
 
     async def run(db: Db) -> None:
-        for stored in rows:
-            event = decode(stored)
+        for index in piece.indexes:
+            event, stored = piece.event(index), piece.rows[index]
             try:
                 await script.call(event, StoredMetadata(stored), db)
             except (StoreError, GeneratorExit):  # the latter: it awaited what it may not, and is told so
@@ -96,15 +100,3 @@ def script_of(definition: Definition, rows: Sequence[StoredEvent], decode: Decod
                 raise EventFailure(stored.position, cause) from error
 
     return run
-
-
-def decoder(decode: Decode) -> Decode:
-    """Return the same, failing with the position of the event that cannot be read."""
-
-    def naming(stored: StoredEvent) -> Any:
-        try:
-            return decode(stored)
-        except (DataError, ConfigurationError) as error:
-            raise EventFailure(stored.position, error) from error
-
-    return naming

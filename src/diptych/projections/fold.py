@@ -4,20 +4,20 @@ Rule: no clock, no database and no await here. Rows are never changed in place; 
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
-from diptych.errors import ProjectionError
+from diptych.errors import ConfigurationError, DataError, ProjectionError
 from diptych.events.recorded import StoredEvent, StoredMetadata
 from diptych.messages import DomainEvent
 from diptych.projections.keys import RowKeys, comparable
+from diptych.projections.piece import Piece
 from diptych.projections.plan import Definition, Each, Handler
 from diptych.read.models import ReadModel
 from diptych.store.protocols import Load, RowChanges
 from diptych.store.tables import Kind
 from diptych.subscriptions.failures import EventFailure
 
-Decode: TypeAlias = Callable[[StoredEvent], DomainEvent]
 _ALL_WELL: Final = object()
 
 
@@ -85,46 +85,59 @@ class BatchFold:
     :raises EventFailure: from both methods, naming the position of the event that cannot be taken.
     """
 
-    def __init__(self, definition: Definition, rows: Sequence[StoredEvent], decode: Decode) -> None:
-        self._definition, self._rows, self._decode = definition, rows, decode
+    def __init__(self, definition: Definition, piece: Piece) -> None:
+        self._definition, self._piece = definition, piece
 
     def loads(self) -> list[Load]:
         """Say which rows the batch reads, leaving out those it makes itself before it reads them."""
-        wanted = _Wanted(self._definition)
-        handlers = self._definition.handlers
-        for stored in self._rows:
-            for handler in handlers[stored[6]]:
-                if handler.is_isolated:
-                    wanted.by_stream(handler, stored[3])
-                    continue
-                event = self._decode(stored)
-                try:
-                    wanted.note(handler, stored, event)
-                except BaseException as error:
-                    raise _failure(self._definition, handler, stored, error) from error
+        wanted, piece, handlers = _Wanted(self._definition), self._piece, self._definition.handlers
+        types, stream_ids = piece.types, piece.stream_ids
+        event, handler = None, None
+        try:
+            for index in piece.indexes:
+                for handler in handlers[types[index]]:
+                    if handler.is_isolated:
+                        wanted.by_stream(handler, stream_ids[index])
+                    else:
+                        event = None
+                        event = piece.decode(index)
+                        wanted.note(handler, piece.rows[index], event)
+        except BaseException as error:
+            raise self._failure(index, handler if event is not None else None, error) from error
         return wanted.loads()
 
     def run(self, rows: Mapping[str, Sequence[Any]]) -> list[RowChanges]:
         """Fold all events over these rows (by table name) and return what changed."""
-        definition, decode = self._definition, self._decode
+        definition, piece = self._definition, self._piece
         sheets = [Sheet(keys, watched) for keys, watched in zip(definition.sheets, definition.watched, strict=True)]
         for sheet in sheets:
             sheet.fill(rows.get(sheet.keys.table.name, ()))
-        handlers = definition.handlers
-        for stored in self._rows:
-            event = decode(stored)
-            for handler in handlers[stored[6]]:
-                sheet = sheets[handler.target]
-                try:
+        handlers, types, stream_ids, decode = definition.handlers, piece.types, piece.stream_ids, piece.decode
+        handler = None
+        try:
+            for index in piece.indexes:
+                event = decode(index)
+                for handler in handlers[types[index]]:
                     if handler.change is not None:
-                        _fold_change(handler, sheet, stored[3], event)
+                        _fold_change(handler, sheets[handler.target], stream_ids[index], event)
                     elif handler.is_plain:
-                        _fold_plain(handler, sheet, stored, event)
+                        _fold_plain(handler, sheets[handler.target], piece.rows[index], event)
                     else:
-                        _fold_any(handler, sheets, stored, event)
-                except BaseException as error:  # SystemExit too: a handler may not end the process
-                    raise _failure(definition, handler, stored, error) from error
+                        _fold_any(handler, sheets, piece.rows[index], event)
+                handler = None
+        except BaseException as error:  # SystemExit too: a handler may not end the process
+            raise self._failure(index, handler, error) from error
         return [changes for sheet in sheets if (changes := sheet.changes()) is not None]
+
+    def _failure(self, index: int, handler: Handler | None, error: BaseException) -> BaseException:
+        """Return what a handler's error becomes; without a handler it was the event that could not be read."""
+        stored = self._piece.rows[index]
+        if handler is None:
+            return EventFailure(stored.position, error) if isinstance(error, DataError | ConfigurationError) else error
+        name = "" if isinstance(error, _BrokenPromise) else f"{type(error).__name__}: "
+        cause = ProjectionError(self._definition.name, stored.position, stored.type, f"{handler.name}: {name}{error}")
+        cause.__cause__ = error
+        return EventFailure(stored.position, cause)
 
 
 class _Wanted:
@@ -151,10 +164,11 @@ class _Wanted:
 
     def by_stream(self, handler: Handler, key: Hashable) -> None:
         """Note the row of the event's own stream: no need to look into the event."""
-        if handler.source >= 0:
-            self.want(handler.source, key)
-        else:
+        source = handler.source
+        if source < 0:
             self._made[handler.target].add(key)
+        elif key not in self._made[source]:
+            self._keys[source][key] = None
 
     def want(self, sheet: int, key: Hashable) -> None:
         if key is not None and key not in self._made[sheet]:
@@ -184,8 +198,9 @@ def _fold_change(handler: Handler, sheet: Sheet, key: Hashable, event: DomainEve
     after = handler.change(before, event)  # type: ignore[misc]
     if type(after) is not handler.model:
         _check(handler, after)
-    if after is not None:
-        _check_key(sheet, key, before, after)
+    field = sheet.keys.field
+    if after is not None and (before is None or field is None or field(before) is not field(after)):
+        _check_key(sheet, key, after)
     if sheet.watched:
         sheet.put(key, after)
     else:
@@ -203,7 +218,7 @@ def _fold_plain(handler: Handler, sheet: Sheet, stored: StoredEvent, event: Doma
     after = handler.call(before, event, meta, ())
     _check(handler, after)
     if after is not None:
-        _check_key(sheet, key, before, after)
+        _check_key(sheet, key, after)
     if sheet.watched:
         sheet.put(key, after)
     else:
@@ -259,7 +274,7 @@ def _take(handler: Handler, target: Sheet, key: Hashable, before: Any, result: A
             target.put(target.keys.of_row(result), result)
         return
     if result is not None:
-        _check_key(target, key, before, result)
+        _check_key(target, key, result)
     target.put(key, result)
 
 
@@ -282,10 +297,7 @@ def _check(handler: Handler, result: Any) -> None:
         raise _BrokenPromise(f"it returned a {type(result).__name__} where its annotation promises {model.__name__}")
 
 
-def _check_key(sheet: Sheet, key: Hashable, before: Any, after: Any) -> None:
-    field = sheet.keys.field
-    if before is not None and field is not None and field(before) is field(after):
-        return
+def _check_key(sheet: Sheet, key: Hashable, after: Any) -> None:
     found = sheet.keys.of_row(after)
     if found != key:
         raise _BrokenPromise(
@@ -299,11 +311,3 @@ def _missing(sheet: Sheet, key: Hashable, parameter: str = "row") -> Exception:
         f"there is no row {key} in {sheet.keys.table.name} for its parameter {parameter}. "
         "Was an earlier event not handled? If the row may be new, annotate `| None`"
     )
-
-
-def _failure(definition: Definition, handler: Handler, stored: StoredEvent, error: BaseException) -> EventFailure:
-    name = "" if isinstance(error, _BrokenPromise) else f"{type(error).__name__}: "
-    why = f"{handler.name}: {name}{error}"
-    cause = ProjectionError(definition.name, stored.position, stored.type, why)
-    cause.__cause__ = error
-    return EventFailure(stored.position, cause)

@@ -125,6 +125,7 @@ def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Mode
         needs_meta=draft.needs_meta or callable(mark.key),
         is_by_stream=by_stream,
         is_plain=is_plain,
+        is_isolated=is_plain and by_stream,
         change=method if is_plain and by_stream and draft.roles == ["row", "event"] else None,
     )
 

@@ -58,12 +58,8 @@ class Handler:
     needs_meta: bool = False
     is_by_stream: bool = False
     is_plain: bool = False  # one row, found by one key, in and out or only out
+    is_isolated: bool = False  # it touches no row but that of the event's own stream
     change: Callable[[Any, Any], Any] | None = None  # the method itself, when it takes (row, event) of its own stream
-
-    @property
-    def is_isolated(self) -> bool:
-        """Whether it touches no row but that of the event's own stream."""
-        return self.is_plain and self.is_by_stream
 
 
 class Script(NamedTuple):

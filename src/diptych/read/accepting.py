@@ -8,24 +8,25 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
 from diptych.read.columns import DEFAULT_SCALE, unwrap
 
-Accept = Callable[[Any], bool]
+Accept: TypeAlias = tuple[type, Callable[[Any], bool] | None]
+"""The only type that is taken as it is, and what its values must also pass."""
 
 _BY_TYPE: Final[Mapping[Any, Accept]] = {
-    str: lambda value: type(value) is str and value.isascii(),
-    bool: lambda value: type(value) is bool,
-    int: lambda value: type(value) is int,
-    float: lambda value: type(value) is float and isfinite(value),
-    UUID: lambda value: type(value) is UUID,
-    date: lambda value: type(value) is date,
-    datetime: lambda value: type(value) is datetime and value.tzinfo is UTC,
-    AwareDatetime: lambda value: type(value) is datetime and value.tzinfo is UTC,
+    str: (str, str.isascii),
+    bool: (bool, None),
+    int: (int, None),
+    float: (float, isfinite),
+    UUID: (UUID, None),
+    date: (date, None),
+    datetime: (datetime, lambda value: value.tzinfo is UTC),
+    AwareDatetime: (datetime, lambda value: value.tzinfo is UTC),
 }
 
 
@@ -52,10 +53,10 @@ def _accept(kind: Any, rules: list[Any]) -> Accept | None:
         said = getattr(rules[0], "__dict__", {}) if len(rules) == 1 else {}
         return _decimal(said["decimal_places"]) if kind is Decimal and list(said) == ["decimal_places"] else None
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return lambda value: type(value) is kind
+        return kind, None
     return _BY_TYPE.get(kind)
 
 
 def _decimal(places: int) -> Accept:
-    quantum = Decimal((0, (1,), -places))
-    return lambda value: type(value) is Decimal and value.same_quantum(quantum) and bool(value or not value.is_signed())
+    same_quantum = Decimal((0, (1,), -places)).same_quantum
+    return Decimal, lambda value: same_quantum(value) and (not value.is_signed() or bool(value))

@@ -6,7 +6,7 @@ Rule: a read model is data; who writes it is a projection's business, who reads 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from inspect import get_annotations
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic._internal._model_construction import ModelMetaclass
@@ -19,7 +19,8 @@ from diptych.read.normal import normalising
 from diptych.store.tables import Kind, Table, check_identifier
 
 _TABLE: Final = "__diptych_table__"
-_ACCEPTS: Final = "__diptych_accepts__"
+_Known: TypeAlias = tuple[Mapping[str, Accept], Callable[[dict[str, Any]], Any], int]
+_NEVER: Final = (type(None), lambda _: False)
 _WRONG_OPTIONS: Final = (
     ("frozen", False, "they are replaced, never changed in place"),
     ("extra", "allow", "what is no field is no column and would be lost"),
@@ -75,6 +76,7 @@ class ReadModel(BaseModel, metaclass=_ReadModelMeta):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    __diptych_known__: ClassVar[_Known | None] = None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -82,6 +84,7 @@ class ReadModel(BaseModel, metaclass=_ReadModelMeta):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.__diptych_known__ = None  # not its parent's
         if "replace" in get_annotations(cls) or "replace" in vars(cls):
             raise TypeError(f"{cls.__name__}.replace: this name is reserved by Diptych. Choose another field name.")
 
@@ -97,14 +100,14 @@ class ReadModel(BaseModel, metaclass=_ReadModelMeta):
         :raises pydantic.ValidationError: a value is not of its field's type, or there is no such field.
         """
         model = type(self)
-        accepts, build = model.__dict__.get(_ACCEPTS) or _learn(model)
+        accepts, build, width = model.__diptych_known__ or _learn(model)
         for name, value in changes.items():
-            accept = accepts.get(name)
-            if accept is None or not accept(value):
+            kind, check = accepts.get(name, _NEVER)
+            if type(value) is not kind or not (check is None or check(value)):
                 break
         else:
             values = {**self.__dict__, **changes}
-            if len(values) > len(model.__pydantic_fields__):  # a cached_property is of this row alone
+            if len(values) > width:  # a cached_property is of this row alone
                 values = _fields_of(model, values)
             built: Self = build(values)
             return built
@@ -129,9 +132,8 @@ def table_of(model: type[ReadModel]) -> Table:
     return table
 
 
-def _learn(model: type[ReadModel]) -> tuple[Mapping[str, Accept], Callable[[dict[str, Any]], Any]]:
-    known = acceptances(model, (Key, Index)), table_of(model).build
-    setattr(model, _ACCEPTS, known)
+def _learn(model: type[ReadModel]) -> _Known:
+    known = model.__diptych_known__ = acceptances(model, (Key, Index)), table_of(model).build, len(model.model_fields)
     return known
 
 
@@ -208,15 +210,16 @@ def _indexes(model: type[ReadModel], key: tuple[str, ...]) -> tuple[tuple[str, .
 
 def _builder(model: type[ReadModel]) -> Any:
     """Return a function that makes a row of values that are known to be right, without validating them again."""
-    new, put = model.__new__, object.__setattr__
-    fields = set(model.model_fields)
+    new, fields = model.__new__, set(model.model_fields)
+    slots = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+    put_values, put_fields, put_extra, put_private = [vars(BaseModel)[name].__set__ for name in slots]
 
     def build(values: Mapping[str, Any]) -> Any:
         row = new(model)
-        put(row, "__dict__", values if type(values) is dict else dict(values))
-        put(row, "__pydantic_fields_set__", fields)
-        put(row, "__pydantic_extra__", None)
-        put(row, "__pydantic_private__", None)
+        put_values(row, values if type(values) is dict else dict(values))
+        put_fields(row, fields)
+        put_extra(row, None)
+        put_private(row, None)
         return row
 
     return build

@@ -14,6 +14,7 @@ from typing import Final
 from diptych.errors import DiptychError, SkippedPositionsError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
+from diptych.events.rows import types_of
 from diptych.messages import DomainEvent
 from diptych.store.protocols import EventStore, Head, Page
 from diptych.subscriptions.failures import Backoff
@@ -37,24 +38,23 @@ class Pace:
 class SharedPage:
     """A piece of the log without gaps, each event decoded when the first consumer asks for it."""
 
-    __slots__ = ("after", "codec", "decoded", "rows", "scanned")
+    __slots__ = ("_decoded", "after", "codec", "decode", "rows", "scanned", "types")
 
     def __init__(self, page: Page, codec: Codec) -> None:
-        self.after, self.rows = page.after, page.events
+        self.after, self.rows, self.codec = page.after, page.events, codec
         self.scanned = page.after + len(page.events)
-        self.decoded: list[DomainEvent | None] = [None] * len(page.events)
-        self.codec = codec
+        self.types, self.decode = types_of(page.events), codec.reading(page.events)
+        self._decoded: list[DomainEvent | None] = [None] * len(page.events)
 
     def covers(self, after: int) -> bool:
         """Whether the event after this position is in the page."""
         return self.after <= after < self.scanned
 
-    def event_of(self, row: StoredEvent) -> DomainEvent:
+    def event(self, index: int) -> DomainEvent:
         """Return the event of a row, decoded once for all. Two threads may both decode it; they make equal events."""
-        index = row[0] - self.after - 1
-        event = self.decoded[index]
+        event = self._decoded[index]
         if event is None:
-            event = self.decoded[index] = self.codec.decode(self.rows[index])
+            event = self._decoded[index] = self.decode(index)
         return event
 
 
