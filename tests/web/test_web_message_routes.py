@@ -211,6 +211,26 @@ async def test_a_message_without_a_handler_is_named_where_it_was_written(app: Ap
     assert f"{Unanswered.__qualname__}: Unanswered has no handler" in str(caught.value)
 
 
+async def test_a_field_in_the_prefix_of_an_inclusion_is_a_fault_at_the_start(app: App) -> None:
+    """I4: the path would say which account, and the body which account is moved."""
+    api, router = FastAPI(), APIRouter(route_class=routes_as())
+    install(app, api)
+    router.post("/moves")(Move)
+    api.include_router(router, prefix="/accounts/{account_id}")
+    with pytest.raises(ConfigurationError, match=r"Move would take account_id from elsewhere.*APIRouter\(prefix="):
+        async with client_of(api):
+            pass
+
+
+async def test_a_field_in_the_prefix_of_the_router_is_seen(app: App) -> None:
+    api, router = FastAPI(), APIRouter(prefix="/accounts/{account_id}", route_class=routes_as())
+    install(app, api)
+    router.post("/moves")(Move)
+    api.include_router(router, prefix="/v1")
+    async with client_of(api) as client:
+        assert (await client.post(f"/v1{NOBODY}/moves", json={"amount": 1})).status_code == 404
+
+
 def test_a_path_that_names_no_field_is_a_fault_at_once() -> None:
     with pytest.raises(ConfigurationError, match=r"\['id'\] is not one of \['account_id'\]"):
         APIRouter(route_class=routes_as()).post("/accounts/{id}/close")(Close)

@@ -68,16 +68,20 @@ def _nest_lifespan(app: App, api: FastAPI) -> None:
 
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncIterator[Any]:
+        faults: list[str] = []
         for one in applications(api):
             if one not in _installed:  # mounted: its lifespan never runs, and its errors never get here
                 _installed[one] = app
                 _answer_errors(one)
                 describe(one)
             for use in uses(one) if _installed[one] is app else ():
+                faults.extend([use.fault] if use.fault else [])
                 for message in use.messages:
                     if (message, use.where) not in expected:
                         expected.add((message, use.where))
                         app.expect_handler(message, use.where)
+        if faults:
+            raise ConfigurationError(faults)
         async with app, inner(served) as state:
             yield state
 

@@ -6,6 +6,7 @@ from inspect import isclass
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
+from starlette.routing import compile_path
 
 from diptych.handlers import where
 from diptych.messages import Command, Query
@@ -26,6 +27,8 @@ class Use:
     needs_if_match: bool = False
     is_bodiless: bool = False
     messages: list[Message] = field(default_factory=list)
+    path_fields: set[str] = field(default_factory=set)
+    fault: str | None = None
 
 
 def uses(api: FastAPI) -> Iterator[Use]:
@@ -36,7 +39,21 @@ def uses(api: FastAPI) -> Iterator[Use]:
             written = getattr(route.endpoint, MESSAGE, route.endpoint)
             use = Use(route.path_format, frozenset(method.lower() for method in route.methods), where(written))
             _look(dependant, use)
+            if written is not route.endpoint:
+                use.fault = _fault(use, written)
             yield use
+
+
+def _fault(use: Use, message: Message) -> str | None:
+    unread = (set(compile_path(use.path)[2]) & message.model_fields.keys()) - use.path_fields
+    return (
+        None
+        if not unread
+        else (
+            f"{use.where}: {message.__name__} would take {', '.join(sorted(unread))} from elsewhere than the path {use.path}, "
+            "since routes_as does not see the prefix of include_router. Give it to APIRouter(prefix=...)."
+        )
+    )
 
 
 def _look(dependant: Dependant, use: Use) -> None:
@@ -51,5 +68,6 @@ def _look(dependant: Dependant, use: Use) -> None:
         made = getattr(inner.call, MESSAGE, None)
         if made is not None:
             use.messages.append(made)
+            use.path_fields.update(parameter.alias for parameter in inner.path_params)
             use.is_bodiless = getattr(inner.call, BODILESS)
         _look(inner, use)
