@@ -60,6 +60,35 @@ def test_an_unknown_job_lists_the_known_ones(tmp_path: Path) -> None:
     assert "./run demo" in ran.stderr
 
 
+def test_asking_for_help_is_no_mistake() -> None:
+    ran = subprocess.run([ROOT / "run", "--help"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    assert "./run demo" in ran.stderr
+
+
+def test_a_python_under_a_path_with_spaces_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "my pythons"
+    folder.mkdir()
+    assert "is 3.8" in run_with(fake_python(folder, "3.8"), tmp_path).stderr
+
+
+def test_what_is_in_the_place_of_the_environment_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to("nowhere")
+    ran = run_with(fake_python(tmp_path, "3.12"), tmp_path)
+    assert ran.returncode == 9  # what the stand-in answers when it is told to make one
+    assert not (tmp_path / ".venv").is_symlink()
+
+
+def test_through_a_link_it_works_in_its_own_folder(tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "run"
+    link.parent.mkdir()
+    link.symlink_to(shutil.copy(ROOT / "run", tmp_path / "run"))
+    env = {"PATH": "/usr/bin:/bin", "PYTHON": str(fake_python(tmp_path, "3.12"))}
+    (tmp_path / ".venv").write_text("")
+    subprocess.run([link, "demo"], env=env, capture_output=True, check=False)
+    assert not (tmp_path / ".venv").exists()
+
+
 def wanted(name: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
