@@ -1,9 +1,12 @@
 """C1 and C2 over HTTP: a key takes effect once, and is answered as the first time."""
 
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
@@ -11,7 +14,7 @@ from fastapi import Depends, FastAPI
 from diptych.web import Commands as NobodysCommands
 from diptych.web import commands_as
 from diptych.write.bus import CommandBus
-from tests.web.shop import Commands, Move
+from tests.web.shop import Commands, Move, client_of, make_api, make_app
 
 pytestmark = pytest.mark.anyio
 
@@ -182,3 +185,27 @@ async def test_two_keys_are_not_the_first_of_them(client: httpx.AsyncClient, acc
     assert both.status_code == 200
     first = await client.post(f"{account}/moves", json=move, headers={"Idempotency-Key": "a"})
     assert first.json() == {"balance": 110}
+
+
+async def test_a_request_that_is_cancelled_anywhere_is_completed_by_sending_it_again(tmp_path: Path) -> None:
+    """L7, C1: a client that goes away in the middle leaves each command done or not done, and nothing hanging."""
+    api = make_api(make_app(f"sqlite:///{tmp_path}/shop.db"))
+    async with client_of(api) as client:
+        source, target = [
+            (await client.post("/accounts", json={"owner": name})).json()["account_id"] for name in ("Ada", "Bob")
+        ]
+        await client.post(f"/accounts/{source}/moves", json={"amount": 100})
+        transfer = partial(client.post, f"/transfers/{source}/{target}", json={"balance": 1})
+        for steps in range(30):
+            headers = {"Idempotency-Key": f"transfer {steps}", "If-Match": "*"}
+            async with anyio.create_task_group() as group:
+                group.start_soon(partial(transfer, headers=headers))
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+            with anyio.fail_after(5):
+                done = await transfer(headers=headers)
+            assert done.status_code == 204
+        after = {"Diptych-After": done.headers["Diptych-Position"]}
+        for account, balance in ((source, 70), (target, 30)):
+            assert (await client.get(f"/accounts/{account}", headers=after)).json()["balance"] == balance

@@ -45,14 +45,12 @@ def uses(api: FastAPI) -> Iterator[Use]:
 
 
 def _fault(use: Use, message: Message) -> str | None:
-    unread = (set(compile_path(use.path)[2]) & message.model_fields.keys()) - use.path_fields
+    unread = sorted((set(compile_path(use.path)[2]) & message.model_fields.keys()) - use.path_fields)
+    if not unread:
+        return None
     return (
-        None
-        if not unread
-        else (
-            f"{use.where}: {message.__name__} would take {', '.join(sorted(unread))} from elsewhere than the path {use.path}, "
-            "since routes_as does not see the prefix of include_router. Give it to APIRouter(prefix=...)."
-        )
+        f"{use.where}: {message.__name__} would take {', '.join(unread)} from elsewhere than the path {use.path}, "
+        "since routes_as does not see the prefix of include_router. Give it to APIRouter(prefix=...)."
     )
 
 
