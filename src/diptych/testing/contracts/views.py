@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from diptych.errors import CheckpointMovedError, ConfigurationError, OtherHistoryError, ValueDoesNotFitError
+from diptych.errors import (
+    CheckpointMovedError,
+    ConfigurationError,
+    OtherHistoryError,
+    StoreUnavailableError,
+    ValueDoesNotFitError,
+)
 from diptych.store.protocols import (
     Checkpoint,
     CheckpointMove,
@@ -115,6 +121,22 @@ class ViewStoreContract:
         assert sorted(found["stock"], key=lambda row: int(row.product)) == rows
         assert len((await views.load([loads[1]]))["stock"]) == 520
         assert await views.load([Load(STOCK, ("quantity",), [(99,)])]) == {"stock": []}
+
+    async def test_rows_of_several_tables_are_loaded_at_once(self, views: ViewStore) -> None:
+        stock = Stock(shop="s", product=1, quantity=2)
+        await views.commit(batch(SHOP, RowChanges(KINDS, [every_kind(1)]), RowChanges(STOCK, [stock])))
+        found = await views.load([Load(KINDS, ("id",), [(id_of(1),)]), Load(STOCK, ("product",), [(1,)])])
+        assert {name: list(rows) for name, rows in found.items()} == {"every_kind": [every_kind(1)], "stock": [stock]}
+
+    async def test_a_closed_store_refuses(self, views: ViewStore) -> None:
+        await views.close()
+        with pytest.raises(StoreUnavailableError):
+            await views.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)])))
+        with pytest.raises(StoreUnavailableError):
+            await views.checkpoint("tallies")
+        with pytest.raises(StoreUnavailableError):
+            async with views.reader() as session:
+                await session.get(TALLY, ("a",))
 
     async def test_a_value_that_does_not_fit_refuses_the_batch(self, views: ViewStore) -> None:
         good, bad = Tally(name="good", total=1), Tally(name="nul\0", total=1)
