@@ -112,7 +112,7 @@ def may_have_body(scope: Scope, exchange: Exchange) -> bool:
 def check_target(scope: Scope) -> None:
     """Refuse a path or query string that holds a NUL or is not UTF-8. :raises RefusedError:"""
     path, query = scope["path"], scope.get("query_string", b"")
-    if b"%" in query:
+    if b"%" in query or b"\0" in query:
         _check_text(unquote_to_bytes(query))
     if "\0" in path:
         raise _malformed("It holds a NUL character (%00).")
