@@ -4,6 +4,7 @@ Rule: all of it synchronous, on one connection; who owns the transaction is the 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import apsw
@@ -16,6 +17,8 @@ from diptych.store.sqlite.script import ScriptDb
 from diptych.store.tables import Table
 
 _CHUNKS: Final = (1, 8, 64, 512)  # few sizes, so that few statements are prepared
+_UPSERTS: Final = (256, 64, 16, 4, 1)
+_MOST_VALUES: Final = 30_000  # in one statement; SQLite takes 32,766
 _CHECKPOINT: Final = (
     "SELECT position, epoch, event_id, recorded_at FROM projection_checkpoints WHERE projection = ? AND lane = ?"
 )
@@ -144,10 +147,19 @@ def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges]) -> No
         try:
             if change.deletes:
                 connection.executemany(codec.delete, map(codec.encode_key, change.deletes))
-            if change.upserts:
-                connection.executemany(codec.upsert, map(codec.encode, change.upserts))
+            for size, values in _chunks(list(map(codec.encode, change.upserts)), len(codec.names)):
+                connection.execute(codec.upsert(size), values)
         except (apsw.ConstraintError, apsw.MismatchError, OverflowError) as error:
             raise ValueDoesNotFitError(change.table.name, "a row", str(error)) from error
+
+
+def _chunks(rows: Sequence[Sequence[Any]], width: int) -> Iterator[tuple[int, list[Any]]]:
+    """Yield rows in a few sizes, each in one list: a statement for many rows gives Python's lock up only once."""
+    start, most = 0, max(_MOST_VALUES // width, 1)
+    while start < len(rows):
+        size = next(each for each in _UPSERTS if each <= min(len(rows) - start, most))
+        yield size, list(chain.from_iterable(rows[start : start + size]))
+        start += size
 
 
 def fold_inline(

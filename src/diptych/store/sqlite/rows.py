@@ -80,8 +80,13 @@ class RowCodec:
             (column.name, decode) for column in table.columns if (decode := decoder(column)) is not None
         )
         self._key_encoders = tuple(encoder(table.column(name)) for name in table.key)
-        self.upsert, self.delete, self.select = _statements(table)
+        self._insert, self._update, self.delete, self.select = _statements(table)
         self.get = f"{self.select} WHERE " + _equals(table.key)
+
+    def upsert(self, rows: int) -> str:
+        """Return the statement that writes so many rows."""
+        row = f"({', '.join('?' * len(self.names))})"
+        return self._insert + ", ".join([row] * rows) + self._update
 
     def encode(self, row: Any) -> list[Any]:
         """Return the row's values as SQLite keeps them. :raises ValueDoesNotFitError: one has no exact place."""
@@ -138,15 +143,14 @@ class RowCodec:
         return [decode(values) for values in rows]
 
 
-def _statements(table: Table) -> tuple[str, str, str]:
+def _statements(table: Table) -> tuple[str, str, str, str]:
     name, key = quoted(table.name), ", ".join(map(quoted, table.key))
     columns = ", ".join(quoted(column.name) for column in table.columns)
-    places = ", ".join("?" * len(table.columns))
     rest = [quoted(column.name) for column in table.columns if column.name not in table.key]
-    update = "UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in rest) if rest else "NOTHING"
-    upsert = f"INSERT INTO {name} ({columns}) VALUES ({places}) ON CONFLICT ({key}) DO {update}"  # noqa: S608
+    change = "UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in rest) if rest else "NOTHING"
+    insert, update = f"INSERT INTO {name} ({columns}) VALUES ", f" ON CONFLICT ({key}) DO {change}"  # noqa: S608
     delete = f"DELETE FROM {name} WHERE " + _equals(table.key)  # noqa: S608
-    return upsert, delete, f"SELECT {columns} FROM {name}"  # noqa: S608
+    return insert, update, delete, f"SELECT {columns} FROM {name}"  # noqa: S608
 
 
 def _equals(names: Sequence[str]) -> str:
