@@ -61,6 +61,8 @@ class Sheet:
     def changes(self) -> RowChanges | None:
         """Return what differs from what was loaded, or None if nothing does."""
         loaded, upserts, deletes = self.loaded, [], []
+        if any(column.kind is Kind.JSON for column in self.keys.table.columns):
+            loaded = {}  # the same row is no proof: a method may have changed a list in it
         for key, row in self.rows.items():
             if row is None:
                 deletes.append(self.keys.values(key))
