@@ -193,3 +193,12 @@ def test_a_key_is_no_json() -> None:
 def test_a_name_that_sqlite_keeps_for_itself_is_refused() -> None:
     with pytest.raises(TypeError, match="begin with sqlite_"):
         type("SqliteThing", (ReadModel,), {"__annotations__": {"id": Annotated[UUID, Key]}, "__module__": __name__})
+
+
+def test_what_a_nested_model_keeps_out_of_its_json_is_refused() -> None:
+    class Secretive(BaseModel):
+        name: str
+        token: str = Field(default="", exclude=True)
+
+    with pytest.raises(TypeError, match=r"Made\.value\.token: exclude=True .* would be lost"):
+        make(list[Secretive])

@@ -85,7 +85,7 @@ def column_of(owner: str, name: str, field: FieldInfo) -> Column:
     target, is_nullable = unwrapped.type, unwrapped.is_nullable
     if target is NaiveDatetime:
         raise TypeError(f"{where}: a time without zone is ambiguous. Use AwareDatetime.")
-    _refuse_float_money(where, name, target)
+    _refuse_losses(where, name, target)
     kind = PLAIN.get(target)
     if kind is not None:
         scale = scale_of(unwrapped.metadata) if kind is Kind.DECIMAL else DEFAULT_SCALE
@@ -153,7 +153,7 @@ def _json(target: Any) -> tuple[Callable[[Any], str], Callable[[str], Any]]:
     return dump, load
 
 
-def _refuse_float_money(where: str, name: str, target: Any, seen: tuple[Any, ...] = ()) -> None:
+def _refuse_losses(where: str, name: str, target: Any, seen: tuple[Any, ...] = ()) -> None:
     if target is float:
         words = name.split("_")
         if words[-1] not in _MEASURES and not _MONEY.isdisjoint(words):
@@ -163,7 +163,9 @@ def _refuse_float_money(where: str, name: str, target: Any, seen: tuple[Any, ...
             )
     elif isinstance(target, type) and issubclass(target, BaseModel):
         for inner, field in target.model_fields.items() if target not in seen else ():
-            _refuse_float_money(f"{where}.{inner}", inner, unwrap(field.annotation).type, (*seen, target))
+            if field.exclude:
+                raise TypeError(f"{where}.{inner}: exclude=True keeps it out of the JSON, so it would be lost.")
+            _refuse_losses(f"{where}.{inner}", inner, unwrap(field.annotation).type, (*seen, target))
     else:
         for inner in get_args(target) if get_origin(target) is not Literal else ():
-            _refuse_float_money(where, name, unwrap(inner).type, seen)
+            _refuse_losses(where, name, unwrap(inner).type, seen)

@@ -17,7 +17,7 @@ from diptych.store.tables import Bound, Kind, Table
 
 T = TypeVar("T")
 
-_LONGEST: Final = 8192
+_LONGEST: Final = 4_000_000  # it carries its row's values, a long text among them
 _NUMBERS: Final = frozenset({Kind.INTEGER, Kind.BOOLEAN, Kind.DECIMAL, Kind.DATETIME})
 
 

@@ -69,6 +69,8 @@ class Statements:
             return known, held.connection.execute(sql, values).fetchall()
         except ValueDoesNotFitError as error:
             raise asked_for(error) from error
+        except UnicodeEncodeError as error:
+            raise ProgrammingError(f"The query cannot be run: {error}.") from error
         except KeyError as error:
             raise ProgrammingError(f"The parameter :{error.args[0]} has no value. Give it by name.") from error
         except apsw.Error as error:
