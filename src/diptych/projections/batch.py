@@ -91,7 +91,7 @@ def script_of(definition: Definition, piece: Piece) -> RunScript | None:
             event, stored = piece.event(index), piece.rows[index]
             try:
                 await script.call(event, StoredMetadata(stored), db)
-            except (StoreError, GeneratorExit):  # the latter: it awaited what it may not, and is told so
+            except StoreError:
                 raise
             except BaseException as error:  # SystemExit too: a handler may not end the process
                 why = f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ Rule: it reaches its own tables and nothing else, and it waits for nothing but i
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -157,7 +158,8 @@ class ScriptDb:
             for _ in steps:
                 close = getattr(steps, "close", None)
                 if close is not None:
-                    close()
+                    with suppress(BaseException):  # whatever it makes of being ended here
+                        close()
                 raise ProgrammingError(
                     f"{self._projection}: handle may await nothing but its db: it runs inside the transaction. "
                     "Do the rest in a reaction."
