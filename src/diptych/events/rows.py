@@ -6,56 +6,75 @@ a thousand objects less that Python's garbage collector visits.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, overload
+from typing import Final, TypeAlias, overload
 from zlib import crc32
 
 from diptych.errors import CorruptedEventError
 from diptych.events.recorded import KIND_SEPARATOR, ROW_SEPARATOR, SEPARATOR, StoredEvent, kind_of
 
-_POSITION, _VERSION, _STREAM_ID, _KIND, _PAYLOAD = 0, 1, 6, 7, 9  # fields of a row's text, see `text_of`
 _FIELDS: Final = 10
+_POSITION, _VERSION, _STREAM_ID, _KIND, _PAYLOAD = (slice(at, None, _FIELDS) for at in (0, 1, 6, 7, 9))  # see `text_of`
+_ROW_BYTE: Final = ROW_SEPARATOR.encode()
 _one_row = partial(tuple.__new__, StoredEvent)
 
 
 class StoredRows(Sequence[StoredEvent]):
     """Rows that passed their checksums. `kinds`, `stream_ids` and `payloads` are columns, as long as the rows."""
 
-    __slots__ = ("_columns", "kinds", "payloads", "stream_ids")
+    __slots__ = ("_checksums", "_fields")
 
-    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
-        """Take the columns of the rows in the order of `text_of`, and their checksums."""
-        self._columns = columns
-        self.kinds, self.stream_ids, self.payloads = columns[_KIND], columns[_STREAM_ID], columns[_PAYLOAD]
+    def __init__(self, fields: list[str], checksums: list[int]) -> None:
+        """Take the fields of all rows, one row after the other in the order of `text_of`, and their checksums."""
+        self._fields, self._checksums = fields, checksums
 
     def __len__(self) -> int:
-        return len(self.payloads)
+        return len(self._checksums)
 
     @overload
     def __getitem__(self, index: int) -> StoredEvent: ...
     @overload
-    def __getitem__(self, index: slice) -> "StoredRows": ...
-    def __getitem__(self, index: int | slice) -> "StoredEvent | StoredRows":
-        fields: list[Any] = [column[index] for column in self._columns]
+    def __getitem__(self, index: slice) -> "StoredEvents": ...
+    def __getitem__(self, index: int | slice) -> "StoredEvent | StoredEvents":
         if isinstance(index, slice):
-            return StoredRows(fields)
-        position, version, time, event_id, tenant, category, stream_id, kind, metadata, payload, check = fields
+            return [self[at] for at in range(*index.indices(len(self)))]
+        check = self._checksums[index]
+        start = (index + len(self) if index < 0 else index) * _FIELDS
+        position, version, time, event_id, tenant, category, stream_id, kind, metadata, payload = self._fields[
+            start : start + _FIELDS
+        ]
         type, schema, format = kind.split(KIND_SEPARATOR)
         stream = (int(position), tenant, category, stream_id, int(version), bytes.fromhex(event_id))
         return _one_row((*stream, type, int(schema), int(format), payload, metadata, int(time), check))
 
     def __add__(self, more: "StoredRows") -> "StoredRows":
-        return StoredRows([[*one, *other] for one, other in zip(self._columns, more._columns, strict=True)])
+        return StoredRows(self._fields + more._fields, self._checksums + more._checksums)
+
+    @property
+    def kinds(self) -> list[str]:
+        """How each row is to be decoded: see `kind_of`."""
+        return self._fields[_KIND]
+
+    @property
+    def stream_ids(self) -> list[str]:
+        """The id of each row's stream."""
+        return self._fields[_STREAM_ID]
+
+    @property
+    def payloads(self) -> list[str]:
+        """The payload of each row."""
+        return self._fields[_PAYLOAD]
 
     def have_positions_from(self, first: int) -> bool:
         """Whether their positions are this one and the next ones, without a gap."""
-        return self._columns[_POSITION] == list(map(str, range(first, first + len(self))))
+        return self._fields[_POSITION] == list(map(str, range(first, first + len(self))))
 
     def have_versions_from(self, first: int) -> bool:
         """Whether their versions are this one and the next ones, without a gap."""
-        return self._columns[_VERSION] == list(map(str, range(first, first + len(self))))
+        return self._fields[_VERSION] == list(map(str, range(first, first + len(self))))
 
 
-NO_ROWS: Final = StoredRows([[] for _ in range(_FIELDS + 1)])
+StoredEvents: TypeAlias = Sequence[StoredEvent]
+NO_ROWS: Final = StoredRows([], [])
 
 
 def unpack(packed: bytes, checksums: str) -> StoredRows:
@@ -63,14 +82,13 @@ def unpack(packed: bytes, checksums: str) -> StoredRows:
 
     :raises CorruptedEventError: one is damaged. :raises ValueError: nothing in it can be read.
     """
-    texts = packed.split(ROW_SEPARATOR.encode())
+    texts = packed.split(_ROW_BYTE)
     found = list(map(crc32, texts))
     if str(found) != f"[{checksums}]":
         wanted = map(int, checksums.split(","))
         damaged = next((text for text, *pair in zip(texts, found, wanted, strict=False) if pair[0] != pair[1]), b"")
         raise CorruptedEventError(int(damaged.split(SEPARATOR.encode(), 1)[0]))
-    fields = packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR)
-    return StoredRows([*(fields[at::_FIELDS] for at in range(_FIELDS)), found])
+    return StoredRows(packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR), found)
 
 
 def kinds_of(rows: Sequence[StoredEvent]) -> Sequence[str]:

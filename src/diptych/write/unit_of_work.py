@@ -97,8 +97,11 @@ class UnitOfWork:
         return self._fold(Cached(cls(stream.id), stream, 0, b""), await store.read_stream(stream))
 
     def _fold(self, cached: Cached, rows: Sequence[StoredEvent]) -> Cached:
+        if not rows:
+            return cached
         replay(cached.aggregate, self.side.codec.decode_each(rows))
-        return Cached(cached.aggregate, cached.stream, rows[-1].position, rows[-1].event_id) if rows else cached
+        last = rows[-1]
+        return Cached(cached.aggregate, cached.stream, last.position, last.event_id)
 
     async def _queue(self, key: Key, stream: StreamName) -> None:
         """Wait for our turn at the first aggregate. A nested command does not: two could wait for each other."""
