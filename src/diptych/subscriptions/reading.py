@@ -8,8 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from diptych.errors import DiptychError, SkippedPositionsError, StoreUnavailableError
 from diptych.events.codec import Codec
@@ -23,8 +22,7 @@ _KEPT: Final = 4
 _log: Final = logging.getLogger("diptych.projections")
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """How a subscription reads and waits; times in seconds."""
 
     page_events: int = 2000
