@@ -1,11 +1,14 @@
 """What all tests share: the asyncio backend, reproducible hypothesis runs, and no skips in CI."""
 
+import itertools
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres import NoPostgresError, Server
 
 settings.register_profile(
     "diptych", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -19,6 +22,28 @@ IS_CI = os.environ.get("CI", "").lower() in ("1", "true")
 def anyio_backend() -> str:
     """Every async test runs on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One PostgreSQL server for all tests that only need a schema of their own."""
+    try:
+        server = Server()
+    except NoPostgresError as error:
+        pytest.skip(f"PostgreSQL cannot be had: {error}")
+    yield server
+    server.remove()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    """The URL of a schema that no other test uses, dropped after the test."""
+    schema = f"test_{next(_numbers)}"
+    yield postgres.url(schema=schema)
+    postgres.query(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 @pytest.hookimpl(wrapper=True)

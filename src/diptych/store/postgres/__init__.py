@@ -1,0 +1,1 @@
+"""Both stores on a PostgreSQL server."""
