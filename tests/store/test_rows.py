@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.errors import ValueDoesNotFitError
-from diptych.store.sqlite.rows import decoder, encode_value
 from diptych.store.tables import Column, Kind
+from diptych.store.values import PLAIN
 
 AMOUNT = Column("amount", Kind.DECIMAL, scale=2)
 AT = Column("at", Kind.DATETIME)
@@ -19,7 +19,7 @@ AT = Column("at", Kind.DATETIME)
 
 def back(column: Column, kept: Any) -> Any:
     """Return what a kept value is read as."""
-    convert = decoder(column)
+    convert = PLAIN.decoder(column)
     return kept if convert is None else convert(kept)
 
 
@@ -31,45 +31,45 @@ EAST = timezone(timedelta(hours=14))
 
 @given(cents)
 def test_decimals_come_back_equal(value: Decimal) -> None:
-    kept = encode_value(AMOUNT, value)
+    kept = PLAIN.encode(AMOUNT, value)
     assert type(kept) is int
     assert back(AMOUNT, kept) == value
 
 
 @given(cents, cents)
 def test_decimals_sort_as_they_do_in_python(first: Decimal, second: Decimal) -> None:
-    assert (encode_value(AMOUNT, first) < encode_value(AMOUNT, second)) == (first < second)
+    assert (PLAIN.encode(AMOUNT, first) < PLAIN.encode(AMOUNT, second)) == (first < second)
 
 
 @given(times)
 def test_times_come_back_equal_in_utc(value: datetime) -> None:
-    found = back(AT, encode_value(AT, value))
+    found = back(AT, PLAIN.encode(AT, value))
     assert found == value
     assert found.utcoffset() == timedelta(0)
 
 
 @given(times, times)
 def test_times_sort_as_they_do_in_python(first: datetime, second: datetime) -> None:
-    assert (encode_value(AT, first) < encode_value(AT, second)) == (first < second)
+    assert (PLAIN.encode(AT, first) < PLAIN.encode(AT, second)) == (first < second)
 
 
 @given(st.dates(), st.dates())
 def test_dates_sort_as_they_do_in_python(first: date, second: date) -> None:
     column = Column("day", Kind.DATE)
-    kept = encode_value(column, first), encode_value(column, second)
+    kept = PLAIN.encode(column, first), PLAIN.encode(column, second)
     assert (kept[0] < kept[1]) == (first < second)
     assert back(column, kept[0]) == first
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_texts_are_kept_as_they_are(value: str) -> None:
-    assert encode_value(Column("name", Kind.TEXT), value) == value
+    assert PLAIN.encode(Column("name", Kind.TEXT), value) == value
 
 
 @given(st.uuids(), st.uuids())
 def test_ids_are_kept_as_their_text(first: Any, second: Any) -> None:
     column = Column("id", Kind.UUID)
-    assert encode_value(column, first) == str(first)
+    assert PLAIN.encode(column, first) == str(first)
     assert back(column, str(first)) == first
     assert (back(column, str(first)) == second) == (first == second)
     assert hash(back(column, str(first))) == hash(first)
@@ -105,7 +105,7 @@ def test_ids_are_kept_as_their_text(first: Any, second: Any) -> None:
 )
 def test_a_value_that_does_not_fit_is_refused_with_a_sentence(kind: Kind, value: Any, why: str) -> None:
     with pytest.raises(ValueDoesNotFitError, match=why) as caught:
-        encode_value(Column("field", kind, scale=2), value, "table")
+        PLAIN.encode(Column("field", kind, scale=2), value, "table")
     assert caught.value.column == "table.field"
 
 
@@ -115,11 +115,11 @@ def test_the_first_and_the_last_moment_come_back() -> None:
         datetime.max.replace(tzinfo=UTC),
         datetime.max.replace(tzinfo=EAST),
     ):
-        assert back(AT, encode_value(AT, value)) == value
+        assert back(AT, PLAIN.encode(AT, value)) == value
 
 
 def test_none_is_kept_where_the_column_says_so() -> None:
     for kind in (Kind.DECIMAL, Kind.DATETIME, Kind.UUID, Kind.TEXT, Kind.BOOLEAN):
         column = Column("field", kind, is_nullable=True)
-        assert encode_value(column, None) is None
+        assert PLAIN.encode(column, None) is None
         assert back(column, None) is None

@@ -12,7 +12,8 @@ import apsw
 from diptych.errors import CheckpointMovedError, ProgrammingError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
 from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
-from diptych.store.sqlite.rows import Convert, RowCodec, codec_of, encode_value, encoder, quoted
+from diptych.store.rows import by_table, quoted
+from diptych.store.sqlite.rows import SqliteRowCodec, codec_of
 from diptych.store.sqlite.script import ScriptDb
 from diptych.store.tables import Table
 
@@ -47,32 +48,16 @@ def read_parked(connection: apsw.Connection, projection: str) -> list[ParkedEven
 def load_rows(connection: apsw.Connection, loads: Sequence[Load]) -> dict[str, list[Any]]:
     """Return the rows asked for, built, by table name; each row once, whatever how many loads ask for it."""
     found: dict[str, list[Any]] = {}
-    for table, wanted in _by_table(loads).items():
+    for table, wanted in by_table(loads):
         codec = codec_of(table)
-        if len(wanted) == 1:  # distinct values match distinct rows
-            found[table.name] = codec.decode_all(_matching(connection, codec, wanted[0]))
-            continue
-        places = [codec.names.index(name) for name in table.key]
-        rows = {
-            tuple([row[place] for place in places]): row
-            for load in wanted
-            for row in _matching(connection, codec, load)
-        }
-        found[table.name] = codec.decode_all(rows.values())
+        rows = (row for load in wanted for row in _matching(connection, codec, load))
+        # distinct values match distinct rows
+        found[table.name] = codec.decode_all(rows) if len(wanted) == 1 else codec.decode_distinct(rows)
     return found
 
 
-def _by_table(loads: Sequence[Load]) -> dict[Table, list[Load]]:
-    grouped: dict[Table, list[Load]] = {}
-    by_name: dict[str, Table] = {}
-    for load in loads:
-        grouped.setdefault(by_name.setdefault(load.table.name, load.table), []).append(load)
-    return grouped
-
-
-def _matching(connection: apsw.Connection, codec: RowCodec, load: Load) -> Iterator[tuple[Any, ...]]:
-    encoders = [encoder(codec.table.column(name)) for name in load.columns]
-    values = list(dict.fromkeys(_encoded(codec.table, load, encoders)))
+def _matching(connection: apsw.Connection, codec: SqliteRowCodec, load: Load) -> Iterator[tuple[Any, ...]]:
+    values = codec.wanted(load)
     width = len(load.columns)
     names = ", ".join(map(quoted, load.columns))
     start = 0
@@ -87,16 +72,6 @@ def _matching(connection: apsw.Connection, codec: RowCodec, load: Load) -> Itera
             one = f"({', '.join('?' * width)})"
             condition = f"({names}) IN (VALUES {', '.join([one] * size)})"
         yield from connection.execute(f"{codec.select} WHERE {condition}", [each for value in chunk for each in value])
-
-
-def _encoded(table: Table, load: Load, encoders: Sequence[Convert]) -> Iterator[tuple[Any, ...]]:
-    for value in load.values:
-        try:
-            yield tuple([convert(each) for convert, each in zip(encoders, value, strict=True)])
-        except (ValueError, TypeError, AttributeError, ArithmeticError):
-            for name, each in zip(load.columns, value, strict=True):
-                encode_value(table.column(name), each, table.name)
-            raise
 
 
 def write_batch(connection: apsw.Connection, batch: ViewBatch, tables: Sequence[Table]) -> None:

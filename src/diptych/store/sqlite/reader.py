@@ -18,8 +18,9 @@ from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
 from diptych.store.sqlite.guard import ReadGuard
 from diptych.store.sqlite.rows import codec_of
-from diptych.store.sqlite.statements import Statements, asked_for
+from diptych.store.sqlite.statements import Statements
 from diptych.store.tables import Table
+from diptych.store.values import asked_for
 
 T = TypeVar("T")
 

@@ -3,41 +3,28 @@
 Rule: it reaches its own tables and nothing else, and it waits for nothing but its `db`.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
-from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
 
 import apsw
 
 from diptych.errors import ProgrammingError, StoreError
+from diptych.store.sql_text import refuse_several, refuse_unrepeatable, short
 from diptych.store.sqlite.connection import translate
-from diptych.store.sqlite.rows import encode_value
 from diptych.store.tables import Bound, Column, Kind, Table
+from diptych.store.values import PLAIN
 
-_TOKEN: Final = re.compile(
-    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[:@$]\w+|\[[^\]]*\]|\w+|;""", re.S
-)
 _PASSIVE: Final = frozenset({apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE})
 _WRITES: Final = {apsw.SQLITE_INSERT: "insert into", apsw.SQLITE_UPDATE: "update", apsw.SQLITE_DELETE: "delete from"}
 _VOLATILE: Final = frozenset({"random", "randomblob", "changes", "total_changes", "last_insert_rowid"})
 _CLOCK: Final = frozenset({"current_time", "current_date", "current_timestamp"})
 _OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
 _FORBIDDEN: Final = _VOLATILE | _CLOCK | _OUTSIDE
-
-
-_NOW: Final = re.compile(
-    r"\b(?:(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)|strftime\s*\([^(),]*\)"
-    r"|(?:date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\([^()]*'now')",
-    re.I,
-)
-_REPLACING: Final = {("INSERT", "OR"), ("UPDATE", "OR"), ("REPLACE", "INTO")}
 JSON_TABLES: Final = frozenset({"json_each", "json_tree"})
 
 
@@ -49,39 +36,6 @@ def existing_tables(connection: apsw.Connection) -> frozenset[str]:
         found.update(name for (name,) in connection.execute(f'SELECT name FROM "{file}".sqlite_schema'))  # noqa: S608
     found.update(name for (name,) in connection.execute("PRAGMA module_list"))
     return frozenset(found)
-
-
-@lru_cache(maxsize=512)
-def words(sql: str) -> tuple[str, ...]:
-    """Return the bare words of a statement in upper case, `;` among them, without comments and quoted text."""
-    found = (match.group() for match in _TOKEN.finditer(sql))
-    return tuple(word.upper() for word in found if word == ";" or word[0].isalnum() or word[0] == "_")
-
-
-def refuse_several(sql: str) -> None:
-    """:raises ProgrammingError: there is more than one statement in it."""
-    if any(word == ";" for word in words(sql.strip().rstrip(";"))):
-        raise ProgrammingError(f"One statement at a time, not several: {_short(sql)}")
-
-
-def _refuse_unrepeatable(sql: str) -> None:
-    found = words(sql)
-    first = found[0] if found else ""
-    pairs = set(pairwise(found))
-    is_replace = first == "REPLACE" or not pairs.isdisjoint(_REPLACING)
-    is_bare = "INSERT" in found and ("ON", "CONFLICT") not in pairs
-    if is_replace or is_bare:
-        raise ProgrammingError(
-            f"INSERT needs ON CONFLICT (key) DO UPDATE or DO NOTHING, so that it may run twice: {_short(sql)}"
-        )
-
-    if _NOW.search(sql):
-        raise ProgrammingError(f"The clock gives another answer the next time; use meta.recorded_at. In: {_short(sql)}")
-
-
-def _short(sql: str) -> str:
-    text = " ".join(sql.split())
-    return text if len(text) <= 120 else text[:119] + "…"
 
 
 class ScriptDb:
@@ -97,12 +51,12 @@ class ScriptDb:
 
     async def execute(self, sql: str, **parameters: Any) -> None:
         """Write. INSERT needs ON CONFLICT, so that it may run twice."""
-        _refuse_unrepeatable(sql)
+        refuse_unrepeatable(sql)
         self._run(sql, parameters)
 
     async def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Read."""
-        _refuse_unrepeatable(sql)
+        refuse_unrepeatable(sql)
         return self._run(sql, parameters)
 
     def _run(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -121,7 +75,7 @@ class ScriptDb:
             if isinstance(failure, StoreError):
                 self._trouble = failure
                 raise failure from error
-            raise ProgrammingError(f"{self._projection}: {self._denied or error} In: {_short(sql)}") from error
+            raise ProgrammingError(f"{self._projection}: {self._denied or error} In: {short(sql)}") from error
 
     def authorize(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
         """Answer SQLite's question whether a statement may do this."""
@@ -181,16 +135,16 @@ def bindings(parameters: Mapping[str, Any], tables: Sequence[Table]) -> dict[str
 
 def _binding(name: str, value: Any, tables: Sequence[Table]) -> Any:
     if type(value) is Bound:
-        return encode_value(value.column, value.value)
+        return PLAIN.encode(value.column, value.value)
     if isinstance(value, Enum):
         value = value.value
     if value is None or type(value) is bytes:
         return value
     if isinstance(value, Decimal):
-        return encode_value(_decimal_column(name, value, tables), value)
+        return PLAIN.encode(_decimal_column(name, value, tables), value)
     for type_, kind in _KINDS.items():
         if isinstance(value, type_):
-            return encode_value(Column(name, kind), value)
+            return PLAIN.encode(Column(name, kind), value)
     raise ProgrammingError(f":{name} cannot be bound: {type(value).__name__} is no column's type.")
 
 

@@ -13,8 +13,9 @@ import apsw
 
 from diptych.errors import ConfigurationError, OtherHistoryError, StoreNewerThanCodeError
 from diptych.store.protocols import ProjectionTables
+from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile
-from diptych.store.sqlite.rows import quoted, schema
+from diptych.store.sqlite.rows import schema
 from diptych.store.tables import fingerprint
 
 VIEWS_SCHEMA: Final = 1

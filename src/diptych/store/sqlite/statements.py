@@ -12,17 +12,17 @@ import apsw
 from diptych.errors import (
     AccessDeniedError,
     DiptychError,
-    InvalidInputError,
     ProgrammingError,
     StoreUnavailableError,
     ValueDoesNotFitError,
 )
 from diptych.store.protocols import Selected
+from diptych.store.sql_text import refuse_several, words
 from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.connections import PooledConnection
-from diptych.store.sqlite.rows import Convert, decoder
-from diptych.store.sqlite.script import bindings, refuse_several, words
+from diptych.store.sqlite.script import bindings
 from diptych.store.tables import Column, Table
+from diptych.store.values import PLAIN, asked_for, converted
 
 _KNOWN: Final = 1000
 
@@ -79,9 +79,9 @@ class Statements:
     def select(self, held: PooledConnection, sql: str, parameters: Mapping[str, Any]) -> Selected:
         """Run one SELECT; values are made Python's by the column they came from, or are named as."""
         statement, rows = self.run(held, sql, parameters)
-        converts = [None if column is None else decoder(column) for column in statement.columns]
+        converts = [None if column is None else PLAIN.decoder(column) for column in statement.columns]
         if any(converts):
-            rows = [tuple(map(_converted, converts, row, statement.columns)) for row in rows]
+            rows = [tuple(map(converted, converts, row, statement.columns)) for row in rows]
         return Selected(statement.names, statement.columns, rows, statement.tables)
 
     def refusal(self, held: PooledConnection, error: apsw.Error) -> DiptychError:
@@ -133,18 +133,3 @@ class Statements:
             return known.get(origin)
         named = [column for table in self._of(tables) for column in table.columns if column.name == name]
         return named[0] if len({(column.kind, column.scale) for column in named}) == 1 else None
-
-
-def asked_for(error: ValueDoesNotFitError) -> DiptychError:
-    """Return whose error it is: a value of the right type that no column holds is the asker's (a NUL, 2**70)."""
-    return InvalidInputError(str(error)) if type(error.__cause__) is ValueError else error
-
-
-def _converted(convert: Convert | None, value: Any, column: Column | None) -> Any:
-    if convert is None or value is None:
-        return value
-    try:
-        return convert(value)
-    except (TypeError, ValueError, ArithmeticError, KeyError, AttributeError) as error:
-        name = column.name if column is not None else "?"
-        raise ValueDoesNotFitError(name, value, "it is not what that column keeps; give it another name") from error
