@@ -28,8 +28,9 @@ class Order(NamedTuple):
 
     @property
     def sql(self) -> str:
-        """As it stands after ORDER BY."""
-        return f'"{self.column.name}" {"DESC" if self.is_descending else "ASC"}'
+        """As it stands after ORDER BY. None comes before every value, on every backend."""
+        nulls = f" NULLS {'LAST' if self.is_descending else 'FIRST'}" if self.column.is_nullable else ""
+        return f'"{self.column.name}" {"DESC" if self.is_descending else "ASC"}{nulls}'
 
 
 def conditions(table: Table, filters: Mapping[str, Any]) -> Conditions:
@@ -59,6 +60,8 @@ def _condition(table: Table, column: Column, operator: str, value: Any, paramete
         if among == [value] or None in among:
             raise ProgrammingError(f"{table.name}.{column.name}__in takes a list without None, not {value!r}.")
         places = [_place(parameters, column, each) for each in among]
+        if not places:
+            return "FALSE"
         return f'"{column.name}" IN ({", ".join(places)})'
     if value is not None:
         return f'"{column.name}" {operator} {_place(parameters, column, value)}'
@@ -90,14 +93,18 @@ def column_named(table: Table, name: str, given: str | None = None) -> Column:
 def orders(table: Table, order_by: str | Sequence[str] | None) -> list[Order]:
     """Compile `"-created_at"` or several such names; a leading `-` is descending."""
     names = [order_by] if isinstance(order_by, str) else list(order_by or ())
-    return [Order(column_named(table, name.removeprefix("-"), name), name.startswith("-")) for name in names]
+    found = [Order(column_named(table, name.removeprefix("-"), name), name.startswith("-")) for name in names]
+    for each in found:
+        if each.column.kind is Kind.JSON:
+            raise ProgrammingError(f"{table.name}.{each.column.name} is kept as JSON, which has no order.")
+    return found
 
 
 def total_orders(table: Table, order_by: str | Sequence[str] | None) -> list[Order]:
     """Compile an order for pages: completed by the key, so that no two rows are equal in it."""
     found = orders(table, order_by)
     for each in found:
-        if each.column.is_nullable or each.column.kind is Kind.JSON:
+        if each.column.is_nullable:
             raise ProgrammingError(
                 f"{table.name}.{each.column.name}: pages are ordered by columns that are never None."
             )

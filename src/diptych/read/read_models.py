@@ -119,11 +119,10 @@ class ReadModels:
         session = await self._reading(table)
         rows = await session.fetch(sql, parameters)
         has_more = len(rows) > size
-        rows = rows[:size]
-        places = [table.columns.index(each.column) for each in order]
-        cursor = to_cursor(digest, [rows[-1][place] for place in places]) if has_more else None
+        items = session.decode(table, rows[:size])
+        cursor = to_cursor(digest, order, items[-1]) if has_more else None
         return Page[model].model_construct(  # type: ignore[valid-type]
-            items=session.decode(table, rows), next_cursor=cursor, has_more=has_more
+            items=items, next_cursor=cursor, has_more=has_more
         )
 
     async def sql(self, result: type[T], sql: str, /, **parameters: Any) -> list[T]:
