@@ -10,7 +10,7 @@ from uuid import UUID
 from zlib import crc32
 
 from diptych.messages import DomainEvent, Metadata
-from diptych.stream import StreamName
+from diptych.stream import StreamName, uuid_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -51,7 +51,7 @@ class StoredEvent(NamedTuple):
     @property
     def stream(self) -> StreamName:
         """The stream it belongs to."""
-        return StreamName(self.tenant, self.category, UUID(self.stream_id))
+        return StreamName(self.tenant, self.category, uuid_of(self.stream_id))
 
 
 def kind_of(row: tuple[Any, ...]) -> str:

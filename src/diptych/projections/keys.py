@@ -6,9 +6,9 @@ Rule: `Key` values here are only compared and hashed; what goes to a store is ma
 from collections.abc import Callable, Hashable
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 from diptych.store.tables import Kind, Table
+from diptych.stream import uuid_of, uuid_text
 
 
 class RowKeys:
@@ -28,19 +28,19 @@ class RowKeys:
     def values(self, key: Any) -> tuple[Any, ...]:
         """Return a key as a store takes it: a tuple of Python values in the order of the table's key."""
         parts = (key,) if len(self._are_uuids) == 1 else key
-        return tuple(UUID(part) if is_uuid else part for part, is_uuid in zip(parts, self._are_uuids, strict=True))
+        return tuple([uuid_of(part) if is_uuid else part for part, is_uuid in zip(parts, self._are_uuids, strict=True)])
 
     def _single(self) -> tuple[Callable[[tuple[Any, ...]], Hashable], Callable[[Any], Hashable]]:
         field = attrgetter(self.table.key[0])
         if self._are_uuids[0]:
-            return lambda values: str(values[0]), lambda row: str(field(row))
+            return lambda values: str(values[0]), lambda row: uuid_text(field(row))
         return lambda values: values[0], field
 
     def _several(self) -> tuple[Callable[[tuple[Any, ...]], Hashable], Callable[[Any], Hashable]]:
         fields, are_uuids = attrgetter(*self.table.key), self._are_uuids
 
         def of_values(values: tuple[Any, ...]) -> Hashable:
-            return tuple(str(v) if is_uuid else v for v, is_uuid in zip(values, are_uuids, strict=True))
+            return tuple([str(v) if is_uuid else v for v, is_uuid in zip(values, are_uuids, strict=True)])
 
         return of_values, lambda row: of_values(fields(row))
 

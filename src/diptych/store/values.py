@@ -9,12 +9,12 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from math import isnan
 from operator import index as whole
 from typing import Any, Final, NamedTuple
-from uuid import UUID, SafeUUID
 
 from pydantic_core import PydanticSerializationError
 
 from diptych.errors import DiptychError, InvalidInputError, ValueDoesNotFitError
 from diptych.store.tables import Column, Kind
+from diptych.stream import uuid_of, uuid_text
 
 Convert = Callable[[Any], Any]
 
@@ -139,11 +139,6 @@ def _date(value: Any) -> str:
     return value.isoformat()
 
 
-def _uuid(value: Any) -> str:
-    digits = f"{value.int:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
 def _json_encoder(to_plain: Convert) -> Convert:
     def convert(value: Any) -> str:
         if value is None:
@@ -187,13 +182,6 @@ def _to_datetime(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
-def _to_uuid(value: str) -> UUID:
-    result = UUID.__new__(UUID)
-    object.__setattr__(result, "int", int(value.replace("-", ""), 16))
-    object.__setattr__(result, "is_safe", SafeUUID.unknown)
-    return result
-
-
 _THERE: Final[dict[Kind, Convert]] = {
     Kind.TEXT: _text,
     Kind.INTEGER: _integer,
@@ -201,14 +189,14 @@ _THERE: Final[dict[Kind, Convert]] = {
     Kind.BOOLEAN: _boolean,
     Kind.DATETIME: _datetime,
     Kind.DATE: _date,
-    Kind.UUID: _uuid,
+    Kind.UUID: uuid_text,
     Kind.JSON: _text,
 }
 _BACK: Final[dict[Kind, Convert]] = {
     Kind.BOOLEAN: bool,
     Kind.DATETIME: _to_datetime,
     Kind.DATE: date.fromisoformat,
-    Kind.UUID: _to_uuid,
+    Kind.UUID: uuid_of,
 }
 # Texts, integers and reals alone, as SQLite and JSON have them: decimals scaled, times in microseconds since 1970.
 PLAIN: Final = Form(_THERE, _BACK, _scaler, _unscaler)
