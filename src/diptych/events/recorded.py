@@ -60,10 +60,19 @@ def kind_of(row: tuple[Any, ...]) -> str:
 
 
 def text_of(row: tuple[Any, ...]) -> str:
-    """Write a row of the log as one text: what its checksum is taken over, and what SQL can write just the same."""
-    position, tenant, category, stream_id, version, event_id, _, _, _, payload, metadata, time = row[:12]
-    known = f"{position}\x1f{version}\x1f{time}\x1f{event_id.hex().upper()}\x1f{tenant}\x1f{category}\x1f{stream_id}"
-    return f"{known}\x1f{kind_of(row)}\x1f{metadata}\x1f{payload}"
+    """Write a row of the log as one text: what its checksum is taken over, and what SQL can write just the same.
+
+    What only the store knows comes last, so that a CRC of all before it can be begun before that is known.
+    """
+    position, version, time = row[0], row[4], row[11]
+    return f"{known_text(row)}\x1f{position}\x1f{version}\x1f{time}"
+
+
+def known_text(row: tuple[Any, ...]) -> str:
+    """The part of `text_of` that is known before the row is stored."""
+    _, tenant, category, stream_id, _, event_id, type, schema, format, payload, metadata = row[:11]
+    known = f"{event_id.hex().upper()}\x1f{tenant}\x1f{category}\x1f{stream_id}\x1f{type}\x1d{schema}\x1d{format}"
+    return f"{known}\x1f{metadata}\x1f{payload}"
 
 
 def checksum(row: tuple[Any, ...]) -> int:

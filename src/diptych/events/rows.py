@@ -13,7 +13,7 @@ from diptych.errors import CorruptedEventError
 from diptych.events.recorded import KIND_SEPARATOR, ROW_SEPARATOR, SEPARATOR, StoredEvent, kind_of
 
 _FIELDS: Final = 10
-_POSITION, _VERSION, _STREAM_ID, _KIND, _PAYLOAD = (slice(at, None, _FIELDS) for at in (0, 1, 6, 7, 9))  # see `text_of`
+_POSITION, _VERSION, _STREAM_ID, _KIND, _PAYLOAD = (slice(at, None, _FIELDS) for at in (7, 8, 3, 4, 6))  # see `text_of`
 _ROW_BYTE: Final = ROW_SEPARATOR.encode()
 _one_row = partial(tuple.__new__, StoredEvent)
 
@@ -39,7 +39,7 @@ class StoredRows(Sequence[StoredEvent]):
             return [self[at] for at in range(*index.indices(len(self)))]
         check = self._checksums[index]
         start = (index + len(self) if index < 0 else index) * _FIELDS
-        position, version, time, event_id, tenant, category, stream_id, kind, metadata, payload = self._fields[
+        event_id, tenant, category, stream_id, kind, metadata, payload, position, version, time = self._fields[
             start : start + _FIELDS
         ]
         type, schema, format = kind.split(KIND_SEPARATOR)
@@ -87,7 +87,7 @@ def unpack(packed: bytes, checksums: str) -> StoredRows:
     if str(found) != f"[{checksums}]":
         wanted = map(int, checksums.split(","))
         damaged = next((text for text, *pair in zip(texts, found, wanted, strict=False) if pair[0] != pair[1]), b"")
-        raise CorruptedEventError(int(damaged.split(SEPARATOR.encode(), 1)[0]))
+        raise CorruptedEventError(int(damaged.rsplit(SEPARATOR.encode(), 3)[1]))
     return StoredRows(packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR), found)
 
 
