@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import apsw
 
-from diptych.errors import CheckpointMovedError, ProgrammingError, ValueDoesNotFitError
+from diptych.errors import CheckpointMovedError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
 from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
 from diptych.store.rows import by_table, quoted
@@ -162,11 +162,3 @@ def fold_inline(
         connection, ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events)), tables(fold.name)
     )
     return True
-
-
-def known_tables(tables: Mapping[str, Sequence[Table]], projection: str) -> Sequence[Table]:
-    """Return a projection's tables. :raises ProgrammingError: the store was not opened with it."""
-    try:
-        return tables[projection]
-    except KeyError:
-        raise ProgrammingError(f"The store was not opened with the projection {projection}.") from None

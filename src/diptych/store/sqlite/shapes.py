@@ -12,6 +12,7 @@ from uuid import UUID
 import apsw
 
 from diptych.errors import ConfigurationError, OtherHistoryError, StoreNewerThanCodeError
+from diptych.store.owners import refuse_shared
 from diptych.store.protocols import ProjectionTables
 from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile
@@ -49,7 +50,7 @@ def shape(connection: apsw.Connection, projections: Sequence[ProjectionTables], 
 
     `is_again`: a connection was lost and opened anew. What differs then is the work of another process, and is left.
     """
-    _refuse_shared(projections)
+    refuse_shared(projections)
     with connection:
         anew = [
             each
@@ -116,18 +117,6 @@ def _make_room(connection: apsw.Connection, projection: str, table: str, current
             f"{projection}: the table {table} belongs to {whose}. Give the read model another name."
         )
     _drop(connection, owner)
-
-
-def _refuse_shared(projections: Sequence[ProjectionTables]) -> None:
-    owners: dict[str, str] = {}
-    problems = []
-    for projection in projections:
-        for table in projection.tables:
-            other = owners.setdefault(table.name, projection.name)
-            if other != projection.name:
-                problems.append(f"{projection.name}: the table {table.name} is {other}'s. A table has one projection.")
-    if problems:
-        raise ConfigurationError(problems)
 
 
 def _exists(connection: apsw.Connection, table: str) -> bool:

@@ -18,6 +18,7 @@ import apsw
 
 from diptych.errors import StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.owners import known_to
 from diptych.store.protocols import (
     Checkpoint,
     Fold,
@@ -30,7 +31,6 @@ from diptych.store.protocols import (
 )
 from diptych.store.sqlite.changes import (
     fold_inline,
-    known_tables,
     load_rows,
     read_checkpoint,
     read_parked,
@@ -159,7 +159,7 @@ class SqliteViewStore:
         """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
         if self._writer is None:
             raise self._not_open()
-        tables = known_tables(self._tables, batch.projection)
+        tables = known_to(self._tables, batch.projection)
 
         def work(connection: apsw.Connection) -> None:
             if not has_shape(connection, self._projections[batch.projection]):
@@ -187,7 +187,7 @@ class SqliteViewStore:
         known = self._projections.get(fold.name)
         if known is not None and not has_shape(connection, known):
             return False
-        return fold_inline(connection, fold, events, head_before, partial(known_tables, self._tables))
+        return fold_inline(connection, fold, events, head_before, partial(known_to, self._tables))
 
     async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> None:
         """Fold one append's events in a transaction of this store: for an event store that has none of its own."""

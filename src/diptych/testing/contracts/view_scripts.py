@@ -12,7 +12,7 @@ from diptych.store.protocols import Db, Load, RowChanges, ViewStore
 from diptych.testing.contracts.view_rows import SHOP, STOCK, TALLIES, TALLY, Stock, Tally, batch, id_of
 from diptych.testing.contracts.views import ViewStoreContract
 
-_ADD = "INSERT INTO tally (name, total) VALUES (:name, :by) ON CONFLICT (name) DO UPDATE SET total = total + :by"
+_ADD = "INSERT INTO tally (name, total) VALUES (:name, :by) ON CONFLICT (name) DO UPDATE SET total = tally.total + :by"
 
 REFUSED = {
     "INSERT INTO tally (name, total) VALUES ('a', 1)": "needs ON CONFLICT",

@@ -1,0 +1,172 @@
+"""What happens to rows on a connection: loading them, and writing a batch with its checkpoint.
+
+Rule: who owns the transaction is the caller's business.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from diptych.errors import CheckpointMovedError, StoreUnavailableError, ValueDoesNotFitError
+from diptych.events.recorded import StoredEvent
+from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.guard import Judge
+from diptych.store.postgres.rows import PostgresRowCodec, codec_of
+from diptych.store.postgres.script import Script
+from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.rows import by_table, quoted
+from diptych.store.tables import Table
+
+_UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
+
+
+class Shape(NamedTuple):
+    """A projection as this process knows it; `fingerprint` as it is kept."""
+
+    tables: Sequence[Table]
+    version: int
+    fingerprint: str
+
+
+class Changes:
+    """The statements of one schema, and what they are run for."""
+
+    def __init__(self, database: Database, judge: Judge) -> None:
+        self._database, self._judge, self._schema = database, judge, database.schema
+        place = quoted(database.schema)
+        checkpoints, parked = f"{place}.projection_checkpoints", f"{place}.parked_events"
+        of_lane = "projection = $1 AND lane = $2 AND tenant = ''"
+        shaped = f"(SELECT FROM {place}.projection_shapes WHERE projection = $1 AND version = $3 AND fingerprint = $4)"
+        self._checkpoint = f"SELECT position, epoch, event_id, recorded_at FROM {checkpoints} WHERE {of_lane}"  # noqa: S608
+        self._held = f"{self._checkpoint} AND EXISTS {shaped} FOR NO KEY UPDATE"
+        self._move = (
+            f"UPDATE {checkpoints} SET position = $5, event_id = $6, recorded_at = $7 "  # noqa: S608 - quoted names
+            f"WHERE {of_lane} AND epoch = $8 AND position = $9 AND EXISTS {shaped}"
+        )
+        self._begin_lane = (
+            f"INSERT INTO {checkpoints} SELECT $1, $2, '', $8::bigint, $5::bigint, $6::bytea, $7::bigint "
+            f"WHERE $9 = 0::bigint AND EXISTS {shaped} ON CONFLICT DO NOTHING"
+        )
+        self._has_shape = f"SELECT EXISTS {shaped.replace('$3', '$2').replace('$4', '$3')}"
+        self._park = (
+            f"INSERT INTO {parked} SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) "  # noqa: S608
+            "ON CONFLICT (projection, position, key, tenant) DO UPDATE SET error = excluded.error"
+        )
+        self._unpark = f"DELETE FROM {parked} WHERE projection = $1 AND key = $2"  # noqa: S608
+        self._first_errors = (
+            f"SELECT DISTINCT ON (key) key, error FROM {parked} "  # noqa: S608
+            "WHERE projection = $1 AND key = ANY($2) ORDER BY key, position"
+        )
+        self._parked = f"SELECT key, position, error FROM {parked} WHERE projection = $1 ORDER BY position, key"  # noqa: S608
+
+    async def read_checkpoint(self, connection: Connection, projection: str, lane: int = 0) -> Checkpoint:
+        """Return how far a projection is; the beginning when it never moved."""
+        found = await connection.fetchrow(self._checkpoint, projection, lane)
+        return Checkpoint(*found) if found is not None else Checkpoint()
+
+    async def read_parked(self, connection: Connection, projection: str) -> list[ParkedEvent]:
+        """Return all parked events of a projection, by position."""
+        return [ParkedEvent(*row) for row in await connection.fetch(self._parked, projection)]
+
+    async def load_rows(self, connection: Connection, loads: Sequence[Load]) -> dict[str, list[Any]]:
+        """Return the rows asked for, built, by table name; each row once, whatever how many loads ask for it."""
+        found: dict[str, list[Any]] = {}
+        for table, wanted in by_table(loads):
+            codec = codec_of(table, self._schema)
+            if len(wanted) == 1:  # distinct values match distinct rows
+                found[table.name] = codec.decode_all(await self._matching(connection, codec, wanted[0]))
+            else:
+                rows = [row for load in wanted for row in await self._matching(connection, codec, load)]
+                found[table.name] = codec.decode_distinct(rows)
+        return found
+
+    async def _matching(self, connection: Connection, codec: PostgresRowCodec, load: Load) -> list[Any]:
+        values = codec.wanted(load)
+        if not values:
+            return []
+        return await connection.fetch(codec.matching(load.columns), *map(list, zip(*values, strict=True)))
+
+    async def write_batch(self, connection: Connection, batch: ViewBatch, shape: Shape) -> None:
+        """Write a batch and move its checkpoint.
+
+        :raises CheckpointMovedError: somebody else was there first, or released a parked key that this batch relies on.
+        :raises StoreUnavailableError: the tables are another version's by now.
+        """
+        await self._move_checkpoint(connection, batch, shape)
+        if batch.script is not None:
+            script = Script(connection, self._judge, batch.projection, shape.tables)
+            await script.drive(batch.script, self._database)
+        await self.write_rows(connection, batch.changes)
+        for key in batch.unparked:
+            done = await connection.execute(self._unpark, batch.projection, key)
+            if done == "DELETE 0":  # released already, its events applied: they may not be a second time (P1)
+                raise await self._moved(connection, batch.checkpoint)
+        if batch.parked:
+            await self._put_aside(connection, batch)
+
+    async def _put_aside(self, connection: Connection, batch: ViewBatch) -> None:
+        rows = {(each.position, each.key): each.error for each in batch.parked}
+        positions, keys = zip(*rows, strict=True)
+        tenants, errors = [""] * len(rows), list(rows.values())
+        await connection.execute(self._park, batch.projection, list(positions), list(keys), tenants, errors)
+        waiting = {each.key for each in batch.parked}
+        found = await connection.fetch(self._first_errors, batch.projection, list(waiting))
+        if any(not error for _, error in found):  # what it waits for was released
+            raise await self._moved(connection, batch.checkpoint)
+
+    async def _move_checkpoint(self, connection: Connection, batch: ViewBatch, shape: Shape) -> None:
+        """Compare and set."""
+        move = batch.checkpoint
+        which = (move.name, move.lane, shape.version, shape.fingerprint)
+        values = (*which, move.position, move.event_id, batch.recorded_at, move.epoch, move.expected)
+        if await connection.execute(self._move, *values) == "UPDATE 1":
+            return
+        if move.expected == 0 and await connection.execute(self._begin_lane, *values) == "INSERT 0 1":
+            return
+        if not await connection.fetchval(self._has_shape, move.name, shape.version, shape.fingerprint):
+            raise StoreUnavailableError(
+                f"{self._database}: the tables of {move.name} were made anew by another version of the code. "
+                "Stop one of the two processes."
+            )
+        raise await self._moved(connection, move)
+
+    async def _moved(self, connection: Connection, move: CheckpointMove) -> CheckpointMovedError:
+        actual = await self.read_checkpoint(connection, move.name, move.lane)
+        return CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
+
+    async def write_rows(self, connection: Connection, changes: Sequence[RowChanges]) -> None:
+        """Delete and upsert, one statement each for a table. :raises ValueDoesNotFitError: a value has no place."""
+        for change in changes:
+            codec = codec_of(change.table, self._schema)
+            deletes = list(map(codec.encode_key, change.deletes))
+            rows = list(map(codec.encode, change.upserts))
+            try:
+                for sql, values in ((codec.delete, deletes), (codec.upsert, rows)):
+                    if values:
+                        await connection.execute(sql, *map(list, zip(*values, strict=True)))
+            except asyncpg.PostgresError as error:
+                if (error.sqlstate or "").startswith(_UNFIT):
+                    raise ValueDoesNotFitError(change.table.name, "a row", str(error)) from error
+                raise
+
+    async def fold_inline(
+        self, connection: Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int, shape: Shape
+    ) -> bool:
+        """Fold the events of one append into its projection's rows, inside the append's transaction.
+
+        Returns False, and does nothing, when the projection is not at the head before them, or its tables are another
+        version's: the asynchronous worker catches it up first. What it raises refuses the append; the caller undoes it.
+        """
+        if not events:
+            return True
+        held = await connection.fetchrow(self._held, fold.name, 0, shape.version, shape.fingerprint)
+        if held is None or held[0] != head_before:
+            return False
+        rows: Mapping[str, Sequence[Any]] = await self.load_rows(connection, fold.loads(events))
+        changes = fold.fold(events, rows)
+        last = events[-1]
+        move = CheckpointMove(fold.name, 0, held[1], head_before, last.position, last.event_id)
+        batch = ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events))
+        await self.write_batch(connection, batch, shape)
+        return True

@@ -1,0 +1,27 @@
+"""The PostgreSQL view store keeps the contracts."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from diptych.store.postgres.connection import database_of
+from diptych.store.postgres.views import PostgresViewStore
+from diptych.store.protocols import StoreSettings, ViewStore
+from diptych.testing.contracts.view_reads import ViewReadsContract
+from diptych.testing.contracts.view_scripts import ViewScriptsContract
+
+
+class TestPostgresViewStore(ViewReadsContract, ViewScriptsContract):
+    """Every store made here has given all its connections back at the end."""
+
+    @pytest.fixture
+    async def storage(self, postgres_url: str) -> AsyncIterator[Callable[[], ViewStore]]:
+        """Stores on one schema."""
+        made: list[PostgresViewStore] = []
+
+        def make() -> ViewStore:
+            made.append(PostgresViewStore(database_of(postgres_url)[0], StoreSettings()))
+            return made[-1]
+
+        yield make
+        assert [store.connections_in_use for store in made] == [0] * len(made)
