@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.postgres import NoPostgresError, Server
+from tests.postgres import Server, had_or_skipped
 
 settings.register_profile(
     "diptych", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -27,10 +27,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """One PostgreSQL server for all tests that only need a schema of their own."""
-    try:
+    with had_or_skipped():
         server = Server()
-    except NoPostgresError as error:
-        pytest.skip(f"PostgreSQL cannot be had: {error}")
     yield server
     server.remove()
 

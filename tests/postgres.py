@@ -13,18 +13,30 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 VERSION = os.environ.get("DIPTYCH_POSTGRES", "18")
 _FOLDERS = {"16": "pginstall", "18": "pginstall18"}
-_USER = "nobody" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+USER = "nobody" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
 _QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class NoPostgresError(Exception):
     """The binaries cannot be had here."""
+
+
+@contextmanager
+def had_or_skipped() -> Iterator[None]:
+    """Skip the test, with the reason, when what the block wants to start cannot be had; in CI that is a failure."""
+    try:
+        yield
+    except NoPostgresError as error:
+        pytest.skip(f"It cannot be had: {error}")
 
 
 def binaries(version: str = VERSION) -> Path:
@@ -47,11 +59,12 @@ class Server:
     def __init__(self, *, is_durable: bool = False, settings: Sequence[str] = ()) -> None:
         self._bin = binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="diptych-pg-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = [*(() if is_durable else _QUICK), "max_connections=200", "shared_buffers=64MB", *settings]
+        self._switches: Sequence[str] = ()  # more of them for initdb
         self._process: subprocess.Popen[bytes] | None = None
-        if _USER is not None:
-            os.chown(self.folder, pwd.getpwnam(_USER).pw_uid, -1)
+        if USER is not None:
+            os.chown(self.folder, pwd.getpwnam(USER).pw_uid, -1)
         try:
             self._make()
             self.start()
@@ -70,6 +83,17 @@ class Server:
         at = "" if over_tcp else f"port={self.port}&"
         return f"postgresql://postgres@{place}{at}schema={schema}{options}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not ended by us; a PANIC of its own shows, too."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process that forks one for each session."""
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and return when it takes connections."""
         switches = [word for each in self._settings for word in ("-c", each)]
@@ -80,9 +104,9 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it takes no lock that a thread might hold
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock that a thread might hold
                 cwd=self.folder,
-                user=_USER,
+                user=USER,
             )
         deadline = time.monotonic() + 30
         while not self._is_ready():
@@ -96,6 +120,24 @@ class Server:
         if process is not None:
             process.send_signal(how)
             process.wait(30)
+
+    def kill(self) -> None:
+        """End it and all its sessions as a power switch would, but for the disk."""
+        self.pause()
+        for each in self._forked():
+            os.kill(each, signal.SIGKILL)
+        self.stop(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop it and its sessions where they are: nothing answers, and no connection is cut."""
+        os.kill(self.pid, signal.SIGSTOP)  # first, so that it forks no more
+        for each in self._forked():
+            os.kill(each, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on where it was."""
+        for each in [*self._forked(), self.pid]:
+            os.kill(each, signal.SIGCONT)
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it and start it again on the same port and data."""
@@ -132,13 +174,16 @@ class Server:
             raise RuntimeError(f"{sql}: {done.stderr}")
         return done.stdout.rstrip("\n")
 
+    def _forked(self) -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def _make(self) -> None:
-        if _USER is not None and not _may_run(self._bin / "initdb"):
+        if USER is not None and not _may_run(self._bin / "initdb"):
             self._bin = shutil.copytree(self._bin.parent, self.folder / "install") / "bin"
         command = [str(self._bin / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         made = subprocess.run(
-            [*command, "--locale=C", "--no-sync"],
-            capture_output=True, text=True, check=False, cwd=self.folder, user=_USER,
+            [*command, "--locale=C", "--no-sync", *self._switches],
+            capture_output=True, text=True, check=False, cwd=self.folder, user=USER,
         )  # fmt: skip
         if made.returncode != 0:
             raise RuntimeError(f"initdb failed: {made.stdout[-1000:]}{made.stderr[-1000:]}")
@@ -150,19 +195,20 @@ class Server:
 
 def _may_run(program: Path) -> bool:
     try:
-        return subprocess.run([program, "--version"], capture_output=True, check=False, user=_USER).returncode == 0
+        return subprocess.run([program, "--version"], capture_output=True, check=False, user=USER).returncode == 0
     except PermissionError:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Have Linux send SIGQUIT when the process that started the server ends, however it does."""
     with_it = 1  # PR_SET_PDEATHSIG
     libc = ctypes.CDLL(None, use_errno=True)
