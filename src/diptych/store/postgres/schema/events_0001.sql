@@ -1,0 +1,294 @@
+-- The log and all that commits with it. Times are microseconds since 1970, UTC.
+-- `diptych.` stands for the schema of your choice.
+
+CREATE TABLE diptych.store (
+    one        smallint PRIMARY KEY CHECK (one = 1),
+    store_id   uuid NOT NULL,
+    created_at bigint NOT NULL
+);
+
+CREATE TABLE diptych.event_types (
+    id   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE
+);
+
+-- The id of a stream is the position of its first event.
+CREATE TABLE diptych.streams (
+    id        bigint PRIMARY KEY,
+    version   bigint NOT NULL CHECK (version > 0),
+    stream_id uuid NOT NULL,
+    category  text COLLATE "C" NOT NULL,
+    tenant    text COLLATE "C" NOT NULL,
+    UNIQUE (stream_id, category, tenant)
+) WITH (fillfactor = 70);
+
+-- No unique index but the position, so that the log can be cut by position one day.
+CREATE TABLE diptych.events (
+    position       bigint PRIMARY KEY,
+    stream         bigint NOT NULL,
+    version        bigint NOT NULL,
+    recorded_at    bigint NOT NULL,
+    checksum       bigint NOT NULL,
+    event_id       uuid NOT NULL,
+    type           integer NOT NULL,
+    schema_version integer NOT NULL,
+    format         integer NOT NULL,
+    slice          smallint NOT NULL,
+    tenant         text COLLATE "C" NOT NULL,
+    metadata       json NOT NULL,
+    payload        json NOT NULL
+);
+
+CREATE INDEX events_by_stream ON diptych.events (stream, version);
+
+-- `events` is how many the command stored: they end at `position`. `id` rises with time, so that the oldest are found.
+CREATE TABLE diptych.commands (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    position     bigint NOT NULL,
+    recorded_at  bigint NOT NULL,
+    command_id   uuid NOT NULL,
+    events       integer NOT NULL,
+    command_type text COLLATE "C" NOT NULL,
+    user_id      text COLLATE "C" NOT NULL,
+    tenant       text COLLATE "C" NOT NULL,
+    hash         bytea NOT NULL,
+    result       text NOT NULL,
+    UNIQUE (command_id, command_type, user_id, tenant)
+);
+
+-- Checkpoints of consumers whose own writes are appends.
+CREATE TABLE diptych.subscriptions (
+    name        text COLLATE "C" NOT NULL,
+    lane        integer NOT NULL,
+    tenant      text COLLATE "C" NOT NULL DEFAULT '',
+    epoch       bigint NOT NULL,
+    position    bigint NOT NULL,
+    event_id    bytea NOT NULL,
+    recorded_at bigint NOT NULL,
+    PRIMARY KEY (name, lane)
+);
+
+-- CRC-32 of `known` and then `assigned`, both in UTF-8. PostgreSQL 18 has a function for it; before, the writer says
+-- what it is for `known` alone, and this goes on from there.
+DO $migration$
+BEGIN
+    IF to_regprocedure('pg_catalog.crc32(bytea)') IS NOT NULL THEN
+        CREATE FUNCTION diptych.checksum_of(known text, assigned text, crc_of_known bigint) RETURNS bigint
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        AS $$ SELECT pg_catalog.crc32(pg_catalog.convert_to(known || assigned, 'UTF8')) $$;
+        RETURN;
+    END IF;
+    CREATE FUNCTION diptych.checksum_of(known text, assigned text, crc_of_known bigint) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+    DECLARE
+        crc bigint := crc_of_known # 4294967295;
+        bytes CONSTANT bytea := convert_to(assigned, 'UTF8');
+        step CONSTANT bigint[] := '{
+        0, 1996959894, 3993919788, 2567524794, 124634137, 1886057615, 3915621685, 2657392035, 249268274, 2044508324,
+        3772115230, 2547177864, 162941995, 2125561021, 3887607047, 2428444049, 498536548, 1789927666, 4089016648, 2227061214,
+        450548861, 1843258603, 4107580753, 2211677639, 325883990, 1684777152, 4251122042, 2321926636, 335633487, 1661365465,
+        4195302755, 2366115317, 997073096, 1281953886, 3579855332, 2724688242, 1006888145, 1258607687, 3524101629, 2768942443,
+        901097722, 1119000684, 3686517206, 2898065728, 853044451, 1172266101, 3705015759, 2882616665, 651767980, 1373503546,
+        3369554304, 3218104598, 565507253, 1454621731, 3485111705, 3099436303, 671266974, 1594198024, 3322730930, 2970347812,
+        795835527, 1483230225, 3244367275, 3060149565, 1994146192, 31158534, 2563907772, 4023717930, 1907459465, 112637215,
+        2680153253, 3904427059, 2013776290, 251722036, 2517215374, 3775830040, 2137656763, 141376813, 2439277719, 3865271297,
+        1802195444, 476864866, 2238001368, 4066508878, 1812370925, 453092731, 2181625025, 4111451223, 1706088902, 314042704,
+        2344532202, 4240017532, 1658658271, 366619977, 2362670323, 4224994405, 1303535960, 984961486, 2747007092, 3569037538,
+        1256170817, 1037604311, 2765210733, 3554079995, 1131014506, 879679996, 2909243462, 3663771856, 1141124467, 855842277,
+        2852801631, 3708648649, 1342533948, 654459306, 3188396048, 3373015174, 1466479909, 544179635, 3110523913, 3462522015,
+        1591671054, 702138776, 2966460450, 3352799412, 1504918807, 783551873, 3082640443, 3233442989, 3988292384, 2596254646,
+        62317068, 1957810842, 3939845945, 2647816111, 81470997, 1943803523, 3814918930, 2489596804, 225274430, 2053790376,
+        3826175755, 2466906013, 167816743, 2097651377, 4027552580, 2265490386, 503444072, 1762050814, 4150417245, 2154129355,
+        426522225, 1852507879, 4275313526, 2312317920, 282753626, 1742555852, 4189708143, 2394877945, 397917763, 1622183637,
+        3604390888, 2714866558, 953729732, 1340076626, 3518719985, 2797360999, 1068828381, 1219638859, 3624741850, 2936675148,
+        906185462, 1090812512, 3747672003, 2825379669, 829329135, 1181335161, 3412177804, 3160834842, 628085408, 1382605366,
+        3423369109, 3138078467, 570562233, 1426400815, 3317316542, 2998733608, 733239954, 1555261956, 3268935591, 3050360625,
+        752459403, 1541320221, 2607071920, 3965973030, 1969922972, 40735498, 2617837225, 3943577151, 1913087877, 83908371,
+        2512341634, 3803740692, 2075208622, 213261112, 2463272603, 3855990285, 2094854071, 198958881, 2262029012, 4057260610,
+        1759359992, 534414190, 2176718541, 4139329115, 1873836001, 414664567, 2282248934, 4279200368, 1711684554, 285281116,
+        2405801727, 4167216745, 1634467795, 376229701, 2685067896, 3608007406, 1308918612, 956543938, 2808555105, 3495958263,
+        1231636301, 1047427035, 2932959818, 3654703836, 1088359270, 936918000, 2847714899, 3736837829, 1202900863, 817233897,
+        3183342108, 3401237130, 1404277552, 615818150, 3134207493, 3453421203, 1423857449, 601450431, 3009837614, 3294710456,
+        1567103746, 711928724, 3020668471, 3272380065, 1510334235, 755167117}';
+    BEGIN
+        FOR i IN 0 .. length(bytes) - 1 LOOP
+            crc := step[((crc # get_byte(bytes, i)) & 255) + 1] # (crc >> 8);
+        END LOOP;
+        RETURN crc # 4294967295;
+    END $$;
+END $migration$;
+
+-- Judges and writes the appends of a group; the caller commits. No two of them write, or the one writes and the other
+-- guards, the same stream, command or checkpoint, so that none needs to see what another wrote.
+--
+-- a_last: how many events there are up to the end of each append.
+-- w_: what is said of streams, in the order of the appends. `w_expected` is a version, -1: any, -2: it exists;
+--     `w_first` the place of its first event in e_, of which there are `w_events`.
+-- e_: events, in the order of those. `e_crc` is only needed where `checksum_of` needs it.
+-- c_: commands. moves: checkpoints, as JSON, or null.
+-- prior: the versions of the streams before, in the order of w_.
+-- refusals: for each append 0: it is stored, n > 0: the nth of w_ is elsewhere, -1: the command was used,
+--     -2: the checkpoint is elsewhere, at `stands`.
+CREATE FUNCTION diptych.append_events(
+    lock bigint, a_last integer[],
+    w_append integer[], w_tenant text[], w_category text[], w_stream uuid[], w_slice smallint[], w_expected bigint[],
+    w_first integer[], w_events integer[],
+    e_write integer[], e_id uuid[], e_type integer[], e_schema integer[], e_format integer[], e_kind text[],
+    e_tenant text[], e_category text[], e_metadata text[], e_payload text[], e_crc bigint[],
+    c_append integer[], c_tenant text[], c_user text[], c_type text[], c_id uuid[], c_hash bytea[], c_result text[],
+    moves json,
+    OUT head_position bigint, OUT head_event uuid, OUT head_time bigint, OUT now bigint,
+    OUT prior bigint[], OUT refusals integer[], OUT stands bigint[]
+)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    ids bigint[];
+    used integer[];
+    unmet boolean;
+    refused integer := 0; -- events of refused appends so far
+    skipped integer[] := array_fill(0, ARRAY[cardinality(a_last)]); -- the same, before each append
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'an append needs READ COMMITTED: under % it would not see what was appended before it',
+            upper(current_setting('transaction_isolation')) USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    PERFORM pg_advisory_xact_lock(lock); -- a statement of its own: the snapshots of the next are taken after it
+
+    SELECT e.position, e.event_id, e.recorded_at INTO head_position, head_event, head_time
+    FROM diptych.events e ORDER BY e.position DESC LIMIT 1;
+    head_position := coalesce(head_position, 0);
+    now := greatest(head_time, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+
+    SELECT array_agg(coalesce(s.id, 0) ORDER BY w.n), array_agg(coalesce(s.version, 0) ORDER BY w.n),
+           bool_or(CASE w.expected WHEN -1 THEN false WHEN -2 THEN s.id IS NULL
+                   ELSE coalesce(s.version, 0) <> w.expected END)
+    INTO ids, prior, unmet
+    FROM unnest(w_tenant, w_category, w_stream, w_expected) WITH ORDINALITY AS w (tenant, category, stream, expected, n)
+    LEFT JOIN diptych.streams s ON s.stream_id = w.stream AND s.category = w.category AND s.tenant = w.tenant;
+    IF cardinality(c_append) > 0 THEN
+        SELECT array_agg(c.append) INTO used
+        FROM unnest(c_append, c_tenant, c_user, c_type, c_id) AS c (append, tenant, user_id, type, id)
+        JOIN diptych.commands k ON k.command_id = c.id AND k.command_type = c.type AND k.user_id = c.user_id
+            AND k.tenant = c.tenant;
+    END IF;
+    refusals := skipped;
+    IF unmet OR used IS NOT NULL OR moves IS NOT NULL THEN
+        SELECT r.refusals, r.stands INTO refusals, stands
+        FROM diptych.refusals_of(refusals, used, w_append, w_expected, prior, moves) r;
+        FOR i IN 1 .. cardinality(a_last) LOOP
+            skipped[i] := refused;
+            IF refusals[i] <> 0 THEN
+                refused := refused + a_last[i] - coalesce(a_last[i - 1], 0);
+            END IF;
+        END LOOP;
+    END IF;
+
+    INSERT INTO diptych.events (position, stream, version, recorded_at, checksum, event_id, type, schema_version,
+        format, slice, tenant, metadata, payload)
+    SELECT e.position, CASE ids[e.w] WHEN 0 THEN e.position - e.place + 1 ELSE ids[e.w] END, e.version, now,
+        diptych.checksum_of(
+            concat_ws(chr(31), upper(replace(e.id::text, '-', '')), e.tenant, e.category, w_stream[e.w], e.kind,
+                e.metadata, e.payload),
+            concat(chr(31), e.position, chr(31), e.version, chr(31), now), e.crc),
+        e.id, e.type, e.schema, e.format, w_slice[e.w], e.tenant, e.metadata::json, e.payload::json
+    FROM (
+        SELECT u.*, head_position + u.n - skipped[w_append[u.w]] AS position, u.n - w_first[u.w] + 1 AS place,
+            prior[u.w] + u.n - w_first[u.w] + 1 AS version
+        FROM unnest(e_write, e_id, e_type, e_schema, e_format, e_kind, e_tenant, e_category, e_metadata, e_payload,
+            e_crc) WITH ORDINALITY AS u (w, id, type, schema, format, kind, tenant, category, metadata, payload, crc, n)
+        WHERE refusals[w_append[u.w]] = 0
+    ) e;
+
+    INSERT INTO diptych.streams (id, version, stream_id, category, tenant)
+    SELECT CASE ids[w.n::integer] WHEN 0 THEN head_position + w.first - skipped[w.append] ELSE ids[w.n::integer] END,
+        prior[w.n::integer] + w.events, w.stream, w.category, w.tenant
+    FROM unnest(w_append, w_tenant, w_category, w_stream, w_first, w_events)
+        WITH ORDINALITY AS w (append, tenant, category, stream, first, events, n)
+    WHERE w.events > 0 AND refusals[w.append] = 0
+    ON CONFLICT (id) DO UPDATE SET version = excluded.version;
+
+    IF cardinality(c_append) > 0 THEN
+        INSERT INTO diptych.commands (position, recorded_at, command_id, events, command_type, user_id, tenant, hash,
+            result)
+        SELECT head_position + a_last[c.append] - skipped[c.append], now, c.id,
+            a_last[c.append] - coalesce(a_last[c.append - 1], 0), c.type, c.user_id, c.tenant, c.hash, c.result
+        FROM unnest(c_append, c_tenant, c_user, c_type, c_id, c_hash, c_result)
+            AS c (append, tenant, user_id, type, id, hash, result)
+        WHERE refusals[c.append] = 0;
+    END IF;
+
+    IF moves IS NOT NULL THEN
+        INSERT INTO diptych.subscriptions (name, lane, epoch, position, event_id, recorded_at)
+        SELECT m.name, m.lane, m.epoch, m.position, decode(m.event_id, 'hex'), now
+        FROM json_to_recordset(moves)
+            AS m (append integer, name text, lane integer, epoch bigint, position bigint, event_id text)
+        WHERE refusals[m.append] = 0
+        ON CONFLICT (name, lane) DO UPDATE SET epoch = excluded.epoch, position = excluded.position,
+            event_id = excluded.event_id, recorded_at = excluded.recorded_at;
+    END IF;
+END $$;
+
+-- Why appends of a group are refused: the command's id is judged first, then the streams in order, then the checkpoint.
+CREATE FUNCTION diptych.refusals_of(
+    INOUT refusals integer[], used integer[], w_append integer[], w_expected bigint[], prior bigint[], moves json,
+    OUT stands bigint[]
+)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    one integer;
+    move record;
+BEGIN
+    FOREACH one IN ARRAY coalesce(used, '{}') LOOP
+        refusals[one] := -1;
+    END LOOP;
+    FOR i IN 1 .. cardinality(w_append) LOOP
+        IF refusals[w_append[i]] = 0 AND w_expected[i] <> -1
+            AND (prior[i] <> w_expected[i] AND (w_expected[i] <> -2 OR prior[i] = 0))
+        THEN
+            refusals[w_append[i]] := i;
+        END IF;
+    END LOOP;
+    FOR move IN
+        SELECT m.append, s.position
+        FROM json_to_recordset(moves) AS m (append integer, name text, lane integer, epoch bigint, expected bigint)
+        LEFT JOIN diptych.subscriptions s ON s.name = m.name AND s.lane = m.lane
+        WHERE (coalesce(s.epoch, m.epoch), coalesce(s.position, 0)) <> (m.epoch, m.expected)
+    LOOP
+        IF refusals[move.append] = 0 THEN
+            refusals[move.append] := -2;
+            stands[move.append] := coalesce(move.position, 0);
+        END IF;
+    END LOOP;
+END $$;
+
+-- Append-only, for the owner of the tables too, and where triggers are switched off for replication.
+CREATE FUNCTION diptych.refuse_change() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: %', TG_TABLE_NAME, TG_ARGV[0] USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE TRIGGER events_are_never_changed BEFORE UPDATE OR DELETE ON diptych.events
+    FOR EACH ROW EXECUTE FUNCTION diptych.refuse_change('events are never changed and never deleted');
+CREATE TRIGGER events_are_never_emptied BEFORE TRUNCATE ON diptych.events
+    FOR EACH STATEMENT EXECUTE FUNCTION diptych.refuse_change('events are never deleted');
+CREATE TRIGGER versions_only_rise BEFORE UPDATE ON diptych.streams
+    FOR EACH ROW WHEN (NEW.version <= OLD.version OR NEW.id <> OLD.id OR NEW.tenant <> OLD.tenant
+        OR NEW.category <> OLD.category OR NEW.stream_id <> OLD.stream_id)
+    EXECUTE FUNCTION diptych.refuse_change('the version of a stream only rises');
+CREATE TRIGGER streams_are_never_deleted BEFORE DELETE ON diptych.streams
+    FOR EACH ROW EXECUTE FUNCTION diptych.refuse_change('streams are never deleted');
+CREATE TRIGGER streams_are_never_emptied BEFORE TRUNCATE ON diptych.streams
+    FOR EACH STATEMENT EXECUTE FUNCTION diptych.refuse_change('streams are never deleted');
+CREATE TRIGGER types_are_never_changed BEFORE UPDATE OR DELETE ON diptych.event_types
+    FOR EACH ROW EXECUTE FUNCTION diptych.refuse_change('stored types are never changed and never deleted');
+CREATE TRIGGER types_are_never_emptied BEFORE TRUNCATE ON diptych.event_types
+    FOR EACH STATEMENT EXECUTE FUNCTION diptych.refuse_change('stored types are never deleted');
+
+ALTER TABLE diptych.events ENABLE ALWAYS TRIGGER events_are_never_changed;
+ALTER TABLE diptych.events ENABLE ALWAYS TRIGGER events_are_never_emptied;
+ALTER TABLE diptych.streams ENABLE ALWAYS TRIGGER versions_only_rise;
+ALTER TABLE diptych.streams ENABLE ALWAYS TRIGGER streams_are_never_deleted;
+ALTER TABLE diptych.streams ENABLE ALWAYS TRIGGER streams_are_never_emptied;
+ALTER TABLE diptych.event_types ENABLE ALWAYS TRIGGER types_are_never_changed;
+ALTER TABLE diptych.event_types ENABLE ALWAYS TRIGGER types_are_never_emptied;
