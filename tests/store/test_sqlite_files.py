@@ -13,6 +13,7 @@ from diptych.errors import (
     StoreCorruptedError,
     StoreNewerThanCodeError,
 )
+from diptych.events.recorded import checksum, is_intact
 from diptych.store.sqlite.events import EVENTS_SCHEMA, SqliteEventStore
 from diptych.store.sqlite.migrations import migrations
 from diptych.testing.contracts.events_samples import event, everything, stream, to
@@ -103,7 +104,7 @@ async def test_another_store_at_the_same_path_is_noticed(path: str, tmp_path: Pa
         "DELETE FROM events",
         "REPLACE INTO events SELECT * FROM events WHERE position = 1",
         "INSERT INTO events SELECT 1, type, stream, version, schema_version, format, recorded_at, slice, checksum, "
-        "tenant, event_id, metadata, payload FROM events",
+        "chain, tenant, event_id, metadata, payload FROM events",
         "UPDATE streams SET version = 1",
         "UPDATE streams SET version = version + 1, category = 'Other'",
         "DELETE FROM streams",
@@ -148,9 +149,48 @@ async def test_a_damaged_event_is_named_by_its_position(path: str, damage: str) 
     with pytest.raises(CorruptedEventError) as found:
         await store.read_log(after=0)
     assert found.value.position == 2
-    with pytest.raises((CorruptedEventError, StoreCorruptedError)):
-        await store.read_stream(name)
+    if damage.startswith("checksum"):  # the event itself is whole: its stream says so
+        assert all(map(is_intact, await store.read_stream(name)))
+    else:
+        with pytest.raises((CorruptedEventError, StoreCorruptedError)):
+            await store.read_stream(name)
     assert store.connections_in_use == 0
+    await store.close()
+
+
+async def test_a_stream_that_was_written_anew_is_not_believed(path: str) -> None:
+    """X4: rows whose own checksums are right are still not the stream that was written, if one was exchanged."""
+    name = stream()
+    store = SqliteEventStore(path)
+    await store.open()
+    await store.append(to(name, event(x=1), event(x=1), event(x=1)))
+    row = (await store.read_stream(name))[1]._replace(payload='{"x": 2}')
+    with apsw.Connection(path) as owner:
+        owner.execute("DROP TRIGGER events_are_never_changed")
+        owner.execute("UPDATE events SET payload = ?, checksum = ? WHERE position = 2", (row.payload, checksum(row)))
+    owner.close()
+    with pytest.raises(StoreCorruptedError, match="not those that were written"):
+        await store.read_stream(name)
+    assert len(await store.read_stream(name, first=2)) == 2  # each for itself is whole
+    await store.close()
+
+
+async def test_a_long_stream_is_read_in_pieces_and_checked_over_all(path: str) -> None:
+    """L3, X4"""
+    name = stream()
+    store = SqliteEventStore(path)
+    await store.open()
+    for start in range(0, 4000, 1000):
+        await store.append(to(name, *[event(x=start + number) for number in range(1000)]))
+    rows = await store.read_stream(name)
+    assert [row.version for row in rows] == list(range(1, 4001))
+    assert not await store.read_stream(stream())
+    with apsw.Connection(path) as owner:
+        owner.execute("DROP TRIGGER events_are_never_changed")
+        owner.execute("UPDATE events SET chain = chain + 1 WHERE version = 4000")
+    owner.close()
+    with pytest.raises(StoreCorruptedError, match="not those that were written"):
+        await store.read_stream(name)
     await store.close()
 
 

@@ -80,6 +80,11 @@ def checksum(row: tuple[Any, ...]) -> int:
     return crc32(text_of(row).encode())
 
 
+def chained(text: bytes, before: int | None) -> int:
+    """CRC-32 over the texts of a stream up to this one, given that up to the one before: None when it is the first."""
+    return crc32(text) if before is None else crc32(text, crc32(ROW_SEPARATOR.encode(), before))
+
+
 def is_intact(row: StoredEvent) -> bool:
     """Whether a row still has the checksum it was written with."""
     return checksum(row) == row[12]

@@ -10,7 +10,15 @@ from typing import Final, TypeAlias, overload
 from zlib import crc32
 
 from diptych.errors import CorruptedEventError
-from diptych.events.recorded import KIND_SEPARATOR, ROW_SEPARATOR, SEPARATOR, StoredEvent, kind_of
+from diptych.events.recorded import (
+    KIND_SEPARATOR,
+    ROW_SEPARATOR,
+    SEPARATOR,
+    StoredEvent,
+    chained,
+    checksum,
+    kind_of,
+)
 
 _FIELDS: Final = 10
 _POSITION, _VERSION, _STREAM_ID, _KIND, _PAYLOAD = (slice(at, None, _FIELDS) for at in (7, 8, 3, 4, 6))  # see `text_of`
@@ -23,12 +31,15 @@ class StoredRows(Sequence[StoredEvent]):
 
     __slots__ = ("_checksums", "_fields")
 
-    def __init__(self, fields: list[str], checksums: list[int]) -> None:
-        """Take the fields of all rows, one row after the other in the order of `text_of`, and their checksums."""
+    def __init__(self, fields: list[str], checksums: list[int] | None = None) -> None:
+        """Take the fields of all rows, one row after the other in the order of `text_of`.
+
+        Without their checksums, each is worked out when its row is made.
+        """
         self._fields, self._checksums = fields, checksums
 
     def __len__(self) -> int:
-        return len(self._checksums)
+        return len(self._fields) // _FIELDS
 
     @overload
     def __getitem__(self, index: int) -> StoredEvent: ...
@@ -37,17 +48,21 @@ class StoredRows(Sequence[StoredEvent]):
     def __getitem__(self, index: int | slice) -> "StoredEvent | StoredEvents":
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        check = self._checksums[index]
-        start = (index + len(self) if index < 0 else index) * _FIELDS
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        start = (index % len(self)) * _FIELDS
         event_id, tenant, category, stream_id, kind, metadata, payload, position, version, time = self._fields[
             start : start + _FIELDS
         ]
         type, schema, format = kind.split(KIND_SEPARATOR)
         stream = (int(position), tenant, category, stream_id, int(version), bytes.fromhex(event_id))
-        return _one_row((*stream, type, int(schema), int(format), payload, metadata, int(time), check))
+        row = (*stream, type, int(schema), int(format), payload, metadata, int(time))
+        return _one_row((*row, checksum(row) if self._checksums is None else self._checksums[index]))
 
     def __add__(self, more: "StoredRows") -> "StoredRows":
-        return StoredRows(self._fields + more._fields, self._checksums + more._checksums)
+        known = self._checksums is not None and more._checksums is not None
+        checksums = [*(self._checksums or ()), *(more._checksums or ())]
+        return StoredRows(self._fields + more._fields, checksums if known else None)
 
     @property
     def kinds(self) -> list[str]:
@@ -74,7 +89,7 @@ class StoredRows(Sequence[StoredEvent]):
 
 
 StoredEvents: TypeAlias = Sequence[StoredEvent]
-NO_ROWS: Final = StoredRows([], [])
+NO_ROWS: Final = StoredRows([])
 
 
 def unpack(packed: bytes, checksums: str) -> StoredRows:
@@ -88,7 +103,16 @@ def unpack(packed: bytes, checksums: str) -> StoredRows:
         wanted = map(int, checksums.split(","))
         damaged = next((text for text, *pair in zip(texts, found, wanted, strict=False) if pair[0] != pair[1]), b"")
         raise CorruptedEventError(int(damaged.rsplit(SEPARATOR.encode(), 3)[1]))
-    return StoredRows(packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR), found)
+    return StoredRows(_fields(packed), found)
+
+
+def unpack_whole(packed: bytes, before: int | None, chain: int) -> StoredRows | None:
+    """Make rows of the texts of a stream, checked all at once against its `chained` checksum; None if it differs."""
+    return StoredRows(_fields(packed)) if chained(packed, before) == chain else None
+
+
+def _fields(packed: bytes) -> list[str]:
+    return packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR)
 
 
 def kinds_of(rows: Sequence[StoredEvent]) -> Sequence[str]:

@@ -13,7 +13,7 @@ from zlib import crc32
 import apsw
 
 from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
-from diptych.events.recorded import NewEvent, StoredEvent, checksum
+from diptych.events.recorded import NewEvent, StoredEvent, chained, text_of
 from diptych.store.heads import HeadSignal
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, Fold, Head
 from diptych.store.sqlite.log import read_command
@@ -26,7 +26,7 @@ FoldInline = Callable[[apsw.Connection, Fold, Sequence[StoredEvent], int], bool]
 _LOOK_UP = """
 SELECT (SELECT json_array(position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1),
        (SELECT coalesce(max(id), 0) FROM streams),
-       (SELECT json_group_array(json_array(j.key, s.id, s.version)) FROM json_each(?) j CROSS JOIN streams s
+       (SELECT json_group_array(json_array(j.key, s.id, s.version, s.chain)) FROM json_each(?) j CROSS JOIN streams s
         ON s.tenant = j.value->>0 AND s.category = j.value->>1 AND s.stream_id = j.value->>2),
        (SELECT json_group_array(j.key) FROM json_each(?) j CROSS JOIN commands c
         ON c.command_id = unhex(j.value->>0) AND c.command_type = j.value->>1 AND c.user_id = j.value->>2
@@ -35,16 +35,16 @@ SELECT (SELECT json_array(position, hex(event_id), recorded_at) FROM events ORDE
         ON c.name = j.value->>0 AND c.lane = j.value->>1)
 """
 _INSERT_EVENTS = """INSERT INTO events (position, type, stream, version, schema_version, format, recorded_at, slice,
-    checksum, tenant, event_id, metadata, payload) VALUES """
-_UPSERT_STREAMS = "INSERT INTO streams (id, tenant, category, stream_id, version) VALUES "
-_MOVE_STREAMS = " ON CONFLICT (id) DO UPDATE SET version = excluded.version"
+    checksum, chain, tenant, event_id, metadata, payload) VALUES """
+_UPSERT_STREAMS = "INSERT INTO streams (id, tenant, category, stream_id, version, chain) VALUES "
+_MOVE_STREAMS = " ON CONFLICT (id) DO UPDATE SET version = excluded.version, chain = excluded.chain"
 _INSERT_COMMANDS = """INSERT INTO commands (tenant, user_id, command_type, command_id, hash, result, position,
     event_id, streams, event_types, recorded_at) VALUES """
 _MOVE_CHECKPOINT = "INSERT OR REPLACE INTO subscriptions VALUES (?, ?, '', ?, ?, ?, ?)"
 _PRUNE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands ORDER BY id LIMIT ?) AND recorded_at < ?"
 _PRUNE_AFTER = 250  # stored command ids; then up to twice as many are dropped, so that the table stops growing
 _ROWS_PER_STATEMENT = 64
-_NONE = (0, 0)  # key and version of a stream that is not there
+_NONE = (0, 0, None)  # key, version and chained checksum of a stream that is not there
 _stored = partial(tuple.__new__, StoredEvent)
 
 
@@ -168,7 +168,7 @@ class _Group:
             ),
         ).get
         self.head = Head() if head is None else _head(*loads(head))
-        self._versions = {streams[place][:3]: (id, version) for place, id, version in loads(versions)}
+        self._versions = {streams[place][:3]: (id, version, chain) for place, id, version, chain in loads(versions)}
         self._used = {keys[place] for place in loads(used)}
         self._stands = {
             (moves[place].name, moves[place].lane): (epoch, position) for place, epoch, position in loads(checkpoints)
@@ -222,17 +222,18 @@ class _Group:
         for tenant, category, id, slice, _, events in job.streams:
             if not events:
                 continue
-            key, version = self._versions.get((tenant, category, id), _NONE)
+            key, version, chain = self._versions.get((tenant, category, id), _NONE)
             if key == 0:
                 key = self._last_stream = self._last_stream + 1
             for event_id, type, schema, payload, format in events:
                 position, version = position + 1, version + 1
                 row = (position, tenant, category, id, version, event_id, type, schema, format, payload, metadata, time)
-                checked = checksum(row)
+                text = text_of(row).encode()
+                checked, chain = crc32(text), chained(text, chain)
                 stored.append(_stored((*row, checked)))
                 numbers = (position, type_ids(connection, type), key, version, schema, format, time, slice, checked)
-                self._events.append((*numbers, tenant, event_id, metadata, payload))
-            moved.append((key, tenant, category, id, version))
+                self._events.append((*numbers, chain, tenant, event_id, metadata, payload))
+            moved.append((key, tenant, category, id, version, chain))
         if stored:
             self.head = Head(position, stored[-1][5], time)
         return stored, moved
@@ -242,7 +243,7 @@ class _Group:
         if command is None:
             return
         key, head = command.key, self.head
-        streams = dumps([row[1:] for row in moved])
+        streams = dumps([row[1:5] for row in moved])
         types = dumps(sorted({event[1] for stream in job.streams for event in stream.events}))
         named = (key.tenant, key.user_id, key.command_type, key.command_id.bytes)
         answer = (command.hash, command.result, head.position, head.event_id)

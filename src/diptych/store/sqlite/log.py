@@ -5,7 +5,7 @@ a thousand rows one by one took 3 s beside a busy event loop; packed they take 1
 Rule: every row is checked against its checksum, and every page against gaps, before anybody sees it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from json import dumps, loads
 from typing import Any, Final
@@ -15,7 +15,7 @@ import apsw
 
 from diptych.errors import CorruptedEventError, SkippedPositionsError, StoreCorruptedError
 from diptych.events.recorded import SEPARATOR, StoredEvent
-from diptych.events.rows import NO_ROWS, StoredRows, unpack
+from diptych.events.rows import NO_ROWS, StoredRows, unpack, unpack_whole
 from diptych.store.protocols import CommandKey, Head, Page, StoredCommand
 from diptych.stream import StreamName
 
@@ -26,7 +26,8 @@ _STREAM_PAGE = 2000
 _KIND = "t.name || char(29) || e.schema_version || char(29) || e.format"
 _FIELDS = f"""hex(e.event_id), e.tenant, s.category, s.stream_id, {_KIND}, e.metadata, e.payload,
     e.position, e.version, e.recorded_at"""  # a row's text: see `recorded.text_of`
-_ROWS = f"CAST(group_concat(concat_ws(char(31), {_FIELDS}), char(30)) AS BLOB), group_concat(e.checksum, ', ')"
+_TEXTS = f"CAST(group_concat(concat_ws(char(31), {_FIELDS}), char(30)) AS BLOB)"
+_ROWS = f"{_TEXTS}, group_concat(e.checksum, ', ')"
 _NAMES = "CROSS JOIN streams s ON s.id = e.stream CROSS JOIN event_types t ON t.id = e.type"
 _HEAD = "SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1"
 
@@ -43,12 +44,13 @@ CROSS JOIN events e ON e.position = p {_NAMES}
 _PAGE_OF_ALL, _PAGE_OF_TYPES = _PAGE.format(matching=_ALL), _PAGE.format(matching=_OF_TYPES)
 
 _WHICH = "FROM streams WHERE tenant = :tenant AND category = :category AND stream_id = :stream_id"
-_STREAM = f"""
-SELECT (SELECT version {_WHICH}), {_ROWS}
+_IN_STREAM = f"""
 FROM (SELECT position AS p FROM events WHERE stream = (SELECT id {_WHICH}) AND version >= :first
       ORDER BY version LIMIT {_STREAM_PAGE})
 CROSS JOIN events e ON e.position = p {_NAMES}
 """  # noqa: S608 - constants of this file
+_STREAM = f"SELECT (SELECT version {_WHICH}), {_ROWS} {_IN_STREAM}"
+_WHOLE_STREAM = f"SELECT (SELECT version {_WHICH}), {_TEXTS}, max(e.version), e.chain {_IN_STREAM}"  # that row's chain
 
 _COMMAND = """
 SELECT hash, result, position, event_id, streams, event_types FROM commands
@@ -60,12 +62,12 @@ UNREADABLE: Final = (ValueError, TypeError)
 
 @cache
 def keep_freed_memory() -> None:
-    """Have glibc keep what pages of the log free, up to 48 MB, for the next page.
+    """Have glibc keep what pages of the log free, up to 8 MB, for the next page.
 
     Once a block of this size was freed, it no longer gives freed memory back to the system each time and takes it
     again, page fault by page fault: a seventh of all reading (mallopt(3), M_MMAP_THRESHOLD). Nothing touches the block.
     """
-    bytes(24 * 1024 * 1024)
+    bytes(4 * 1024 * 1024)
 
 
 def read_page(connection: apsw.Connection, after: int, types: frozenset[str] | None, limit: int) -> Page:
@@ -117,19 +119,49 @@ def _first_unreadable(connection: apsw.Connection, after: int) -> int:
 
 def read_stream(connection: apsw.Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
     """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
-    read: StoredRows | None = None
-    first = max(first, 1)
     which: dict[str, Any] = {"tenant": stream.tenant, "category": stream.category, "stream_id": str(stream.id)}
+    if first > 1:
+        return _read_each(connection, stream, which, first)
+    whole = _read_whole(connection, which)
+    if whole is None:
+        _read_each(connection, stream, which, 1)  # says which one is damaged
+        raise StoreCorruptedError(f"{stream}: its events are not those that were written. Restore a backup.")
+    return whole
+
+
+def _read_whole(connection: apsw.Connection, which: Mapping[str, Any]) -> StoredRows | None:
+    """Return all events of a stream, checked at once; None when something is wrong with them."""
+    read, chain = NO_ROWS, None
+    while True:
+        found = connection.execute(_WHOLE_STREAM, {**which, "first": len(read) + 1}).fetchone()
+        if found is None or found[0] is None:
+            return NO_ROWS
+        known, packed, last, now = found
+        if packed is None:
+            return read if len(read) == known else None
+        page = unpack_whole(packed, chain, now)
+        if page is None:
+            return None
+        read, chain = read + page if read else page, now
+        if len(read) != last:
+            return None
+        if len(page) < _STREAM_PAGE:
+            return read if last == known else None
+
+
+def _read_each(connection: apsw.Connection, stream: StreamName, which: Mapping[str, Any], first: int) -> StoredRows:
+    """Return the events of a stream from a version on, each checked for itself."""
+    read = NO_ROWS
     while True:
         found = connection.execute(_STREAM, {**which, "first": first}).fetchone()
         if found is None or found[0] is None:
-            return read or NO_ROWS
+            return read
         page = _rows(*found[1:])
         last = first + len(page) - 1
         is_all = len(page) < _STREAM_PAGE
         if not page.have_versions_from(first) or (is_all and last < found[0]):
             raise StoreCorruptedError(f"{stream}: events are missing before version {found[0]}. Restore a backup.")
-        read = page if read is None else read + page
+        read = read + page if read else page
         if is_all:
             return read
         first = last + 1

@@ -16,6 +16,7 @@ CREATE TABLE streams (
     category  TEXT NOT NULL,
     stream_id TEXT NOT NULL,
     version   INTEGER NOT NULL CHECK (version > 0),
+    chain     INTEGER NOT NULL, -- of its last event
     UNIQUE (tenant, category, stream_id)
 ) STRICT;
 
@@ -29,7 +30,8 @@ CREATE TABLE events (
     format         INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL,
     slice          INTEGER NOT NULL,
-    checksum       INTEGER NOT NULL,
+    checksum       INTEGER NOT NULL, -- CRC-32 of this row
+    chain          INTEGER NOT NULL, -- CRC-32 of its stream up to this row
     tenant         TEXT NOT NULL DEFAULT '',
     event_id       BLOB NOT NULL,
     metadata       TEXT NOT NULL,
