@@ -10,12 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import suppress
+from itertools import compress
+from operator import not_
 from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import apsw
 
 from diptych.errors import StoreError, StoreFullError, StoreUnavailableError, UnknownOutcomeError
+from diptych.store.grouping import Claims, fit_together
 from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.connection import DatabaseFile, open_writer, translate
 from diptych.store.sqlite.lock import WriterLock
@@ -43,18 +46,8 @@ class Runner(Protocol):
         ...
 
 
-class Job(Protocol):
-    """Something to write. What one job has for itself, no other job of its group has or looks at."""
-
-    @property
-    def conflicts(self) -> Collection[Hashable]:
-        """What it must have for itself within a group."""
-        ...
-
-    @property
-    def guards(self) -> Collection[Hashable]:
-        """What it only looks at: any number of jobs of a group may."""
-        ...
+class Job(Claims, Protocol):
+    """Something to write."""
 
     @property
     def runner(self) -> Runner:
@@ -186,14 +179,9 @@ class Writer:
                 waiting.append(following)
         if len(waiting) == 1:
             return list(waiting), is_open
-        group: list[_Waiting] = []
-        taken, looked_at = set[Hashable](), set[Hashable]()
-        for each in waiting:
-            own, guards = each.job.conflicts, each.job.guards
-            fits = taken.isdisjoint(own) and looked_at.isdisjoint(own) and taken.isdisjoint(guards)
-            (group if fits else self._held_back).append(each)
-            taken.update(own)
-            looked_at.update(guards)
+        fitting = fit_together([each.job for each in waiting])
+        group = list(compress(waiting, fitting))
+        self._held_back = deque(compress(waiting, map(not_, fitting)))
         return group, is_open
 
     def _write(self, group: Sequence[_Waiting]) -> Sequence[Any]:

@@ -1,0 +1,36 @@
+"""Which of the jobs that wait may be written in one transaction, judged together.
+
+Rule: what one job of a group writes, no other job of it writes or looks at; so the order within does not matter.
+"""
+
+from collections.abc import Collection, Hashable, Iterable
+from typing import Protocol
+
+
+class Claims(Protocol):
+    """What a job touches."""
+
+    @property
+    def conflicts(self) -> Collection[Hashable]:
+        """What it must have for itself within a group."""
+        ...
+
+    @property
+    def guards(self) -> Collection[Hashable]:
+        """What it only looks at: any number of jobs of a group may."""
+        ...
+
+
+def fit_together(jobs: Iterable[Claims]) -> list[bool]:
+    """Say of each job, in order, whether it may go with those before it. Who may not keeps its place in the queue.
+
+    A job that is held back holds back all later ones that touch what it does: each stream keeps the order it was given.
+    """
+    taken, looked_at = set[Hashable](), set[Hashable]()
+    fitting: list[bool] = []
+    for job in jobs:
+        own, guards = job.conflicts, job.guards
+        fitting.append(taken.isdisjoint(own) and looked_at.isdisjoint(own) and taken.isdisjoint(guards))
+        taken.update(own)
+        looked_at.update(guards)
+    return fitting
