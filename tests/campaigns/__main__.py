@@ -12,7 +12,7 @@ from random import Random
 from diptych.store.protocols import StoreSettings
 from tests.campaigns import corruption, crash, power, service, torture, workload_bank
 from tests.campaigns.history import Violation
-from tests.campaigns.stores import sqlite_store
+from tests.campaigns.stores import DATABASES, store_at
 from tests.campaigns.workloads import WORKLOADS
 
 
@@ -54,25 +54,24 @@ def run_power(options: argparse.Namespace) -> None:
 
 
 def run_torture(options: argparse.Namespace) -> None:
-    """Several processes, many clients, for as long as you like."""
+    """Several processes, many clients, for as long as you like; then one process alone."""
     plan = torture.Plan(options.seconds, options.clients)
-    with tempfile.TemporaryDirectory() as name:
-        history = asyncio.run(torture.torture_processes(Path(name), options.processes, plan))
-    say(torture.assert_true(history))
-    with tempfile.TemporaryDirectory() as name:
-        one = asyncio.run(torture.torture(sqlite_store(Path(name) / "shop.db"), plan))
-    say(torture.assert_true(one))
+    with tempfile.TemporaryDirectory() as name, DATABASES[options.database]() as url:
+        history = asyncio.run(torture.torture_processes(url, Path(name), options.processes, plan))
+        say(torture.assert_true(history))
+    with DATABASES[options.database]() as url:
+        say(torture.assert_true(asyncio.run(torture.torture(store_at(url), plan))))
 
 
 def run_torture_process(options: argparse.Namespace) -> None:
     """One of the processes that `torture` starts."""
     plan = torture.Plan(options.seconds, options.clients, readers=0, seed=options.seed)
-    asyncio.run(torture.torture_into_file(options.folder, plan))
+    asyncio.run(torture.torture_into_file(options.url, options.folder, plan))
 
 
 def run_compete(options: argparse.Namespace) -> None:
     """One of two processes that run the same app on the same files."""
-    asyncio.run(workload_bank.compete(options.folder, options.seed, options.commands))
+    asyncio.run(workload_bank.compete(options.url, options.folder, options.seed, options.commands))
 
 
 def run_corruption(options: argparse.Namespace) -> None:
@@ -110,6 +109,7 @@ def main() -> None:
     crashing.add_argument("--errors", action="store_true", help="also ENOSPC and EIO at every point")
     job("power", run_power).add_argument("--images", type=int, default=20_000)
     competing = job("compete", run_compete)
+    competing.add_argument("url")
     competing.add_argument("folder", type=Path)
     competing.add_argument("--commands", type=int, default=1000)
     job("corruption", run_corruption).add_argument("--times", type=int, default=1000)
@@ -120,7 +120,9 @@ def main() -> None:
         torturing.add_argument("--clients", type=int, default=32)
         if name == "torture":
             torturing.add_argument("--processes", type=int, default=4)
+            torturing.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
         else:
+            torturing.add_argument("url")
             torturing.add_argument("folder", type=Path)
     options = parser.parse_args()
     options.run(options)

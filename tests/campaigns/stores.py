@@ -1,16 +1,54 @@
 """Opening the stores under trial, and opening them again as a restart would."""
 
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, StoreSettings
+from tests.postgres import Server
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of an event store in a file."""
+    return f"sqlite:///{path}"
+
+
+def store_at(url: str, settings: StoreSettings | None = None) -> EventStore:
+    """The event store that a URL names, not yet open."""
+    return open_stores(url, settings).events
 
 
 def sqlite_store(path: Path, settings: StoreSettings | None = None) -> EventStore:
     """An event store on a file, not yet open."""
-    return open_stores(f"sqlite:///{path}", settings).events
+    return store_at(sqlite_url(path), settings)
+
+
+@contextmanager
+def sqlite_database() -> Iterator[str]:
+    """The URL of a store in files of their own, gone at the end."""
+    with tempfile.TemporaryDirectory() as name:
+        yield sqlite_url(Path(name) / "shop.db")
+
+
+@contextmanager
+def postgresql_database() -> Iterator[str]:
+    """The URL of a store on a server of its own, gone at the end."""
+    server = Server(is_durable=True)
+    try:
+        yield server.url()
+    finally:
+        server.remove()
+
+
+DATABASES: Final[Mapping[str, Callable[[], AbstractContextManager[str]]]] = {
+    "sqlite": sqlite_database,
+    "postgresql": postgresql_database,
+}
 
 
 def memory_store() -> EventStore:

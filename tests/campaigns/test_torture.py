@@ -6,7 +6,7 @@ import pytest
 
 from tests.campaigns.history import violations
 from tests.campaigns.naive import NaiveStore
-from tests.campaigns.stores import memory_store, sqlite_store
+from tests.campaigns.stores import memory_store, sqlite_store, sqlite_url
 from tests.campaigns.torture import Plan, assert_true, torture, torture_processes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -32,7 +32,7 @@ async def test_a_naive_store_does_not_survive() -> None:
 
 async def test_three_processes_on_one_file_tell_their_clients_the_truth(tmp_path: Path) -> None:
     """L1 to L8, C1 among processes that queue on the lock file, while this one reads as fast as it can."""
-    history = await torture_processes(tmp_path, 3, Plan(3, clients=8))
+    history = await torture_processes(sqlite_url(tmp_path / "shop.db"), tmp_path, 3, Plan(3, clients=8))
 
     assert_true(history)
     assert {operation.client.split(".")[0] for operation in history.operations} == {"1", "2", "3"}

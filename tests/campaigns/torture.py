@@ -35,7 +35,7 @@ from tests.campaigns.history import (
     Read,
     violations,
 )
-from tests.campaigns.stores import sqlite_store
+from tests.campaigns.stores import store_at
 
 HOT_STREAMS = 3
 COLD_STREAMS = 1000
@@ -142,13 +142,13 @@ async def torture(store: EventStore, plan: Plan) -> History:
         await store.close()
 
 
-async def torture_processes(folder: Path, processes: int, plan: Plan) -> History:
-    """Several processes append to one file while this one reads it as fast as it can."""
-    store = sqlite_store(folder / "shop.db")
+async def torture_processes(url: str, folder: Path, processes: int, plan: Plan) -> History:
+    """Several processes append to one store while this one reads it as fast as it can; what they say goes to the folder."""
+    store = store_at(url)
     await store.open()
     try:
         reads: list[Read] = []
-        others = [await _start(folder, seed, plan) for seed in range(1, processes + 1)]
+        others = [await _start(url, folder, seed, plan) for seed in range(1, processes + 1)]
         await Torture(store, replace(plan, clients=0, seconds=plan.seconds + 1.5), InMemory(), reads.append).run()
         for process in others:
             status = await asyncio.wait_for(process.wait(), 60)
@@ -161,15 +161,15 @@ async def torture_processes(folder: Path, processes: int, plan: Plan) -> History
     return history
 
 
-async def _start(folder: Path, seed: int, plan: Plan) -> asyncio.subprocess.Process:
+async def _start(url: str, folder: Path, seed: int, plan: Plan) -> asyncio.subprocess.Process:
     arguments = f"--seed {seed} --seconds {plan.seconds} --clients {plan.clients}".split()
-    command = [sys.executable, "-m", "tests.campaigns", "torture-process", str(folder), *arguments]
+    command = [sys.executable, "-m", "tests.campaigns", "torture-process", url, str(folder), *arguments]
     return await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
 
 
-async def torture_into_file(folder: Path, plan: Plan) -> None:
-    """One of several processes: append to the shared file and write down what happened."""
-    store, recorder = sqlite_store(folder / "shop.db"), InFile(folder / f"history-{plan.seed}")
+async def torture_into_file(url: str, folder: Path, plan: Plan) -> None:
+    """One of several processes: append to the shared store and write down what happened."""
+    store, recorder = store_at(url), InFile(folder / f"history-{plan.seed}")
     await store.open()
     try:
         await Torture(store, plan, recorder, lambda read: None).run()

@@ -12,11 +12,13 @@ from uuid import UUID
 from diptych import App, Command, Receipt, WrongExpectedVersionError
 from diptych.clock import id_for
 from diptych.events.codec import Codec
+from diptych.events.recorded import StoredEvent
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
 from tests.campaigns.bank import PROJECTIONS, Balances, Branches, Ledgers, PaidIn, PayIn, Transfer, bank
+from tests.campaigns.stores import sqlite_url
 
 COMMANDS: Final = 12
 
@@ -24,7 +26,7 @@ Rows = dict[str, dict[Any, tuple[Any, ...]]]
 
 
 def _url(directory: Path) -> str:
-    return f"sqlite:///{directory / 'shop.db'}"
+    return sqlite_url(directory / "shop.db")
 
 
 def _account(number: int) -> UUID:
@@ -62,7 +64,7 @@ async def _tell(number: int, app: App, answered: Callable[[str], Any]) -> None:
 
 async def check(directory: Path) -> str:
     """Look at the files as the crash left them, then start again and send everything again."""
-    before = await look(directory)
+    before = await look(_url(directory))
     told = _answers(directory)
     async with bank(_url(directory)) as app:
         again = [await _dispatch(app, number) for number in range(COMMANDS)]
@@ -71,23 +73,23 @@ async def check(directory: Path) -> str:
         if number in told:
             assert receipt.is_replay, f"command {number} was acknowledged and took effect again (C1)"
             assert (receipt.position, receipt.result) == told[number], f"command {number} has another answer (C1)"
-    after = await look(directory)
+    after = await look(_url(directory))
     movements = sum(row[1] for row in after["ledger"].values())
     transfers = len([number for number in range(COMMANDS) if number % 4 == 3])
     assert movements == COMMANDS + transfers, f"{movements} movements of {COMMANDS} commands (C1, L1)"
     return f"{len(told)} acknowledged, {sum(len(rows) for rows in before.values())} rows before, {movements} movements"
 
 
-async def compete(directory: Path, seed: int, commands: int) -> dict[str, list[int]]:
+async def compete(url: str, directory: Path, seed: int, commands: int) -> dict[str, list[int]]:
     """Dispatch beside another process that does the same; the first half of the commands is sent by both.
 
-    Returns position and result of each, by name, and leaves them in a file.
+    Returns position and result of each, by name, and leaves them in a file of the directory.
     """
     names = [f"shared {n}" if n < commands // 2 else f"{seed}: {n}" for n in range(commands)]
     random = Random(seed)
     random.shuffle(names)
     answers: dict[str, list[int]] = {}
-    async with bank(_url(directory)) as app:
+    async with bank(url) as app:
 
         async def one(name: str) -> None:
             number = int(name.split()[1])
@@ -126,12 +128,12 @@ def _answers(directory: Path) -> dict[int, tuple[int, int]]:
     return {number: (position, result) for number, position, result in map(json.loads, lines)}
 
 
-async def look(directory: Path) -> Rows:
-    """P2: in the files as they are, each projection's rows are the fold of the log up to its checkpoint.
+async def look(url: str) -> Rows:
+    """P2: in the stores as they are, each projection's rows are the fold of the log up to its checkpoint.
 
     L7: the inline one's checkpoint is the head.
     """
-    stores = open_stores(_url(directory))
+    stores = open_stores(url)
     asynchronous, inline = _definitions("async"), _definitions("inline")
     await stores.events.open()
     try:
@@ -169,6 +171,13 @@ async def _compare(definition: Definition, views: ViewStore, events: EventStore)
     return {table.name: rows}
 
 
+async def _log(events: EventStore, until: int) -> list[StoredEvent]:
+    found: list[StoredEvent] = []
+    while len(found) < until:
+        found += (await events.read_log(after=len(found))).events
+    return found[:until]
+
+
 def _class(name: str) -> Any:
     return {"balances": Balances, "branches": Branches, "ledgers": Ledgers}[name]
 
@@ -176,7 +185,7 @@ def _class(name: str) -> Any:
 async def _fold(projection: Any, events: EventStore, until: int) -> dict[Any, tuple[Any, ...]]:
     """The rows by a computation of our own."""
     codec, rows = Codec(), dict[Any, tuple[Any, ...]]()
-    for stored in (await events.read_log(after=0)).events[:until]:
+    for stored in await _log(events, until):
         event, id = codec.decode(stored), stored.stream.id
         amount = getattr(event, "amount", Decimal(0)) * (1 if isinstance(event, PaidIn) else -1)
         if projection is Balances:
