@@ -28,6 +28,8 @@ from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.pages import from_cursor
 from diptych.read.read_models import ReadModels
 from diptych.read.read_models import given as filters_given
+from diptych.store.postgres.connection import database_of
+from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 from diptych.store.tables import Column, Kind
@@ -35,6 +37,7 @@ from diptych.store.tables import Column, Kind
 pytestmark = pytest.mark.anyio
 
 STORE = UUID("01890000-0000-7000-8000-000000000002")
+AnyStore = SqliteViewStore | PostgresViewStore
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ADA, BOB = uuid5(STORE, "ada"), uuid5(STORE, "bob")
 
@@ -80,10 +83,12 @@ def newest_first(rows: list[SaleRow]) -> list[SaleRow]:
     return sorted(rows, key=lambda row: (row.sold_at, str(row.id)), reverse=True)
 
 
-@pytest.fixture
-async def views() -> AsyncIterator[SqliteViewStore]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def views(request: pytest.FixtureRequest) -> AsyncIterator[AnyStore]:
     """A store with a hundred sales."""
-    store = temporary_view_store(StoreSettings())
+    store: AnyStore = temporary_view_store(StoreSettings())
+    if request.param == "postgres":
+        store = PostgresViewStore(database_of(request.getfixturevalue("postgres_url"))[0], StoreSettings())
     table = table_of(SaleRow)
     await store.open([ProjectionTables("sales", (table,))], store_id=STORE)
     await store.commit(ViewBatch("sales", CheckpointMove("sales", 0, 0, 0, 100), 1, [RowChanges(table, ROWS)]))
@@ -93,7 +98,7 @@ async def views() -> AsyncIterator[SqliteViewStore]:
 
 
 @pytest.fixture
-async def read(views: SqliteViewStore) -> AsyncIterator[ReadModels]:
+async def read(views: AnyStore) -> AsyncIterator[ReadModels]:
     """What a query handler gets."""
     models = ReadModels(views)
     yield models
@@ -128,6 +133,7 @@ async def test_rows_are_found_by_filters_that_all_hold(read: ReadModels) -> None
         ({"amount": Decimal("2.50")}, {10}),
         ({"amount__in": [Decimal(1), Decimal(2)]}, {4, 8}),
         ({"amount__in": []}, set()),
+        ({"amount__in": [], "note": None}, set()),
         ({"amount__le": Decimal("0.5")}, {0, 1, 2}),
         ({"amount__gt": Decimal("24.25")}, {98, 99}),
         ({"note": None, "amount__lt": 1}, {1, 3}),
@@ -140,6 +146,13 @@ async def test_rows_are_found_by_filters_that_all_hold(read: ReadModels) -> None
 async def test_filters_mean_what_they_say(read: ReadModels, filters: dict[str, Any], expected: set[int]) -> None:
     assert {row.id for row in await read.find(SaleRow, **filters)} == {ROWS[n].id for n in expected}
     assert await read.count(SaleRow, **filters) == len(expected)
+
+
+async def test_none_comes_before_every_value(read: ReadModels) -> None:
+    rising = sorted(ROWS, key=lambda row: (row.note or "", row.amount))
+    assert await read.find(SaleRow, order_by=["note", "amount"]) == rising
+    falling = sorted(ROWS, key=lambda row: (row.note or "", row.amount), reverse=True)
+    assert await read.find(SaleRow, order_by=["-note", "-amount"]) == falling
 
 
 async def test_rows_come_in_the_order_asked_for(read: ReadModels) -> None:
@@ -274,7 +287,7 @@ async def test_a_list_to_be_in_is_a_list_of_values(read: ReadModels, among: Any)
         await read.find(SaleRow, note__in=among)
 
 
-async def test_a_value_that_the_code_has_forgotten_is_named(read: ReadModels, views: SqliteViewStore) -> None:
+async def test_a_value_that_the_code_has_forgotten_is_named(read: ReadModels, views: AnyStore) -> None:
     class Colour(Enum):
         RED = "red"
 
@@ -333,6 +346,16 @@ async def test_results_may_be_rows_dataclasses_or_plain_values(read: ReadModels)
         await read.sql(Decimal, "SELECT sum(amount) AS amount FROM sale_row WHERE amount < 0")
 
 
+@pytest.mark.parametrize("views", ["postgres"], indirect=True)
+async def test_what_postgres_computes_keeps_its_type(read: ReadModels) -> None:
+    """Its numbers and times say what they are, whatever they are named."""
+    assert await read.sql(Decimal, "SELECT sum(amount) AS t FROM sale_row") == [sum(row.amount for row in ROWS)]
+    assert await read.sql(datetime, "SELECT max(sold_at) AS t FROM sale_row") == [ROWS[-1].sold_at]
+    assert await read.sql(Decimal, "SELECT avg(amount) AS amount FROM sale_row") == [Decimal("12.375")]
+    assert await read.sql(int, "SELECT sum(length(note)) FROM sale_row") == [145]
+
+
+@pytest.mark.parametrize("views", ["sqlite"], indirect=True)
 async def test_a_number_of_unknown_scale_is_refused(read: ReadModels) -> None:
     """Money is never guessed: 1250 cents are not 1250."""
     for sql in ("SELECT sum(amount) AS t FROM sale_row", "SELECT max(sold_at) AS t FROM sale_row"):
@@ -356,13 +379,13 @@ async def test_a_read_model_without_projection_is_no_table(read: ReadModels) -> 
         await read.find(Unregistered)
 
 
-async def test_a_handler_that_reads_nothing_opens_nothing(views: SqliteViewStore) -> None:
+async def test_a_handler_that_reads_nothing_opens_nothing(views: AnyStore) -> None:
     models = ReadModels(views)
     await models.close()
     assert (views.connections_in_use, models.tables) == (0, set())
 
 
-async def test_all_reads_are_of_one_snapshot(views: SqliteViewStore, read: ReadModels) -> None:
+async def test_all_reads_are_of_one_snapshot(views: AnyStore, read: ReadModels) -> None:
     """R2: what was read first decides the moment."""
     assert await read.count(SaleRow) == 100
     move = CheckpointMove("sales", 0, 0, 100, 101)

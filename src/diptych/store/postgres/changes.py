@@ -11,7 +11,7 @@ import asyncpg
 from diptych.errors import CheckpointMovedError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
 from diptych.store.postgres.connection import Connection, Database
-from diptych.store.postgres.guard import Judge
+from diptych.store.postgres.guard import Judge, first_line
 from diptych.store.postgres.rows import PostgresRowCodec, codec_of
 from diptych.store.postgres.script import Script
 from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
@@ -147,7 +147,7 @@ class Changes:
                         await connection.execute(sql, *map(list, zip(*values, strict=True)))
             except asyncpg.PostgresError as error:
                 if (error.sqlstate or "").startswith(_UNFIT):
-                    raise ValueDoesNotFitError(change.table.name, "a row", str(error)) from error
+                    raise ValueDoesNotFitError(change.table.name, "a row", first_line(error)) from error
                 raise
 
     async def fold_inline(

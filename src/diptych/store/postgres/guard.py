@@ -26,6 +26,11 @@ _LOCKS: Final = """
 """
 
 
+def first_line(error: BaseException) -> str:
+    """Return what PostgreSQL says is wrong, without its detail and hints."""
+    return str(error).partition("\n")[0]
+
+
 class Verdict(NamedTuple):
     """What PostgreSQL said of a statement. `reads` and `writes` are tables of the schema, `foreign` any others."""
 
@@ -57,7 +62,7 @@ class Judge:
             try:
                 verdict = await self._ask(connection, text)
             except (asyncpg.SyntaxOrAccessError, asyncpg.FeatureNotSupportedError, asyncpg.DataError) as error:
-                raise ProgrammingError(str(error)) from error
+                raise ProgrammingError(first_line(error)) from error
             finally:
                 await connection.execute("ROLLBACK")
         if len(self._known) >= _KNOWN:

@@ -11,7 +11,7 @@ from diptych.errors import ProgrammingError, ValueDoesNotFitError
 from diptych.store.owners import known_to
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection
 from diptych.store.postgres.connections import Connections
-from diptych.store.postgres.guard import Judge
+from diptych.store.postgres.guard import Judge, first_line
 from diptych.store.postgres.rows import codec_of
 from diptych.store.postgres.statements import Statements
 from diptych.store.protocols import Checkpoint, Freshness, Selected
@@ -73,6 +73,7 @@ class PostgresReadSession:
 
     async def get(self, table: Table, key: tuple[Any, ...]) -> Any | None:
         """Return the row with this key, built, or None."""
+        self._readers.statements.check_registered(table.name)
         codec = codec_of(table, self._readers.schema)
         try:
             values = codec.encode_key(key)
@@ -111,7 +112,7 @@ class PostgresReadSession:
                 return await held.fetch(sql, *values)
             except DRIVER_ERRORS as error:
                 if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
-                    self._failure = str(error)
+                    self._failure = first_line(error)
                 raise self._readers.statements.refusal(error) from error
 
     async def _begin(self) -> Connection:

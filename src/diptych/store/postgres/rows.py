@@ -153,8 +153,10 @@ def _decimal_back(scale: int) -> Callable[[Decimal], Decimal]:
     quantum, exponent = Decimal((0, (1,), -scale)), -scale
 
     def convert(value: Decimal) -> Decimal:
-        # asyncpg reads 1000000 as 1.00E+6
-        return value if value.as_tuple().exponent == exponent else value.quantize(quantum, context=_WIDE)
+        if value.as_tuple().exponent == exponent:
+            return value
+        padded = value.quantize(quantum, context=_WIDE)  # asyncpg reads 1000000 as 1.00E+6
+        return padded if padded == value else value  # an average, named as its column
 
     return convert
 

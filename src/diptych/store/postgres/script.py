@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from diptych.errors import DiptychError, ProgrammingError, StoreError
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
-from diptych.store.postgres.guard import Judge, Verdict
+from diptych.store.postgres.guard import Judge, Verdict, first_line
 from diptych.store.postgres.sql_text import changing, outside
 from diptych.store.postgres.statements import arguments, readers
 from diptych.store.rows import quoted
@@ -102,7 +102,7 @@ class Script:
         except DRIVER_ERRORS as error:
             failure = translate(error, database)
             if not isinstance(failure, StoreError):
-                failure = ProgrammingError(f"{self._projection}: {error} In: {short(sql)}")
+                failure = ProgrammingError(f"{self._projection}: {first_line(error)} In: {short(sql)}")
             self._trouble = failure
             raise failure from error
         found = readers(verdict, ())

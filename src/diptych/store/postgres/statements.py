@@ -20,7 +20,7 @@ from diptych.errors import (
     ValueDoesNotFitError,
 )
 from diptych.store.postgres.connection import Database, translate
-from diptych.store.postgres.guard import Judge, Verdict
+from diptych.store.postgres.guard import Judge, Verdict, first_line
 from diptych.store.postgres.rows import FORM
 from diptych.store.postgres.sql_text import outside
 from diptych.store.protocols import Selected
@@ -128,7 +128,6 @@ class Statements:
 
     def __init__(self, database: Database, judge: Judge, tables: Mapping[str, Table]) -> None:
         self._database, self._judge, self._tables = database, judge, tables
-        self._allowed: dict[int, tuple[Verdict, frozenset[str]]] = {}
 
     async def allowed(self, sql: str) -> Verdict:
         """Return what PostgreSQL said of it. :raises AccessDeniedError: it is, or reads, something else."""
@@ -143,12 +142,17 @@ class Statements:
         if verdict.writes or not verdict.columns:
             what = f"change or lock {min(verdict.writes)}" if verdict.writes else "make tables"
             raise AccessDeniedError(f"The read side may only SELECT, not {what}. Changes are made by commands.")
-        denied = verdict.foreign | (verdict.reads - self._tables.keys())
-        name = min(denied, default=None) or outside(verdict.text.names)
-        if name is not None:
-            registered = ", ".join(sorted(self._tables)) or "none"
-            raise AccessDeniedError(f"The read side may not read {name}, only registered read models ({registered}).")
+        self.check_registered(min(verdict.foreign, default=None) or outside(verdict.text.names), *verdict.reads)
         return verdict
+
+    def check_registered(self, *names: str | None) -> None:
+        """:raises AccessDeniedError: one is not a table of the read side."""
+        for name in names:
+            if name is not None and name not in self._tables:
+                registered = ", ".join(sorted(self._tables)) or "none"
+                raise AccessDeniedError(
+                    f"The read side may not read {name}, only registered read models ({registered})."
+                )
 
     def bind(self, verdict: Verdict, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the arguments of a statement. :raises InvalidInputError: no column holds such a value."""
@@ -173,5 +177,5 @@ class Statements:
         if isinstance(error, asyncpg.InvalidCachedStatementError):
             return StoreUnavailableError(f"{self._database}: the tables were made anew meanwhile. Try again.")
         if isinstance(error, asyncpg.DataError | asyncpg.SyntaxOrAccessError):
-            return ProgrammingError(f"The query cannot be run: {error}.")
+            return ProgrammingError(f"The query cannot be run: {first_line(error)}.")
         return translate(error, self._database)
