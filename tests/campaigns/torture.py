@@ -143,7 +143,7 @@ async def torture(store: EventStore, plan: Plan) -> History:
 
 
 async def torture_processes(url: str, folder: Path, processes: int, plan: Plan) -> History:
-    """Several processes append to one store while this one reads it as fast as it can; what they say goes to the folder."""
+    """Several processes append to one store while this one reads it as fast as it can; they write into the folder."""
     store = store_at(url)
     await store.open()
     try:
