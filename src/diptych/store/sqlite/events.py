@@ -4,7 +4,6 @@ Rule: this file only puts the parts together: the writer, the appender, the read
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +15,7 @@ import apsw
 from diptych.clock import Clock, SystemClock, new_id
 from diptych.errors import OtherHistoryError, StoreUnavailableError
 from diptych.events.recorded import StoredEvent, to_microseconds
-from diptych.store.heads import HeadSignal
+from diptych.store.heads import HeadSignal, HeadWatch
 from diptych.store.limits import check_append
 from diptych.store.protocols import Append, Appended, CommandKey, Head, Page, StoredCommand, StoreSettings
 from diptych.store.sqlite import log
@@ -36,7 +35,6 @@ EVENTS_SCHEMA: Final = 1
 _DEFAULT: Final = StoreSettings()
 _CONNECTIONS: Final = 8
 _IDLE_POLL: Final = 0.05  # seconds between looks for other processes' commits when none came for a second
-_LATE_POLLS: Final = 1.0
 
 
 class SqliteEventStore:
@@ -64,7 +62,7 @@ class SqliteEventStore:
         )
         self._pool = ConnectionPool((path,), self._open_reader, size=_CONNECTIONS)
         self._threads = ThreadPoolExecutor(2, "diptych-log")
-        self._polled_at = self._moved_at = 0.0
+        self._watch = HeadWatch(self._signal, self.head, busy=settings.poll_seconds, idle=_IDLE_POLL)
 
     async def open(self) -> None:
         """Create or migrate the file. :raises StoreNewerThanCodeError: and nothing is touched."""
@@ -116,31 +114,8 @@ class SqliteEventStore:
         return await self._read(log.read_head)
 
     async def wait(self, after: int, seconds: float) -> None:
-        """Return when the head is past `after`, or after `seconds`.
-
-        Commits of this process are known at once. Those of others are looked for every `poll_seconds`, or every
-        50 ms when the log has not moved for a second; all who wait share one look.
-        """
-        deadline = time.monotonic() + seconds
-        while self._signal.position <= after:
-            now = time.monotonic()
-            if now >= deadline:
-                return
-            is_busy = now - self._moved_at < _LATE_POLLS
-            pause = self._settings.poll_seconds if is_busy else max(_IDLE_POLL, self._settings.poll_seconds)
-            await self._signal.wait(after, min(pause, deadline - now))
-            if self._signal.position <= after:
-                await self._poll(pause)
-
-    async def _poll(self, pause: float) -> None:
-        now = time.monotonic()
-        if now - self._polled_at < pause / 2:
-            return
-        self._polled_at = now
-        position = (await self.head()).position
-        if position > self._signal.position:
-            self._moved_at = now
-            self._signal.announce(position)
+        """Return when the head is past `after`, or after `seconds`."""
+        await self._watch.wait(after, seconds)
 
     async def _read(self, read: Callable[[apsw.Connection], T]) -> T:
         return self._use(await self._pool.acquire(), read)
