@@ -34,3 +34,11 @@ def fit_together(jobs: Iterable[Claims]) -> list[bool]:
         taken.update(own)
         looked_at.update(guards)
     return fitting
+
+
+def copy_of(error: Exception) -> Exception:
+    """Return an equal error: one instance raised in several tasks would mix their tracebacks."""
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    copied.__cause__ = error.__cause__
+    return copied

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import apsw
 
 from diptych.errors import StoreError, StoreFullError, StoreUnavailableError, UnknownOutcomeError
-from diptych.store.grouping import Claims, fit_together
+from diptych.store.grouping import Claims, copy_of, fit_together
 from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.connection import DatabaseFile, open_writer, translate
 from diptych.store.sqlite.lock import WriterLock
@@ -190,7 +190,7 @@ class Writer:
                 return self._write_locked(group)
         except Exception as error:
             failure = self._give_up(error)
-            return [_copy(failure) for _ in group]
+            return [copy_of(failure) for _ in group]
 
     def _write_locked(self, group: Sequence[_Waiting]) -> Sequence[Any]:
         connection = self._connected()
@@ -329,11 +329,3 @@ def _settle(settled: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-
-
-def _copy(error: Exception) -> Exception:
-    """Return an equal error: one instance raised in several tasks would mix their tracebacks."""
-    copied = type(error).__new__(type(error), *error.args)
-    copied.__dict__.update(error.__dict__)
-    copied.__cause__ = error.__cause__
-    return copied
