@@ -3,7 +3,7 @@
 Rule: who owns the transaction is the caller's business.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -44,6 +44,7 @@ class Changes:
             f"UPDATE {checkpoints} SET position = $5, event_id = $6, recorded_at = $7 "  # noqa: S608 - quoted names
             f"WHERE {of_lane} AND epoch = $8 AND position = $9 AND EXISTS {shaped}"
         )
+        self._known: dict[tuple[tuple[int, bool, bool], ...], str] = {}
         self._begin_lane = (
             f"INSERT INTO {checkpoints} SELECT $1, $2, '', $8::bigint, $5::bigint, $6::bytea, $7::bigint "
             f"WHERE $9 = 0::bigint AND EXISTS {shaped} ON CONFLICT DO NOTHING"
@@ -85,7 +86,7 @@ class Changes:
         values = codec.wanted(load)
         if not values:
             return []
-        return await connection.fetch(codec.matching(load.columns), *map(list, zip(*values, strict=True)))
+        return await connection.fetch(codec.matching(load.columns), *_arrays(values))
 
     async def write_batch(self, connection: Connection, batch: ViewBatch, shape: Shape) -> None:
         """Write a batch and move its checkpoint.
@@ -93,11 +94,12 @@ class Changes:
         :raises CheckpointMovedError: somebody else was there first, or released a parked key that this batch relies on.
         :raises StoreUnavailableError: the tables are another version's by now.
         """
-        await self._move_checkpoint(connection, batch, shape)
-        if batch.script is not None:
-            script = Script(connection, self._judge, batch.projection, shape.tables)
-            await script.drive(batch.script, self._database)
-        await self.write_rows(connection, batch.changes)
+        if batch.script is not None or not await self.write_at_once(connection, batch, shape):
+            await self._move_checkpoint(connection, batch, shape)
+            if batch.script is not None:
+                script = Script(connection, self._judge, batch.projection, shape.tables)
+                await script.drive(batch.script, self._database)
+            await self._write_rows(connection, batch.changes)
         for key in batch.unparked:
             done = await connection.execute(self._unpark, batch.projection, key)
             if done == "DELETE 0":  # released already, its events applied: they may not be a second time (P1)
@@ -117,9 +119,7 @@ class Changes:
 
     async def _move_checkpoint(self, connection: Connection, batch: ViewBatch, shape: Shape) -> None:
         """Compare and set."""
-        move = batch.checkpoint
-        which = (move.name, move.lane, shape.version, shape.fingerprint)
-        values = (*which, move.position, move.event_id, batch.recorded_at, move.epoch, move.expected)
+        move, values = batch.checkpoint, self._move_values(batch, shape)
         if await connection.execute(self._move, *values) == "UPDATE 1":
             return
         if move.expected == 0 and await connection.execute(self._begin_lane, *values) == "INSERT 0 1":
@@ -131,24 +131,56 @@ class Changes:
             )
         raise await self._moved(connection, move)
 
+    @staticmethod
+    def _move_values(batch: ViewBatch, shape: Shape) -> list[Any]:
+        name, lane, epoch, expected, position, event_id = batch.checkpoint
+        which = (name, lane, shape.version, shape.fingerprint)
+        return [*which, position, event_id, batch.recorded_at, epoch, expected]
+
     async def _moved(self, connection: Connection, move: CheckpointMove) -> CheckpointMovedError:
         actual = await self.read_checkpoint(connection, move.name, move.lane)
         return CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
 
-    async def write_rows(self, connection: Connection, changes: Sequence[RowChanges]) -> None:
-        """Delete and upsert, one statement each for a table. :raises ValueDoesNotFitError: a value has no place."""
+    async def write_at_once(self, connection: Connection, batch: ViewBatch, shape: Shape) -> bool:
+        """Move the checkpoint and write the rows, all in one statement; False when it did not move.
+
+        :raises ValueDoesNotFitError: a value has no place.
+        """
+        changes = [(codec_of(change.table, self._schema), change) for change in batch.changes]
+        which = tuple([(id(codec), bool(change.deletes), bool(change.upserts)) for codec, change in changes])
+        sql = self._known.get(which)
+        if sql is None:
+            sql = self._known[which] = self._at_once(changes)
+        values: list[Any] = self._move_values(batch, shape)
+        for codec, change in changes:
+            values += _arrays(map(codec.encode_key, change.deletes))
+            values += _arrays(map(codec.encode, change.upserts))
+        try:
+            return bool(await connection.fetchval(sql, *values) == 1)
+        except asyncpg.PostgresError as error:
+            raise _unfit(error, [codec.table for codec, _ in changes]) from error
+
+    def _at_once(self, changes: Sequence[tuple[PostgresRowCodec, RowChanges]]) -> str:
+        parts, first, has_moved = [f"moved AS ({self._move} RETURNING 1)"], 10, "EXISTS (SELECT FROM moved)"
+        for codec, change in changes:
+            if change.deletes:
+                parts.append(f"w{len(parts)} AS ({codec.delete(first, has_moved)})")
+                first += len(codec.table.key)
+            if change.upserts:
+                parts.append(f"w{len(parts)} AS ({codec.upsert(first, has_moved)})")
+                first += len(codec.names)
+        return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608 - quoted names
+
+    async def _write_rows(self, connection: Connection, changes: Sequence[RowChanges]) -> None:
         for change in changes:
             codec = codec_of(change.table, self._schema)
-            deletes = list(map(codec.encode_key, change.deletes))
-            rows = list(map(codec.encode, change.upserts))
             try:
-                for sql, values in ((codec.delete, deletes), (codec.upsert, rows)):
-                    if values:
-                        await connection.execute(sql, *map(list, zip(*values, strict=True)))
+                if change.deletes:
+                    await connection.execute(codec.delete(1, "true"), *_arrays(map(codec.encode_key, change.deletes)))
+                if change.upserts:
+                    await connection.execute(codec.upsert(1, "true"), *_arrays(map(codec.encode, change.upserts)))
             except asyncpg.PostgresError as error:
-                if (error.sqlstate or "").startswith(_UNFIT):
-                    raise ValueDoesNotFitError(change.table.name, "a row", first_line(error)) from error
-                raise
+                raise _unfit(error, [change.table]) from error
 
     async def fold_inline(
         self, connection: Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int, shape: Shape
@@ -170,3 +202,16 @@ class Changes:
         batch = ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events))
         await self.write_batch(connection, batch, shape)
         return True
+
+
+def _arrays(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Return one list for each column."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _unfit(error: asyncpg.PostgresError, tables: Sequence[Table]) -> BaseException:
+    """Return what PostgreSQL's refusal of a value is: the projection's fault, not the store's."""
+    if not (error.sqlstate or "").startswith(_UNFIT):
+        return error
+    table = getattr(error, "table_name", None) or ", ".join(table.name for table in tables)
+    return ValueDoesNotFitError(table, "a row", first_line(error))

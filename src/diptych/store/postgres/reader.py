@@ -61,15 +61,8 @@ class PostgresReadSession:
         held, self._held = self._held, None
         if held is None:
             return
-        is_sound = False
-        try:
-            if not self._turn.locked() and self._failure is None:
-                await held.execute("COMMIT")
-                is_sound = True
-        except DRIVER_ERRORS:
-            is_sound = False  # nothing was written; whoever read has what they read
-        finally:
-            self._readers.pool.release(held, is_sound=is_sound)
+        # The pool ends the transaction by itself: nobody has to wait for that.
+        self._readers.pool.release(held, is_sound=self._failure is None and not self._turn.locked())
 
     async def get(self, table: Table, key: tuple[Any, ...]) -> Any | None:
         """Return the row with this key, built, or None."""

@@ -61,44 +61,47 @@ class PostgresRowCodec(RowCodec):
     def __init__(self, table: Table, place: str) -> None:
         super().__init__(table, FORM)
         name, columns = f"{quoted(place)}.{quoted(table.name)}", _names(self.names)
-        rest = [quoted(each) for each in self.names if each not in table.key]
-        change = "UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in rest) if rest else "NOTHING"
         self.select = f"SELECT {columns} FROM {name}"  # noqa: S608 - quoted names
         self.get = f"{self.select} WHERE " + " AND ".join(
             f"{quoted(each)} = ${number}" for number, each in enumerate(table.key, 1)
         )
-        self.upsert = (
-            f"INSERT INTO {name} ({columns}) SELECT * FROM unnest({self._arrays(self.names)}) "  # noqa: S608
-            f"ON CONFLICT ({_names(table.key)}) DO {change}"
-        )
-        self.delete = f"DELETE FROM {name} AS one USING {self._wanted(table.key)}"  # noqa: S608
-        if len(table.key) == 1:
-            self.delete = f"DELETE FROM {name} WHERE {self._among(table.key[0])}"  # noqa: S608
         self._by: dict[tuple[str, ...], str] = {}
         self._name = name
+
+    def upsert(self, first: int, condition: str) -> str:
+        """Return the statement that writes rows, given as arrays from `$first` on, if the condition holds."""
+        rest = [quoted(each) for each in self.names if each not in self.table.key]
+        change = "UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in rest) if rest else "NOTHING"
+        return (
+            f"INSERT INTO {self._name} ({_names(self.names)}) "  # noqa: S608 - quoted names
+            f"SELECT * FROM unnest({self._arrays(self.names, first)}) WHERE {condition} "
+            f"ON CONFLICT ({_names(self.table.key)}) DO {change}"
+        )
+
+    def delete(self, first: int, condition: str) -> str:
+        """Return the statement that deletes rows by their keys, given as arrays, if the condition holds."""
+        return f"DELETE FROM {self._name} AS one USING {self._wanted(self.table.key, first)} AND {condition}"  # noqa: S608
 
     def matching(self, names: tuple[str, ...]) -> str:
         """Return the SELECT of the rows that have one of many values in these columns."""
         known = self._by.get(names)
         if known is None:
             if len(names) == 1:
-                known = f"{self.select} WHERE {self._among(names[0])}"
+                type_ = _TYPES[self.table.column(names[0]).kind]
+                known = f"{self.select} WHERE {quoted(names[0])} = ANY($1::{type_}[])"
             else:
                 columns = ", ".join(f"one.{quoted(each)}" for each in self.names)
                 known = f"SELECT {columns} FROM {self._name} AS one, {self._wanted(names)}"  # noqa: S608
             self._by[names] = known
         return known
 
-    def _among(self, name: str) -> str:
-        return f"{quoted(name)} = ANY($1::{_TYPES[self.table.column(name).kind]}[])"
-
-    def _arrays(self, names: Sequence[str]) -> str:
+    def _arrays(self, names: Sequence[str], first: int) -> str:
         kinds = [self.table.column(name).kind for name in names]
-        return ", ".join(f"${number}::{_TYPES[kind]}[]" for number, kind in enumerate(kinds, 1))
+        return ", ".join(f"${number}::{_TYPES[kind]}[]" for number, kind in enumerate(kinds, first))
 
-    def _wanted(self, names: Sequence[str]) -> str:
+    def _wanted(self, names: Sequence[str], first: int = 1) -> str:
         equal = " AND ".join(f"one.{quoted(each)} = wanted.{quoted(each)}" for each in names)
-        return f"unnest({self._arrays(names)}) AS wanted ({_names(names)}) WHERE {equal}"
+        return f"unnest({self._arrays(names, first)}) AS wanted ({_names(names)}) WHERE {equal}"
 
 
 _codecs: dict[tuple[str, int], PostgresRowCodec] = {}

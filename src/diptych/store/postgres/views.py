@@ -117,6 +117,9 @@ class PostgresViewStore:
         """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
         async with self._connection() as (connection, changes):
             shape = known_to(self._shapes, batch.projection)
+            is_simple = batch.script is None and not batch.parked and not batch.unparked
+            if is_simple and await changes.write_at_once(connection, batch, shape):
+                return
             await connection.execute("BEGIN")
             await changes.write_batch(connection, batch, shape)
             await connection.execute("COMMIT")
