@@ -23,6 +23,7 @@ import pytest
 VERSION = os.environ.get("DIPTYCH_POSTGRES", "18")
 _FOLDERS = {"16": "pginstall", "18": "pginstall18"}
 USER = "nobody" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+_IN_FILES = ("dynamic_shared_memory_type=mmap",)  # a killed server would leave the others in /dev/shm
 _QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
@@ -60,7 +61,13 @@ class Server:
         self._bin = binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="diptych-pg-"))
         self.port = free_port()
-        self._settings = [*(() if is_durable else _QUICK), "max_connections=200", "shared_buffers=64MB", *settings]
+        self._settings = [
+            *(() if is_durable else _QUICK),
+            "max_connections=200",
+            "shared_buffers=64MB",
+            *_IN_FILES,
+            *settings,
+        ]
         self._switches: Sequence[str] = ()  # more of them for initdb
         self._process: subprocess.Popen[bytes] | None = None
         if USER is not None:
@@ -146,7 +153,10 @@ class Server:
 
     def remove(self) -> None:
         """End it and delete all that it had."""
-        self.stop(signal.SIGQUIT)
+        if self.is_running:
+            self.resume()
+            self.stop(signal.SIGQUIT)
+        self._free_memory()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
@@ -176,6 +186,13 @@ class Server:
 
     def _forked(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def _free_memory(self) -> None:
+        """Give back the memory segment that a killed server leaves; its id is in the file that it left, too."""
+        left = self.data / "postmaster.pid"
+        lines = left.read_text().splitlines() if left.exists() else []
+        if len(lines) > 6:
+            subprocess.run(["ipcrm", "-m", lines[6].split()[1]], check=False, capture_output=True)
 
     def _make(self) -> None:
         if USER is not None and not _may_run(self._bin / "initdb"):

@@ -30,7 +30,8 @@ class SmallDiskServer(Server):
     @property
     def data(self) -> Path:
         """The folder on the small disk, as the process that holds the disk sees it."""
-        assert self._holder is not None
+        if self._holder is None:
+            return self._mount
         return Path(f"/proc/{self._holder.pid}/root{self._mount}/data")
 
     @property
