@@ -1,0 +1,184 @@
+"""What a group of appends sends to the function `append_events`, and what its answer says of each of them.
+
+Rule: nothing here talks to the server; the guards are judged by the function, under the lock.
+"""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
+from json import dumps
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+from zlib import crc32
+
+from asyncpg.pgproto import pgproto
+
+from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
+from diptych.events.recorded import StoredEvent, checksum, known_text
+from diptych.store.protocols import Append, Appended
+from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expected
+
+_EXPECTED: Final[Mapping[object, int]] = {ANY: -1, STREAM_EXISTS: -2, NO_STREAM: 0}
+_NEVER: Final = 2**62  # no stream has this version
+_uuid = pgproto.UUID  # of the driver: made of bytes in a tenth of the time
+_stored = partial(tuple.__new__, StoredEvent)
+
+
+class AppendJob:
+    """An append that waits for its turn."""
+
+    __slots__ = ("append", "bytes", "conflicts", "count", "guards")
+
+    def __init__(self, append: Append) -> None:
+        self.append = append
+        conflicts: list[Hashable] = [write.stream for write in append.writes if write.events]
+        if append.command is not None:
+            conflicts.append(append.command.key)
+        if append.checkpoint is not None:
+            conflicts.append((append.checkpoint.name, append.checkpoint.lane))
+        self.conflicts: Collection[Hashable] = conflicts
+        self.guards: Collection[Hashable] = [write.stream for write in append.writes if not write.events]
+        self.count = sum(len(write.events) for write in append.writes)
+        self.bytes = sum(len(event[3]) + len(append.metadata) for write in append.writes for event in write.events)
+
+    @property
+    def types(self) -> set[str]:
+        """The names of the types of its events."""
+        return {event[1] for write in self.append.writes for event in write.events}
+
+
+class CommandTaken(NamedTuple):
+    """The outcome of an append whose command took effect before: what it did is yet to be looked up."""
+
+    job: AppendJob
+
+
+class Written(NamedTuple):
+    """What `append_events` answers: where the log ended before, and what became of each append."""
+
+    position: int
+    event_id: UUID | None
+    time: int | None
+    now: int
+    prior: Sequence[int] | None
+    refusals: Sequence[int]
+    stands: Sequence[int | None] | None
+
+
+_Moves = list[dict[str, Any]]
+
+
+class Group:
+    """Appends on their way to one transaction."""
+
+    def __init__(self, jobs: Sequence[AppendJob], type_ids: Mapping[str, int], *, with_checksums: bool) -> None:
+        """`with_checksums`: the server has no CRC-32 of its own and goes on from ours."""
+        self.jobs = jobs
+        self._type_ids, self._with_checksums = type_ids, with_checksums
+        self._last: list[int] = []
+        self._writes: list[tuple[Any, ...]] = []
+        self._events: list[tuple[Any, ...]] = []
+        self._commands: list[tuple[Any, ...]] = []
+        moves: _Moves = []
+        for place, job in enumerate(jobs, 1):
+            self._add(place, job.append, moves)
+        self._moves = dumps(moves) if moves else None
+
+    def arguments(self, lock: int) -> list[Any]:
+        """The parameters of `append_events`, in its order."""
+        return [
+            lock,
+            self._last,
+            *_columns(self._writes, 8),
+            *_columns(self._events, 11),
+            *_columns(self._commands, 7),
+            self._moves,
+        ]
+
+    def _add(self, place: int, append: Append, moves: _Moves) -> None:
+        metadata = append.metadata
+        for write in append.writes:
+            name, events = write.stream, write.events
+            first, slice = len(self._events) + 1, name.slice if events else 0
+            self._writes.append((place, *name, slice, _wanted(write.expected), first, len(events)))
+            number, tenant, category = len(self._writes), name.tenant, name.category
+            for event in events:
+                event_id, type, schema, payload, format = event
+                known = (type, schema, format, f"{type}\x1d{schema}\x1d{format}", tenant, category, metadata, payload)
+                crc = self._crc(event, name, metadata) if self._with_checksums else None
+                self._events.append((number, _uuid(event_id), self._type_ids[type], *known[1:], crc))
+        self._last.append(len(self._events))
+        if append.command is not None:
+            key, hash, result = append.command
+            named = (key.tenant, key.user_id, key.command_type, key.command_id)
+            self._commands.append((place, *named, hash, result))
+        if append.checkpoint is not None:
+            move = append.checkpoint
+            moves.append({**move._asdict(), "append": place, "event_id": move.event_id.hex()})
+
+    def _crc(self, event: Any, stream: Any, metadata: str) -> int:
+        event_id, type, schema, payload, format = event
+        row = (0, stream.tenant, stream.category, str(stream.id), 0, event_id, type, schema, format, payload, metadata)
+        return crc32(known_text(row).encode())
+
+    def outcomes(self, written: Written) -> list[Appended | CommandTaken | Exception]:
+        """What each append is answered: its places in the log, or why it was refused."""
+        head = written.position
+        event_id = b"" if written.event_id is None else written.event_id.bytes
+        time, prior = written.time or 0, iter(written.prior or ())
+        outcomes: list[Appended | CommandTaken | Exception] = []
+        for place, job in enumerate(self.jobs):
+            before = [next(prior) for _ in job.append.writes]
+            if written.refusals[place] != 0:
+                outcomes.append(self._refusal(place, written))
+                continue
+            head += job.count
+            if job.count:
+                event_id, time = _last_id(job.append), written.now
+            versions = [v + len(w.events) for v, w in zip(before, job.append.writes, strict=True) if w.events]
+            outcomes.append(Appended(head, event_id, time, versions))
+        return outcomes
+
+    def _refusal(self, place: int, written: Written) -> CommandTaken | Exception:
+        job, code = self.jobs[place], written.refusals[place]
+        if code == -1:
+            return CommandTaken(job)
+        if code == -2:
+            move = job.append.checkpoint
+            assert move is not None
+            actual = (written.stands or ())[place] or 0
+            return CheckpointMovedError(move.name, move.lane, move.expected, actual)
+        assert written.prior is not None
+        first = sum(len(each.append.writes) for each in self.jobs[:place])
+        write = job.append.writes[code - 1 - first]
+        return WrongExpectedVersionError(write.stream, write.expected, written.prior[code - 1])
+
+
+def rows_of(append: Append, appended: Appended) -> list[StoredEvent]:
+    """The rows of the log that an append became."""
+    versions = iter(appended.versions)
+    position = appended.position - sum(len(write.events) for write in append.writes)
+    rows: list[StoredEvent] = []
+    for write in append.writes:
+        tenant, category, uuid = write.stream
+        version = next(versions) - len(write.events) if write.events else 0
+        for event_id, type, schema, payload, format in write.events:
+            position, version = position + 1, version + 1
+            place = (position, tenant, category, str(uuid), version, event_id)
+            row: tuple[Any, ...] = (*place, type, schema, format, payload, append.metadata, appended.recorded_at)
+            rows.append(_stored((*row, checksum(row))))
+    return rows
+
+
+def _wanted(expected: Expected) -> int:
+    if isinstance(expected, int):
+        return expected if 0 <= expected < _NEVER else _NEVER
+    return _EXPECTED[expected]
+
+
+def _last_id(append: Append) -> bytes:
+    events = next(write.events for write in reversed(append.writes) if write.events)
+    return events[-1].event_id
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

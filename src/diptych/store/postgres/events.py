@@ -1,0 +1,174 @@
+"""The event store on a PostgreSQL server.
+
+Rule: this file only puts the parts together: the writer, the readers of the log, the notices.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from diptych.clock import new_id
+from diptych.errors import OtherHistoryError, StoreUnavailableError
+from diptych.events.recorded import StoredEvent
+from diptych.store.heads import HeadSignal, HeadWatch
+from diptych.store.limits import check_append
+from diptych.store.postgres.appending import AppendJob, CommandTaken, rows_of
+from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.connections import Connections
+from diptych.store.postgres.log import SETTINGS, Log
+from diptych.store.postgres.migrations import in_schema, migrate
+from diptych.store.postgres.notices import Notices
+from diptych.store.postgres.views import PostgresViewStore
+from diptych.store.postgres.writer import Writer
+from diptych.store.protocols import (
+    Append,
+    Appended,
+    CommandKey,
+    CommandKeyTaken,
+    Head,
+    Page,
+    StoredCommand,
+    StoreSettings,
+)
+from diptych.stream import StreamName
+
+_DEFAULT: Final = StoreSettings()
+_CONNECTIONS: Final = 8
+_QUERY_SECONDS: Final = 30.0
+_BUSY_POLL: Final = 0.05  # seconds between looks for other processes' commits; notices come sooner
+_IDLE_POLL: Final = 0.25  # when none came for a second
+_STORE_ID: Final = "SELECT store_id FROM diptych.store"
+_NEW_STORE: Final = """
+INSERT INTO diptych.store VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+ON CONFLICT DO NOTHING
+"""
+
+
+class PostgresEventStore:
+    """The log in a schema of a PostgreSQL database, shared by any number of processes on any number of machines.
+
+    It belongs to the event loop that opened it. Appends that wait are committed together.
+    """
+
+    def __init__(self, database: Database, settings: StoreSettings = _DEFAULT) -> None:
+        self.database = database
+        self.store_id = UUID(int=0)  # until it is open
+        self.inline = PostgresViewStore(database, settings)
+        self._settings, self._log = settings, Log(database.schema)
+        self._signal = HeadSignal()
+        busy = max(_BUSY_POLL, settings.poll_seconds)
+        self._watch = HeadWatch(self._signal, self.head, busy=busy, idle=_IDLE_POLL)
+        self._pool: Connections | None = None
+        self._writer: Writer | None = None
+        self._notices: Notices | None = None
+
+    async def open(self) -> None:
+        """Create or migrate the schema. :raises StoreNewerThanCodeError: and nothing is touched."""
+        writer = Writer(
+            self.database, self._settings, prepare=self._prepare, fold=self._fold, committed=self._committed
+        )
+        await writer.open()
+        self._writer = writer
+        waiting = {"statement_timeout": str(int(_QUERY_SECONDS * 1000))}
+        self._pool = Connections(self.database, size=_CONNECTIONS, settings={**SETTINGS, **waiting})
+        self._notices = Notices(self.database, self._watch.hint)
+        self._notices.start()
+        self._signal.announce((await self.head()).position)
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of every connection and task."""
+        await self.inline.close()
+        writer, pool, notices = self._writer, self._pool, self._notices
+        self._writer = self._pool = self._notices = None
+        if writer is not None:
+            await writer.close()
+        if notices is not None:
+            await notices.close()
+        if pool is not None:
+            await pool.close()
+        self._signal.announce(self._signal.position)
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many reading connections are handed out now."""
+        return 0 if self._pool is None else self._pool.in_use
+
+    async def append(self, append: Append) -> Appended:
+        """Store all of it or nothing; when this returns it is on disk. Never cancelled half-way."""
+        check_append(append, self._settings.limits)
+        if self._writer is None:
+            raise self._closed()
+        outcome = await self._writer.submit(AppendJob(append))
+        if isinstance(outcome, CommandTaken):
+            assert append.command is not None
+            stored = await self.find_command(append.command.key)
+            if stored is None:
+                raise StoreUnavailableError(f"{self.database}: the command's id was just forgotten. Try again.")
+            raise CommandKeyTaken(stored)
+        assert isinstance(outcome, Appended)
+        return outcome
+
+    async def read_stream(self, stream: StreamName, *, first: int = 1) -> Sequence[StoredEvent]:
+        """Return the events of a stream from version `first` on. :raises CorruptedEventError: :raises StoreError:"""
+        async with self._reading() as connection:
+            return await self._log.stream(connection, stream, first)
+
+    async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
+        async with self._reading() as connection:
+            return await self._log.page(connection, after, types, limit)
+
+    async def find_command(self, key: CommandKey) -> StoredCommand | None:
+        """What this command did the first time, from a transaction that writes (C3)."""
+        async with self._reading() as connection:
+            return await self._log.command(connection, key)
+
+    async def head(self) -> Head:
+        """The end of the log now."""
+        async with self._reading() as connection:
+            return await self._log.head(connection)
+
+    async def wait(self, after: int, seconds: float) -> None:
+        """Return when the head is past `after`, or after `seconds`."""
+        await self._watch.wait(after, seconds)
+
+    async def lock_holder(self) -> str | None:
+        """Who holds the lock of the log now, as a sentence names it; None if nobody does."""
+        if self._writer is None:
+            raise self._closed()
+        return await self._writer.lock_holder()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            raise self._closed()
+        async with self._pool.connection() as connection:
+            yield connection
+
+    def _closed(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")
+
+    async def _fold(self, connection: Connection, job: AppendJob, appended: Appended) -> None:
+        """Fold one append's events into its inline rows."""
+        rows = rows_of(job.append, appended)
+        for fold in job.append.inline:
+            await self.inline.fold_inline(connection, fold, rows, appended.position - len(rows))
+
+    def _committed(self, position: int) -> None:
+        self._signal.announce(position)
+        if self._notices is not None:
+            self._notices.tell()
+
+    async def _prepare(self, connection: Connection) -> None:
+        """Migrate; give a new store its id; and when it is opened again, see that it is still the same store."""
+        schema = self.database.schema
+        await migrate(connection, self.database, "events")
+        found = await connection.fetchval(in_schema(_STORE_ID, schema))
+        if found is None:
+            await connection.execute(in_schema(_NEW_STORE, schema), new_id())
+            found = await connection.fetchval(in_schema(_STORE_ID, schema))
+        store_id = UUID(bytes=found.bytes)
+        if self.store_id.int and self.store_id != store_id:
+            raise OtherHistoryError(f"The open store {self.store_id}", (await self._log.head(connection)).position)
+        self.store_id = store_id

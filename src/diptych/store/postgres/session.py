@@ -1,0 +1,175 @@
+"""A session with the server that appends: the statement, the transaction around it, and what an error of it means.
+
+Rule: an error says whether anything can have been stored. Only where the server itself refused, nothing was.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from diptych.errors import ProgrammingError, UnknownOutcomeError
+from diptych.store.postgres.appending import AppendJob, CommandTaken, Group, Written
+from diptych.store.postgres.connection import Connection, Database, open_connection
+from diptych.store.postgres.connections import close_connection
+from diptych.store.postgres.migrations import in_schema, lock_key
+from diptych.store.protocols import Appended, StoreSettings
+
+Outcome = Appended | CommandTaken | Exception
+Fold = Callable[[Connection, AppendJob, Appended], Awaitable[None]]
+"""Fold one append's events into its inline rows, in the transaction of this connection."""
+
+_HOLD_SECONDS: Final = 10  # that a transaction of ours may stand idle while it holds the lock
+_APPEND: Final = f"SELECT * FROM diptych.append_events({', '.join(f'${place}' for place in range(1, 30))})"  # noqa: S608
+_TYPES: Final = "SELECT name, id FROM diptych.event_types"
+_NEW_TYPES: Final = "INSERT INTO diptych.event_types (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+_NEEDS_CRC: Final = """
+SELECT l.lanname <> 'sql' FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+WHERE p.pronamespace = to_regnamespace($1) AND p.proname = 'checksum_of'
+"""
+_NEVER_OFF: Final = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+
+async def open_session(
+    database: Database, settings: StoreSettings, prepare: Callable[[Connection], Awaitable[None]]
+) -> "AppendSession":
+    """Connect and make ready; `prepare` migrates and checks. Its plans never scan a table: they outlive small ones."""
+    chosen = {
+        "lock_timeout": str(max(int(settings.lock_timeout * 1000), 1)),
+        "idle_in_transaction_session_timeout": str(_HOLD_SECONDS * 1000),
+        "default_transaction_isolation": "read committed",
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+    }
+    if settings.synchronous == "normal":
+        chosen["synchronous_commit"] = "off"
+    connection = await open_connection(database, chosen)
+    try:
+        if settings.synchronous != "normal":
+            await connection.execute(_NEVER_OFF)
+        await prepare(connection)
+        statement = await connection.prepare(in_schema(_APPEND, database.schema))
+        needs_crc = bool(await connection.fetchval(_NEEDS_CRC, database.schema))
+    except BaseException:
+        connection.terminate()
+        raise
+    return AppendSession(connection, database, statement, needs_crc=needs_crc)
+
+
+class AppendSession:
+    """One connection. Once `is_over`, another one is opened for the next append."""
+
+    def __init__(self, connection: Connection, database: Database, statement: Any, *, needs_crc: bool) -> None:
+        self._connection, self._database, self._statement = connection, database, statement
+        self._lock, self._needs_crc = lock_key(database.schema, "append"), needs_crc
+        self._types: dict[str, int] = {}
+        self._warnings: list[str] = []
+        self._is_sent = False
+        connection.add_log_listener(self._heard)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it can do no more."""
+        return self._connection.is_closed()
+
+    def may_have_stored(self, error: BaseException) -> bool:
+        """Whether the append that ended with this error may be in the log all the same."""
+        if not self._is_sent or isinstance(error, asyncpg.InterfaceError):
+            return False
+        return getattr(error, "severity_en", getattr(error, "severity", None)) != "ERROR"
+
+    async def append(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
+        """Judge and write a group, and commit it.
+
+        Without inline rows that is one statement. With them, an append whose fold fails is refused alone.
+        """
+        self._is_sent = False
+        self._warnings.clear()
+        await self._learn_types(jobs)
+        if not any(job.append.inline for job in jobs):
+            self._is_sent = True
+            outcomes = await self._write(jobs)
+            return self._doubted(outcomes)
+        try:
+            return self._doubted(await self._append_folding(jobs, fold))
+        except _FoldFailedError as failed:
+            if len(jobs) == 1:
+                return [failed.why]
+        return [outcome for job in jobs for outcome in await self.append([job], fold)]
+
+    async def _append_folding(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
+        await self._connection.execute("BEGIN")
+        try:
+            outcomes = await self._write(jobs)
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                if isinstance(outcome, Appended) and job.count and job.append.inline:
+                    await self._fold(fold, job, outcome)
+            self._is_sent = True
+            if await self._connection.execute("COMMIT") != "COMMIT":
+                raise ProgrammingError("A projection's fold went on after an error of the database. Nothing is stored.")
+        except BaseException:
+            if not self._connection.is_closed() and self._connection.is_in_transaction():
+                await self._connection.execute("ROLLBACK")
+            raise
+        return outcomes
+
+    async def _fold(self, fold: Fold, job: AppendJob, appended: Appended) -> None:
+        try:
+            await fold(self._connection, job, appended)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            raise
+        except Exception as error:
+            raise _FoldFailedError(error) from error
+
+    async def _write(self, jobs: Sequence[AppendJob]) -> list[Outcome]:
+        group = Group(jobs, self._types, with_checksums=self._needs_crc)
+        written = Written(*await self._statement.fetchrow(*group.arguments(self._lock)))
+        return group.outcomes(written)
+
+    async def _learn_types(self, jobs: Sequence[AppendJob]) -> None:
+        wanted = {name for job in jobs for name in job.types}
+        if wanted <= self._types.keys():
+            return
+        await self._read_types()
+        missing = sorted(wanted - self._types.keys())
+        if missing:
+            await self._connection.execute(in_schema(_NEW_TYPES, self._database.schema), missing)
+            await self._read_types()
+
+    async def _read_types(self) -> None:
+        found = await self._connection.fetch(in_schema(_TYPES, self._database.schema))
+        self._types.update({row[0]: row[1] for row in found})
+
+    def _doubted(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """What was stored is not sure to last when the server warned: it gave up waiting for its standby."""
+        if not self._warnings:
+            return outcomes
+        why = f"{self._database} warned while it committed: {self._warnings[0]}"
+        return [UnknownOutcomeError(why) if isinstance(each, Appended) else each for each in outcomes]
+
+    def _heard(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        if getattr(message, "severity_en", None) == "WARNING":
+            self._warnings.append(str(message))
+
+    async def execute(self, sql: str, *arguments: Any) -> None:
+        """Run a statement beside appends."""
+        self._is_sent = False
+        await self._connection.execute(sql, *arguments)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await close_connection(self._connection)
+
+    def terminate(self) -> None:
+        """Cut the connection."""
+        self._connection.terminate()
+
+
+class _FoldFailedError(Exception):
+    """A fold refused its append; `why` is what it raised."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why

@@ -1,0 +1,20 @@
+"""The PostgreSQL store keeps the contract of event stores."""
+
+from collections.abc import Callable
+
+import pytest
+
+from diptych.store.postgres.connection import database_of
+from diptych.store.postgres.events import PostgresEventStore
+from diptych.store.protocols import EventStore
+from diptych.testing.contracts.events import EventStoreContract
+
+
+@pytest.mark.postgres
+class TestPostgresEventStore(EventStoreContract):
+    """The store on a server."""
+
+    @pytest.fixture
+    def storage(self, postgres_url: str) -> Callable[[], EventStore]:
+        """A store in the same schema each time."""
+        return lambda: PostgresEventStore(database_of(postgres_url)[0])
