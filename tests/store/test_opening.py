@@ -7,7 +7,9 @@ import pytest
 
 from diptych.errors import ConfigurationError
 from diptych.store.memory import MemoryEventStore
-from diptych.store.opening import open_stores, views_path
+from diptych.store.opening import open_stores, shown, views_path
+from diptych.store.postgres.events import PostgresEventStore
+from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import StoreLimits, StoreSettings
 from diptych.store.sqlite.events import SqliteEventStore
 from diptych.store.sqlite.views import SqliteViewStore
@@ -47,7 +49,9 @@ def test_settings_are_overridden_by_the_url() -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("postgres://db/shop", "no store is known by this scheme"),
+        ("mysql://db/shop", "no store is known by this scheme"),
+        ("postgresql://ada:secret@db/shop?schema=Shop", "schema 'Shop'"),
+        ("postgresql://ada:secret@db/shop?colour=red", "there is no option 'colour'"),
         ("", "no store is known"),
         ("shop.db", "no store is known"),
         ("sqlite:///", "names no file"),
@@ -64,8 +68,33 @@ def test_settings_are_overridden_by_the_url() -> None:
     ],
 )
 def test_what_is_wrong_with_a_url_is_said(url: str, sentence: str) -> None:
-    with pytest.raises(ConfigurationError, match=sentence):
+    with pytest.raises(ConfigurationError, match=sentence) as refused:
         open_stores(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("postgresql://ada:s:e%40cret@one,two:5433/shop?schema=s1", "postgresql://ada:***@one,two:5433/shop?schema=s1"),
+        ("postgresql://ada@db:5432/shop", "postgresql://ada@db:5432/shop"),
+        (
+            "postgresql://db/shop?user=ada&password=secret&schema=s",
+            "postgresql://db/shop?user=ada&password=***&schema=s",
+        ),
+        ("sqlite:///shop.db?synchronous=normal", "sqlite:///shop.db?synchronous=normal"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, seen: str) -> None:
+    assert shown(url) == seen
+
+
+def test_a_database_on_a_server_is_opened_without_a_connection() -> None:
+    stores = open_stores("postgresql://ada:secret@one,two:5433/shop?schema=s1&poll_seconds=2&sslmode=require")
+    assert isinstance(stores.events, PostgresEventStore)
+    assert isinstance(stores.views, PostgresViewStore)
+    assert str(stores.events.database) == "postgresql://one,two:5433/shop, schema s1"
+    assert stores.settings == StoreSettings(poll_seconds=2)
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
@@ -75,5 +104,5 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_no_driver_is_imported_before_a_store_is_opened() -> None:
-    code = "import sys, diptych, diptych.store.opening; sys.exit('apsw' in sys.modules)"
+    code = "import sys, diptych, diptych.store.opening; sys.exit('apsw' in sys.modules or 'asyncpg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

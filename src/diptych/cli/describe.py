@@ -11,6 +11,7 @@ from diptych.handlers import Handlers, signature, where
 from diptych.messages import result_type
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
+from diptych.store.opening import shown
 
 COLUMNS = ("kind", "name", "detail", "where")
 
@@ -30,7 +31,7 @@ def describe(app: App, *, as_json: bool) -> None:
     if problems:
         raise ConfigurationError(problems)
     if not as_json:
-        talk(f"{app.url}, {app.mode}")
+        talk(f"{shown(app.url)}, {app.mode}")
     show(COLUMNS, rows, as_json=as_json)
 
 

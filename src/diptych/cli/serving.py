@@ -15,6 +15,7 @@ from typing import Any, Final
 from diptych.cli.discovery import Found, Target, look
 from diptych.cli.output import talk
 from diptych.errors import ConfigurationError, DiptychError
+from diptych.store.opening import shown
 
 _SERVED: Final = "DIPTYCH_SERVED"  # tells the processes that uvicorn starts what to import
 _START_FAILED: Final = 3  # how uvicorn exits then
@@ -119,7 +120,8 @@ def _check_free(host: str, port: int) -> None:
 def _introduce(found: Found, host: str, port: int, reload: bool) -> None:
     at = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
     docs = getattr(found.api, "docs_url", None)
-    talk(f"\n  {found.import_string} on {found.app.url}, {found.app.mode}{', reloads on change' if reload else ''}\n")
+    reloads = ", reloads on change" if reload else ""
+    talk(f"\n  {found.import_string} on {shown(found.app.url)}, {found.app.mode}{reloads}\n")
     talk(f"  api     {at}")
     if docs:
         talk(f"  docs    {at}{docs}")

@@ -12,7 +12,7 @@ from diptych.cli.output import age, show, talk
 from diptych.errors import ConfigurationError
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
-from diptych.store.opening import path_of, views_path
+from diptych.store.opening import path_of, shown, views_path
 from diptych.store.protocols import Head
 
 COLUMNS = ("projection", "mode", "state", "position", "lag_events", "lag_seconds", "parked", "error")
@@ -25,7 +25,9 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     """
     path = path_of(app.url)
     if path is None:
-        raise ConfigurationError(f"{app.url} keeps nothing on disk. Ask the running service: /health/ready")
+        raise ConfigurationError(
+            f"{shown(app.url)} keeps nothing in a file here. Ask the running service: /health/ready"
+        )
     if not Path(path).exists():
         raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
     modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}

@@ -1,8 +1,9 @@
 """From a URL to the two stores.
 
-Rule: the only place that chooses a backend; it imports the chosen one and no other.
+Rule: the only place that chooses a backend; it imports the chosen one and no other. No message has a password.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -11,7 +12,11 @@ from diptych.errors import ConfigurationError
 from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
 
 _SQLITE: Final = "sqlite:///"
-_EXAMPLES: Final = "Use sqlite:///shop.db, sqlite:////var/lib/shop.db or memory:"
+_POSTGRES: Final = ("postgresql://", "postgres://")
+_PASSWORD: Final = re.compile(r"((?<=://)[^:/@?]*:(?=[^/?]*@)|[?&](?:ssl)?password=)[^/@?&]+")
+_EXAMPLES: Final = (
+    "Use sqlite:///shop.db, sqlite:////var/lib/shop.db, postgresql://user:password@host/database or memory:"
+)
 
 
 class Stores(NamedTuple):
@@ -24,15 +29,17 @@ class Stores(NamedTuple):
 
 def open_stores(url: str, settings: StoreSettings | None = None) -> Stores:
     """Return the stores that a URL names; its options go over `settings`. :raises ConfigurationError:"""
+    if url.startswith(_POSTGRES):
+        return _postgres(url, settings or StoreSettings())
     path = path_of(url)
     chosen = _with_options(settings or StoreSettings(), url, url.partition("?")[2])
     return _memory(chosen) if path is None else _sqlite(path, chosen)
 
 
 def path_of(url: str) -> str | None:
-    """Return the file of events that a URL names, None for `memory:`. :raises ConfigurationError: it names no store."""
+    """Return the file of events that a URL names, None if its store is none. :raises ConfigurationError: no store."""
     place = url.partition("?")[0]
-    if place == "memory:":
+    if place == "memory:" or url.startswith(_POSTGRES):
         return None
     if place.startswith(_SQLITE) and len(place) > len(_SQLITE):
         path = unquote(place.removeprefix(_SQLITE))
@@ -41,6 +48,11 @@ def path_of(url: str) -> str | None:
     if place.startswith("sqlite:"):
         raise ConfigurationError(f"{url!r} names no file. {_EXAMPLES}.")
     raise ConfigurationError(f"{url!r}: no store is known by this scheme. {_EXAMPLES}.")
+
+
+def shown(url: str) -> str:
+    """Return a URL as people and logs may see it: without its password."""
+    return _PASSWORD.sub(r"\1***", url)
 
 
 def views_path(path: str) -> str:
@@ -63,6 +75,21 @@ def _sqlite(path: str, settings: StoreSettings) -> Stores:
 
     events = SqliteEventStore(path, settings)
     return Stores(events, SqliteViewStore(views_file(views_path(path)), settings, inline=events.inline), settings)
+
+
+def _postgres(url: str, settings: StoreSettings) -> Stores:
+    try:
+        from diptych.store.postgres.connection import database_of
+        from diptych.store.postgres.events import PostgresEventStore
+        from diptych.store.postgres.views import PostgresViewStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigurationError("A PostgreSQL store needs asyncpg. Run: pip install 'diptych[postgres]'.") from error
+    database, options = database_of(url)
+    chosen = _with_options(settings, f"{database}", options)
+    events = PostgresEventStore(database, chosen)
+    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
 
 
 def _with_options(settings: StoreSettings, url: str, query: str) -> StoreSettings:

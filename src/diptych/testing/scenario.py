@@ -15,6 +15,7 @@ from diptych.app.application import App
 from diptych.clock import new_id
 from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.messages import Command, DomainEvent
+from diptych.store.opening import shown
 from diptych.store.protocols import Append, StreamWrite
 from diptych.stream import ANY, StreamName
 from diptych.testing.differences import Expected, difference, is_as_expected
@@ -52,7 +53,7 @@ class Scenario(Generic[A]):
         if not (isinstance(aggregate, type) and issubclass(aggregate, Aggregate)):
             raise ProgrammingError(f"{aggregate!r} is no aggregate. Write Scenario(Order) or Scenario(Order, app).")
         if app is not None and not app.url.startswith("memory:"):
-            raise ConfigurationError(f"A scenario plays in memory, not in {app.url}. Give it an App('memory:').")
+            raise ConfigurationError(f"A scenario plays in memory, not in {shown(app.url)}. Give it an App('memory:').")
         self.id = id or new_id()
         self._aggregate, self._app = aggregate, app
         self._given: list[_History] = []
