@@ -161,7 +161,7 @@ class SalesBySql(Projection[HandWritten]):
             raise RuntimeError("no SQL for poison")
         await db.execute(
             "INSERT INTO hand_written (product, lines) VALUES (:product, 1) "
-            "ON CONFLICT (product) DO UPDATE SET lines = lines + 1",
+            "ON CONFLICT (product) DO UPDATE SET lines = hand_written.lines + 1",
             product=event.product,
         )
 

@@ -4,6 +4,7 @@ Rule: it reaches its own tables and nothing else, and it waits for nothing but i
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from types import coroutine
 from typing import Any, Final, NamedTuple
 
@@ -88,7 +89,8 @@ class Script:
         finally:
             db.is_open = False
             if hasattr(steps, "close"):
-                steps.close()
+                with suppress(BaseException):  # whatever it makes of being ended here
+                    steps.close()
             if self._trouble is not None:
                 raise self._trouble
 
