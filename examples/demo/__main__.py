@@ -14,7 +14,7 @@ from rich.console import Console
 
 from diptych import App, DiptychError
 from examples.demo import counting, talk
-from examples.demo.files import default_url, place_of
+from examples.demo.files import default_url, place_of, server_of_its_own
 from examples.demo.importing import customer_id, order_id
 from examples.demo.lines import FileError
 from examples.demo.play_file import play_file
@@ -34,7 +34,12 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--import", dest="file", type=Path, metavar="FILE", help="play a CSV file of order lines, .gz too"
     )
-    parser.add_argument("--database", metavar="URL", help="sqlite:///FILE or memory: (demo-data/orders.db)")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="sqlite:///FILE, memory:, postgresql://..., or the word postgresql: a server of its own, gone at the end "
+        "(demo-data/orders.db)",
+    )
     parser.add_argument("--port", type=_count, help="local port of the API (8000, or any free one)")
     parser.add_argument("--players", type=_count, default=12, help="how many customers (12)")
     parser.add_argument(
@@ -65,6 +70,7 @@ class Demonstration:
     def __init__(self, given: argparse.Namespace, console: Console) -> None:
         self._given, self._console = given, console
         self._url: str = given.database or default_url()
+        self._is_kept = not self._url.startswith("memory:")
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -72,10 +78,12 @@ class Demonstration:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, number)
-        app = make_app(self._url)
-        app.include(counting.module)
-        async with app:
-            return await (self._play_file(app) if self._given.file else self._play_traffic(app))
+        with server_of_its_own(self._url) as url:
+            self._is_kept = self._is_kept and url == self._url
+            app = make_app(url)
+            app.include(counting.module)
+            async with app:
+                return await (self._play_file(app) if self._given.file else self._play_traffic(app))
 
     def _end(self, number: int) -> None:
         """End soon; the second Ctrl-C ends at once."""
@@ -120,8 +128,9 @@ class Demonstration:
                 await self._finish(app, order, customer, f"http://{HOST}:{port}")
             return
         is_serving = self._given.serve and not self._stop.is_set()
-        if self._url.startswith("memory:") and not is_serving:
-            self._console.print("\nAll of it was in memory, and is gone.")
+        if not self._is_kept and not is_serving:
+            where = "in memory" if self._url.startswith("memory:") else "on a server of the demonstration's own"
+            self._console.print(f"\nAll of it was {where}, and is gone.")
             return
         url = url or f"http://{HOST}:{self._given.port or USUAL_PORT}"
         if order and customer:
