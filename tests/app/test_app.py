@@ -42,6 +42,7 @@ from diptych.errors import (
     StaleReadError,
 )
 from diptych.write.bus import Dispatch
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
@@ -138,10 +139,10 @@ def bank(url: str = "memory:") -> App:
     return app
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[App]:
     folder = tmp_path_factory.mktemp("bank")
-    async with bank("memory:" if request.param == "memory" else f"sqlite:///{folder}/bank.db") as app:
+    async with bank(url_for(request, folder)) as app:
         yield app
 
 

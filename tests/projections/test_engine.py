@@ -1,4 +1,4 @@
-"""The engine end to end: events become rows, once, over restarts, in both modes and on both stores."""
+"""The engine end to end: events become rows, once, over restarts, in both modes and on every store."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -14,18 +14,20 @@ from tests.projections import shop
 from tests.projections.naive import naive_orders, naive_sales
 from tests.projections.running import by_key, running
 from tests.projections.shop import Erased, Fact, Registered, Renamed
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/shop.db"
+    return url_for(request, tmp_path)
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/shop.db"
+@pytest.fixture(params=["sqlite", "postgres"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What outlives the process."""
+    return url_for(request, tmp_path)
 
 
 def some_facts(count: int, seed: int = 1) -> list[Fact]:

@@ -12,6 +12,7 @@ from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.running import running
 from tests.projections.shop import Fact
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
@@ -109,9 +110,13 @@ async def test_a_view_store_that_comes_back_is_written_on(method: str) -> None:
         assert shop_.engine.progress["baskets"].parked == 0
 
 
-async def test_two_processes_of_one_projection_take_turns(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
+async def test_two_processes_of_one_projection_take_turns(url: str) -> None:
     """P5: both believe they own it; compare-and-set lets each batch take effect once."""
-    url = f"sqlite:///{tmp_path}/shop.db"
     async with running(url, shop.SalesBySql) as one, running(url, shop.SalesBySql) as two:
         for _ in range(30):
             await one.append([(shop.order("1"), shop.added())])

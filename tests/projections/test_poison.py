@@ -19,13 +19,14 @@ from tests.projections import shop
 from tests.projections.naive import naive_sales
 from tests.projections.running import by_key, running
 from tests.projections.shop import Added, Basket, Fact, Placed
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/shop.db"
+@pytest.fixture(params=["sqlite", "postgres"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from diptych.store.protocols import Db
 from tests.projections import shop
 from tests.projections.running import running
 from tests.projections.shop import Added, HandWritten
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
@@ -37,14 +38,19 @@ class Failing(Projection[HandWritten]):
             await asyncio.sleep(0)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["inline", "async"])
 @pytest.mark.parametrize("raises", [None, Own, GeneratorExit, asyncio.CancelledError, SystemExit, StopAsyncIteration])
 async def test_a_script_that_raises_anything_fails_its_event(
-    raises: type[BaseException] | None, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raises: type[BaseException] | None, mode: Mode, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Failing, "raises", raises)
     why = "may await nothing but its db" if raises is None else raises.__name__
-    async with running(f"sqlite:///{tmp_path}/shop.db", (Failing, mode)) as shop_:
+    async with running(url, (Failing, mode)) as shop_:
         await shop_.append([(shop.order("1"), shop.added("pen"))])
         if mode == "inline":
             with pytest.raises(DiptychError, match=why):

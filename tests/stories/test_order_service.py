@@ -8,6 +8,7 @@ import pytest
 
 from diptych import id_for
 from examples.orders.main import make_api, make_app
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
@@ -15,10 +16,10 @@ ADA, TEAPOT, MUG = (str(id_for("story", name)) for name in ("ada", "teapot", "mu
 HOME = {"street": "1 High Street", "city": "Leeds", "country": "United Kingdom"}
 
 
-@pytest.fixture(params=["memory:", "sqlite:///{folder}/orders.db"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def client(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A shop with a customer, and plenty of teapots and mugs."""
-    app = make_app(request.param.format(folder=tmp_path))
+    app = make_app(url_for(request, tmp_path))
     transport = httpx.ASGITransport(make_api(app))
     async with app, httpx.AsyncClient(transport=transport, base_url="http://shop/api/v1") as client:
         await posted(client, "/customers", {"customer_id": ADA, "name": "Ada", "address": HOME})
@@ -49,7 +50,7 @@ async def seen(client: httpx.AsyncClient, path: str, after: httpx.Response) -> A
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("client", ["sqlite:///{folder}/orders.db"], indirect=True)
+@pytest.mark.parametrize("client", ["sqlite", "postgres"], indirect=True)
 async def test_an_order_is_seen_by_the_next_read_a_thousand_times(client: httpx.AsyncClient) -> None:
     """R1: POST, then GET with the position it returned."""
     for number in range(1, 1001):

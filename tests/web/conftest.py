@@ -1,18 +1,25 @@
 """A running shop and a client of it, for every test of the web front."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from diptych.app.application import App
+from tests.urls import url_for
 from tests.web.shop import client_of, make_api, make_app
 
 
+@pytest.fixture(params=["memory", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
 @pytest.fixture
-def app() -> App:
-    return make_app()
+def app(url: str) -> App:
+    return make_app(url)
 
 
 @pytest.fixture
