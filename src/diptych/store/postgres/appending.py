@@ -74,7 +74,8 @@ class Group:
         """`with_checksums`: the server has no CRC-32 of its own and goes on from ours."""
         self.jobs = jobs
         self._type_ids, self._with_checksums = type_ids, with_checksums
-        self._last: list[int] = []
+        self._appends: list[tuple[int, str]] = []  # how many events up to its end, and its metadata
+        self._types: dict[str, int] = {}  # those of this group, numbered from 1
         self._writes: list[tuple[Any, ...]] = []
         self._events: list[tuple[Any, ...]] = []
         self._commands: list[tuple[Any, ...]] = []
@@ -87,26 +88,28 @@ class Group:
         """The parameters of `append_events`, in its order."""
         return [
             lock,
-            self._last,
+            *_columns(self._appends, 2),
+            [self._type_ids[name] for name in self._types],
+            list(self._types),
             *_columns(self._writes, 8),
-            *_columns(self._events, 11),
+            *_columns(self._events, 7),
             *_columns(self._commands, 7),
             self._moves,
         ]
 
     def _add(self, place: int, append: Append, moves: _Moves) -> None:
-        metadata = append.metadata
+        types = self._types
         for write in append.writes:
             name, events = write.stream, write.events
             first, slice = len(self._events) + 1, name.slice if events else 0
             self._writes.append((place, *name, slice, _wanted(write.expected), first, len(events)))
-            number, tenant, category = len(self._writes), name.tenant, name.category
+            number = len(self._writes)
             for event in events:
                 event_id, type, schema, payload, format = event
-                known = (type, schema, format, f"{type}\x1d{schema}\x1d{format}", tenant, category, metadata, payload)
-                crc = self._crc(event, name, metadata) if self._with_checksums else None
-                self._events.append((number, _uuid(event_id), self._type_ids[type], *known[1:], crc))
-        self._last.append(len(self._events))
+                crc = self._crc(event, name, append.metadata) if self._with_checksums else None
+                type_number = types.setdefault(type, len(types) + 1)
+                self._events.append((number, type_number, _uuid(event_id), schema, format, payload, crc))
+        self._appends.append((len(self._events), append.metadata))
         if append.command is not None:
             key, hash, result = append.command
             named = (key.tenant, key.user_id, key.command_type, key.command_id)

@@ -5,7 +5,8 @@ Rule: no other file opens a connection, and whoever talks to PostgreSQL passes i
 
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -102,6 +103,22 @@ async def open_connection(
         raise translate(error, database) from error
     _keep_alive(connection)
     return connection
+
+
+@contextmanager
+def warnings_of(connection: Connection) -> Iterator[list[str]]:
+    """Collect what the server warns of in the block: at a commit, that it gave up waiting for its standby."""
+    warnings: list[str] = []
+
+    def heard(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if getattr(message, "severity_en", None) == "WARNING":
+            warnings.append(str(message))
+
+    connection.add_log_listener(heard)
+    try:
+        yield warnings
+    finally:
+        connection.remove_log_listener(heard)
 
 
 def _keep_alive(connection: Connection) -> None:

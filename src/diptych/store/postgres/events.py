@@ -9,12 +9,12 @@ from typing import Final
 from uuid import UUID
 
 from diptych.clock import new_id
-from diptych.errors import OtherHistoryError, StoreUnavailableError
+from diptych.errors import OtherHistoryError, StoreUnavailableError, UnknownOutcomeError
 from diptych.events.recorded import StoredEvent
 from diptych.store.heads import HeadSignal, HeadWatch
 from diptych.store.limits import check_append
 from diptych.store.postgres.appending import AppendJob, CommandTaken, rows_of
-from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.connection import Connection, Database, warnings_of
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.log import SETTINGS, Log
 from diptych.store.postgres.migrations import in_schema, migrate
@@ -120,9 +120,16 @@ class PostgresEventStore:
             return await self._log.page(connection, after, types, limit)
 
     async def find_command(self, key: CommandKey) -> StoredCommand | None:
-        """What this command did the first time, from a transaction that writes (C3)."""
+        """What this command did the first time, from a transaction that writes (C3).
+
+        :raises UnknownOutcomeError: the server did not wait for its standby, so that the answer may not last.
+        """
         async with self._reading() as connection:
-            return await self._log.command(connection, key)
+            with warnings_of(connection) as warnings:
+                found = await self._log.command(connection, key)
+        if found is not None and warnings:
+            raise UnknownOutcomeError(f"{self.database} warned while it looked for the command: {warnings[0]}")
+        return found
 
     async def head(self) -> Head:
         """The end of the log now."""

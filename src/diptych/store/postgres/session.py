@@ -20,7 +20,7 @@ Fold = Callable[[Connection, AppendJob, Appended], Awaitable[None]]
 """Fold one append's events into its inline rows, in the transaction of this connection."""
 
 _HOLD_SECONDS: Final = 10  # that a transaction of ours may stand idle while it holds the lock
-_APPEND: Final = f"SELECT * FROM diptych.append_events({', '.join(f'${place}' for place in range(1, 30))})"  # noqa: S608
+_APPEND: Final = f"SELECT * FROM diptych.append_events({', '.join(f'${place}' for place in range(1, 29))})"  # noqa: S608
 _TYPES: Final = "SELECT name, id FROM diptych.event_types"
 _NEW_TYPES: Final = "INSERT INTO diptych.event_types (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _NEEDS_CRC: Final = """
@@ -42,6 +42,8 @@ async def open_session(
         "default_transaction_isolation": "read committed",
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
     }
     if settings.synchronous == "normal":
         chosen["synchronous_commit"] = "off"
