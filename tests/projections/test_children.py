@@ -12,6 +12,7 @@ from tests.projections import shop
 from tests.projections.child import facts
 from tests.projections.naive import naive_sales
 from tests.projections.running import by_key, running
+from tests.urls import url_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(150)]
 
@@ -31,9 +32,14 @@ async def finished(*arguments: str) -> bytes:
     return answer
 
 
-async def test_rows_are_the_fold_up_to_their_checkpoint_after_kill_9_at_any_moment(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
+async def test_rows_are_the_fold_up_to_their_checkpoint_after_kill_9_at_any_moment(url: str) -> None:
     """P2."""
-    url, count, random = f"sqlite:///{tmp_path}/shop.db", 12_000, Random(7)
+    count, random = 12_000, Random(7)
     await finished("fill", url, str(count))
     made, seen = facts(count), set[int]()
     for rounds in range(60):
