@@ -9,13 +9,15 @@ from types import ModuleType
 import httpx
 import pytest
 
+from tests.urls import url_for
+
 pytestmark = pytest.mark.anyio
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello.py"
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hello", HELLO)
+def loaded(monkeypatch: pytest.MonkeyPatch, page: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hello", page)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -24,10 +26,16 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-async def test_saying_hello_twice_is_two_greetings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R1"""
-    monkeypatch.chdir(tmp_path)
-    hello = loaded(monkeypatch)
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
+async def test_saying_hello_twice_is_two_greetings(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R1: the URL is the only change."""
+    page = tmp_path / "hello.py"
+    page.write_text(HELLO.read_text(encoding="utf-8").replace("sqlite:///hello.db", url), encoding="utf-8")
+    hello = loaded(monkeypatch, page)
     async with hello.app, httpx.AsyncClient(transport=httpx.ASGITransport(hello.api), base_url="http://hello") as web:
         for _ in range(2):
             answer = await web.post("/hello", json={"name": "Ada"})
