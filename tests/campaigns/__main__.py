@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaigns crash`, `power`, `torture`, `corruption`, `service`."""
+"""The long campaigns: `python -m tests.campaigns NAME`; without a name, it lists them."""
 
 import argparse
 import asyncio
@@ -10,10 +10,12 @@ from pathlib import Path
 from random import Random
 
 from diptych.store.protocols import StoreSettings
-from tests.campaigns import corruption, crash, power, service, torture, workload_bank
+from tests.campaigns import corruption, crash, failover, outages, power, service, torture, workload_bank
 from tests.campaigns.history import Violation
 from tests.campaigns.stores import DATABASES, store_at
 from tests.campaigns.workloads import WORKLOADS
+from tests.postgres import Server
+from tests.postgres_servers.pair import running_pair
 
 
 def say(line: str) -> None:
@@ -92,6 +94,26 @@ def run_service(options: argparse.Namespace) -> None:
     say(f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} repeats; all there, once")
 
 
+def run_failover(options: argparse.Namespace) -> None:
+    """Kill the primary of a synchronous pair under load and promote the standby, again and again."""
+    with running_pair() as pair:
+        say(asyncio.run(failover.banking_over_fail_overs(pair, options.rounds, Random(options.seed))))
+    with running_pair() as pair:
+        plan = torture.Plan(1.0, clients=16, seed=options.seed, outages=True)
+        say(asyncio.run(failover.torture_over_fail_overs(pair, options.rounds, plan)))
+
+
+def run_outages(options: argparse.Namespace) -> None:
+    """Restart, kill and pause the server, and cut, stall and refuse connections, in a random order."""
+    random = Random(options.seed)
+    server = Server(is_durable=True)
+    try:
+        names = [random.choice(list(outages.OUTAGES)) for _ in range(options.rounds)]
+        say(asyncio.run(outages.banking_through(server, "diptych", names, random)))
+    finally:
+        server.remove()
+
+
 def main() -> None:
     """Read the command line and run one campaign; a broken invariant ends it with a traceback that names it."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__)
@@ -114,6 +136,8 @@ def main() -> None:
     competing.add_argument("--commands", type=int, default=1000)
     job("corruption", run_corruption).add_argument("--times", type=int, default=1000)
     job("service", run_service).add_argument("--rounds", type=int, default=100)
+    job("failover", run_failover).add_argument("--rounds", type=int, default=200)
+    job("outages", run_outages).add_argument("--rounds", type=int, default=200)
     for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):
         torturing = job(name, run)
         torturing.add_argument("--seconds", type=float, default=300)

@@ -1,5 +1,6 @@
 """Opening the stores under trial, and opening them again as a restart would."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Final
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, StoreSettings
 from tests.postgres import Server
+from tests.postgres_servers.hindrances import injected_failures, slow_commits
 
 
 def sqlite_url(path: Path) -> str:
@@ -40,9 +42,19 @@ def postgresql_database() -> Iterator[str]:
     """The URL of a store on a server of its own, gone at the end."""
     server = Server(is_durable=True)
     try:
+        asyncio.run(hindered(server, server.url()))
         yield server.url()
     finally:
         server.remove()
+
+
+async def hindered(server: Server, url: str, schema: str = "diptych") -> None:
+    """Create the store, and have some of its appends fail and some commit slowly."""
+    store = store_at(url)
+    await store.open()
+    await store.close()
+    slow_commits(server, schema)
+    injected_failures(server, schema)
 
 
 DATABASES: Final[Mapping[str, Callable[[], AbstractContextManager[str]]]] = {

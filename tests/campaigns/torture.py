@@ -11,6 +11,7 @@ from random import Random
 from uuid import UUID
 
 from diptych.clock import id_for, new_id
+from diptych.errors import StoreError
 from diptych.events.recorded import NewEvent
 from diptych.store.protocols import EventStore
 from diptych.stream import StreamName
@@ -39,6 +40,7 @@ from tests.campaigns.stores import store_at
 
 HOT_STREAMS = 3
 COLD_STREAMS = 1000
+HOURS = 1e6  # seconds, for a torture that somebody else ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Plan:
     clients: int = 16
     readers: int = 3
     seed: int = 1
+    outages: bool = False  # the store is away at times: whoever is told so tries again a moment later
 
 
 class Torture:
@@ -67,6 +70,10 @@ class Torture:
             for number in range(self._plan.readers):
                 group.create_task(self._reader(f"{self._plan.seed}.r{number}", Random(number), number))
 
+    def end(self) -> None:
+        """Have time be over."""
+        self._deadline = time.monotonic()
+
     async def _client(self, name: str, random: Random) -> None:
         client = Client(name, self._store, self._recorder)
         believed: dict[StreamName, int] = {}
@@ -76,7 +83,10 @@ class Torture:
             if random.random() < 0.04:
                 await _cancel(task, random)
                 continue
-            _learn(await task, [write[0] for write in writes], believed)
+            operation = await task
+            _learn(operation, [write[0] for write in writes], believed)
+            if self._plan.outages and operation.outcome in ("refused", "unknown"):
+                await asyncio.sleep(0.02)
 
     def _belief(self, random: Random, believed: dict[StreamName, int], stream: StreamName) -> int:
         if random.random() < 0.15:
@@ -97,7 +107,13 @@ class Torture:
     async def _reader(self, name: str, random: Random, number: int) -> None:
         reader = Reader(name, self._store, self._read, kind=RARE if number % 3 == 2 else "")
         while time.monotonic() < self._deadline:
-            moved = await reader.read(random.choice([1, 7, 100, 1000]))
+            try:
+                moved = await reader.read(random.choice([1, 7, 100, 1000]))
+            except StoreError:
+                if not self._plan.outages:
+                    raise
+                await asyncio.sleep(0.02)
+                continue
             if not moved:
                 await asyncio.sleep(0.0002)
             elif random.random() < 0.002:
@@ -176,6 +192,15 @@ async def torture_into_file(url: str, folder: Path, plan: Plan) -> None:
     finally:
         await store.close()
         recorder.close()
+
+
+async def send_unknown_again(store: EventStore, recorder: InMemory) -> None:
+    """C3: a command whose answer was lost takes effect now, or took effect then; it is never refused."""
+    client, random = Client("again", store, recorder), Random(1)
+    for command in {each.command for each in recorder.operations if each.outcome == "unknown" and each.command}:
+        event = new_event(random)
+        again = await client.append([(stream_name(0), ANY_VERSION, [event])], UUID(command))
+        assert again.outcome in ("stored", "duplicate"), f"command {command} was answered {again.outcome} (C3)"
 
 
 def assert_true(history: History) -> str:

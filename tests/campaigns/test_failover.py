@@ -1,0 +1,62 @@
+"""Fail-over: the primary is killed under load, the synchronous standby promoted, the unknown commands sent again."""
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from diptych.clock import new_id
+from tests.campaigns.client import Client, InMemory, new_event, stream_name, whole_log
+from tests.campaigns.failover import banking_over_fail_overs, in_vain, torture_over_fail_overs
+from tests.campaigns.history import ANY_VERSION, History
+from tests.campaigns.stores import store_at
+from tests.campaigns.torture import Plan, assert_true
+from tests.postgres import had_or_skipped
+from tests.postgres_servers.pair import Pair, running_pair
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A primary with a synchronous standby."""
+    with had_or_skipped(), running_pair() as pair:
+        yield pair
+
+
+async def test_an_app_goes_on_with_the_standby_and_nothing_is_lost_or_doubled(pair: Pair) -> None:
+    """L1, C1, C3, P1 over four fail-overs, one of them with the standby cut off before COMMIT."""
+    said = await banking_over_fail_overs(pair, 4, Random(1))
+
+    assert "Unknown" in said, f"no command was in doubt, so nothing was shown: {said}"
+
+
+async def test_the_history_of_a_store_over_fail_overs_is_true(pair: Pair) -> None:
+    """L1 to L8, C1, C3: clients and readers of one store, judged as a whole."""
+    await torture_over_fail_overs(pair, 3, Plan(1, clients=16, seed=5, outages=True))
+
+
+async def test_no_answer_says_done_once_the_standby_is_not_waited_for(pair: Pair) -> None:
+    """C3: neither an append nor "this command took effect" is answered when the server gave up on its standby."""
+    store, recorder = store_at(pair.url()), InMemory()
+    await store.open()
+    try:
+        client, command, random = Client("c", store, recorder), new_id(), Random(1)
+
+        async def send() -> str:
+            return (await client.append([(stream_name(1), ANY_VERSION, [new_event(random)])], command)).outcome
+
+        pair.cut_off()
+        answers = [await in_vain(pair, send()) for _ in range(2)]
+        seen = (await store.head()).position
+        pair.fail_over()
+        outcomes = [await send() for _ in range(4)]
+        log = await whole_log(store)
+    finally:
+        await store.close()
+
+    assert answers == ["unknown", "unknown"]
+    assert (seen, len(log)) == (1, 1)
+    assert "stored" in outcomes
+    assert outcomes[-1] == "duplicate"
+    assert_true(History(recorder.operations, [], log))

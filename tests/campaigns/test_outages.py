@@ -1,0 +1,64 @@
+"""Outages: whatever happens to the server or to the network, errors are typed and the app resumes by itself."""
+
+import asyncio
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from tests.campaigns.bank import bank
+from tests.campaigns.bankers import Bankers
+from tests.campaigns.outages import OUTAGES, banking_through, torture_through
+from tests.campaigns.torture import Plan
+from tests.postgres import Server, had_or_skipped
+from tests.postgres_servers.small_disk import SmallDiskServer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A durable server that the test may break."""
+    with had_or_skipped():
+        server = Server(is_durable=True)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def small() -> Iterator[SmallDiskServer]:
+    """A server on a small disk."""
+    with had_or_skipped():
+        server = SmallDiskServer()
+    yield server
+    server.remove()
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_the_app_resumes_by_itself(server: Server, outage: str) -> None:
+    """L1, C1, P1, X1: twice the same outage under load; nobody but the clients sends anything again."""
+    await banking_through(server, "diptych", [outage, outage], Random(1))
+
+
+async def test_the_history_of_a_store_over_all_outages_is_true(server: Server) -> None:
+    """L1 to L8, C1: whoever was told that nothing was stored was told the truth."""
+    await torture_through(server, "diptych", list(OUTAGES), Plan(0.5, clients=16, seed=6, outages=True))
+
+
+async def test_a_full_disk_refuses_and_with_space_the_app_resumes(small: SmallDiskServer) -> None:
+    """X2: a typed error, nothing half-done, and no restart."""
+    async with bank(small.url()) as app:
+        bankers = Bankers(app, 8)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bankers.work())
+            await bankers.has_more(20)
+            await asyncio.to_thread(small.fill)
+            async with asyncio.timeout(40):
+                while not bankers.errors["StoreFullError"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            small.free()
+            await bankers.has_more(20)
+            bankers.is_over = True
+        await bankers.check()
+
+    assert small.is_running
