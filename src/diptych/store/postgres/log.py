@@ -20,6 +20,8 @@ PAGE_BYTES: Final = 4 * 1024 * 1024  # of payload, after which a page of the log
 SCAN: Final = 50_000  # positions that one filtered page looks at, at most
 SETTINGS: Final = {
     "enable_seqscan": "off",  # plans are kept, and must be right for a log that grew since
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",

@@ -70,6 +70,12 @@ async def migrate(connection: Connection, database: Database, part: str) -> None
         raise translate(error, database) from error
 
 
+async def check_known(connection: Connection, database: Database) -> None:
+    """:raises StoreNewerThanCodeError: the schema was made by a newer version."""
+    for part in ("events", "views"):
+        await _found(connection, database, part)
+
+
 async def _found(connection: Connection, database: Database, part: str) -> int:
     """The newest migration that was applied; 0 if none was. :raises StoreNewerThanCodeError:"""
     if await connection.fetchval("SELECT to_regclass($1)", f"{database.schema}.migrations") is None:

@@ -42,6 +42,7 @@ async def open_session(
         "default_transaction_isolation": "read committed",
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
     }

@@ -26,7 +26,8 @@ _TRIES: Final = 5  # of what the server undid for the sake of another transactio
 _UNDONE: Final = ("40001", "40P01")
 _LOCKED: Final = "55P03"
 _PRUNE: Final = """
-DELETE FROM diptych.commands WHERE id IN (SELECT id FROM diptych.commands ORDER BY id LIMIT $1) AND recorded_at < $2
+DELETE FROM diptych.commands WHERE id IN (SELECT id FROM diptych.commands ORDER BY id LIMIT $1)
+AND recorded_at < extract(epoch FROM clock_timestamp()) * 1000000 - $2::bigint
 """
 _PRUNE_AFTER: Final = 250  # stored command ids; then up to twice as many are dropped, so that the table stops growing
 _DAY: Final = 86_400_000_000  # microseconds
@@ -68,7 +69,7 @@ class Writer:
         self._session: AppendSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._commands, self._recorded_at = 0, 0
+        self._commands = 0
 
     async def open(self) -> None:
         """Connect, prepare the schema, and begin to take appends."""
@@ -193,7 +194,6 @@ class Writer:
     def _keep_count(self, jobs: Sequence[AppendJob], outcomes: Sequence[Outcome]) -> None:
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Appended):
-                self._recorded_at = max(self._recorded_at, outcome.recorded_at)
                 self._commands += job.append.command is not None
                 if job.count:
                     self._committed(outcome.position)
@@ -203,9 +203,9 @@ class Writer:
         if self._commands < _PRUNE_AFTER or self._session is None:
             return
         count, self._commands = 2 * self._commands, 0
-        before = max(self._recorded_at - self._settings.command_window_days * _DAY, 0)
+        window = self._settings.command_window_days * _DAY
         try:
-            await self._session.execute(in_schema(_PRUNE, self.database.schema), count, before)
+            await self._session.execute(in_schema(_PRUNE, self.database.schema), count, window)
         except DRIVER_ERRORS:
             await self._drop()  # the next append meets the cause, if it is still there
 

@@ -1,0 +1,213 @@
+"""The log in PostgreSQL: its schema, what damage is found, how it is read."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from diptych.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    CorruptedEventError,
+    OtherHistoryError,
+    SkippedPositionsError,
+    StoreCorruptedError,
+    StoreNewerThanCodeError,
+)
+from diptych.store.postgres.connection import Connection, database_of, open_connection
+from diptych.store.postgres.events import PostgresEventStore
+from diptych.store.postgres.log import SETTINGS, Log
+from diptych.store.postgres.migrations import migrations
+from diptych.store.protocols import Append, StoreSettings, StreamWrite
+from diptych.stream import ANY
+from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
+from tests.postgres import Server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+
+@pytest.fixture
+def store(postgres_url: str) -> PostgresEventStore:
+    """A store, not yet open."""
+    return PostgresEventStore(database_of(postgres_url)[0])
+
+
+@pytest.fixture
+async def opened(store: PostgresEventStore) -> AsyncIterator[PostgresEventStore]:
+    """An open one."""
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def owner(postgres_url: str) -> AsyncIterator[Connection]:
+    """A session of the owner of the tables, who is a superuser at that, in the schema."""
+    database = database_of(postgres_url)[0]
+    connection = await open_connection(database, {"search_path": database.schema})
+    yield connection
+    await connection.close()
+
+
+CHANGES = [
+    "UPDATE events SET payload = '{}'",
+    "DELETE FROM events",
+    "TRUNCATE events",
+    "UPDATE streams SET version = version - 1",
+    "UPDATE streams SET category = 'Other'",
+    "DELETE FROM streams",
+    "TRUNCATE streams CASCADE",
+    "UPDATE event_types SET name = 'Other'",
+    "DELETE FROM event_types",
+    "TRUNCATE event_types",
+]
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_is_stored_is_never_changed(opened: PostgresEventStore, owner: Any, change: str, role: str) -> None:
+    """L8: not by the owner, not by a superuser, not where triggers are off for replication."""
+    await opened.append(to(stream(), event(), event()))
+    before = list(await everything(opened))
+    await owner.execute(f"SET session_replication_role = {role}")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+        await owner.execute(change)
+    assert list(await everything(opened)) == before
+
+
+async def test_many_who_open_a_new_schema_at_once_make_one_store(postgres_url: str) -> None:
+    stores = [PostgresEventStore(database_of(postgres_url)[0]) for _ in range(5)]
+    await asyncio.gather(*[each.open() for each in stores])
+    assert len({each.store_id for each in stores}) == 1
+    await asyncio.gather(*[each.append(to(stream(), event())) for each in stores])
+    assert [each.position for each in await everything(stores[0])] == [1, 2, 3, 4, 5]
+    for each in stores:
+        await each.close()
+
+
+async def test_a_newer_schema_is_refused_and_not_touched(store: PostgresEventStore, owner: Any) -> None:
+    await store.open()
+    await store.close()
+    await owner.execute("INSERT INTO migrations VALUES ('events', 99)")
+    with pytest.raises(StoreNewerThanCodeError, match="99"):
+        await store.open()
+    await store.close()
+
+
+async def test_another_store_in_its_place_is_noticed(store: PostgresEventStore, owner: Any) -> None:
+    """R3: a restored backup of something else."""
+    await store.open()
+    await store.close()
+    await owner.execute("UPDATE store SET store_id = gen_random_uuid()")
+    with pytest.raises(OtherHistoryError):
+        await store.open()
+    await store.close()
+
+
+async def test_a_database_in_another_encoding_is_refused(postgres: Server) -> None:
+    postgres.query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    url = postgres.url(schema="s").replace("/postgres?", "/latin?")
+    store = PostgresEventStore(database_of(url)[0])
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        await store.open()
+    await store.close()
+    postgres.query("DROP DATABASE latin")
+
+
+async def test_who_may_not_create_anything_can_still_open_what_is_there(
+    store: PostgresEventStore, postgres_url: str, postgres: Server
+) -> None:
+    """A writer needs no right to change the schema."""
+    schema = store.database.schema
+    postgres.query("DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN")
+    clerk = PostgresEventStore(database_of(postgres_url.replace("//postgres@", "//clerk@"))[0])
+    with pytest.raises(AccessDeniedError, match="permission denied"):
+        await clerk.open()
+    await clerk.close()
+    await store.open()
+    await store.close()
+    postgres.query(
+        f"GRANT USAGE ON SCHEMA {schema} TO clerk; GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {schema} TO clerk;"
+        f"GRANT UPDATE ON {schema}.streams, {schema}.subscriptions TO clerk;"
+        f"GRANT DELETE ON {schema}.commands TO clerk"
+    )
+    await clerk.open()
+    appended = await clerk.append(Append([StreamWrite(stream(), ANY, [event()])], command=record(key())))
+    assert appended.position == 1
+    await clerk.close()
+    postgres.query("DROP OWNED BY clerk; DROP ROLE clerk")
+
+
+DAMAGE = [
+    "UPDATE events SET payload = '{\"a\":2}' WHERE position = 2",
+    "UPDATE events SET metadata = '{ }' WHERE position = 2",
+    "UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 2",
+    "UPDATE events SET version = 7 WHERE position = 2",
+    "UPDATE events SET tenant = 'acme' WHERE position = 2",
+    "UPDATE events SET schema_version = 2 WHERE position = 2",
+    "UPDATE events SET event_id = gen_random_uuid() WHERE position = 2",
+    "UPDATE events SET checksum = 0 WHERE position = 2",
+    "UPDATE events SET type = 77 WHERE position = 2",
+    "UPDATE events SET stream = 77 WHERE position = 2",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_damaged_row_is_found_and_named(opened: PostgresEventStore, owner: Any, damage: str) -> None:
+    """X4"""
+    for _ in range(3):
+        await opened.append(to(stream(), event(a=1)))
+    await owner.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+    await owner.execute(damage)
+    for types in (None, frozenset({"Happened"})):
+        if types is None or "type" not in damage:
+            with pytest.raises(CorruptedEventError) as found:
+                await opened.read_log(after=0, types=types)
+            assert found.value.position == 2
+
+
+async def test_missing_rows_are_noticed(opened: PostgresEventStore, owner: Any) -> None:
+    """P4"""
+    name = stream()
+    for _ in range(4):
+        await opened.append(to(name, event()))
+    await owner.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+    await owner.execute("DELETE FROM events WHERE position = 3")
+    with pytest.raises(SkippedPositionsError) as found:
+        await opened.read_log(after=0)
+    assert (found.value.after, found.value.found) == (2, 4)
+    with pytest.raises(StoreCorruptedError, match="missing"):
+        await opened.read_stream(name)
+    await owner.execute("DELETE FROM events WHERE position = 4")
+    with pytest.raises(StoreCorruptedError, match="missing"):
+        await opened.read_stream(name, first=3)
+
+
+async def test_reading_needs_no_sort_and_no_scan(opened: PostgresEventStore, postgres: Server) -> None:
+    """Plans are kept, and must be right for a log that grew since; so they are made without looking at the tables."""
+    settings = "".join(f"SET {name} = '{value}';" for name, value in SETTINGS.items())
+    for sql in vars(Log(opened.database.schema)).values():
+        plan = postgres.query(f"{settings} EXPLAIN (GENERIC_PLAN) {sql}")
+        assert "Index Scan" in plan
+        for node in ("Sort", "Seq Scan", "Hash Join", "Merge Join"):
+            assert f"{node} " not in plan, plan
+
+
+async def test_forgotten_command_ids_leave_the_table(postgres_url: str, owner: Any) -> None:
+    """C4: the window is a stated number, and the table stops growing."""
+    store = PostgresEventStore(database_of(postgres_url)[0], StoreSettings(command_window_days=0))
+    await store.open()
+    for _ in range(4):
+        await asyncio.gather(*[store.append(Append([], command=record(key()))) for _ in range(200)])
+    await store.append(to(stream(), event()))
+    assert await owner.fetchval("SELECT count(*) FROM commands") <= 400
+    await store.close()
+
+
+def test_every_name_in_the_schema_is_the_users() -> None:
+    """No table or function is looked for on a search path."""
+    for _, sql in migrations("events", "shop"):
+        assert "diptych." not in sql
+        assert sql.count("shop.") > 40
