@@ -27,6 +27,7 @@ from diptych.store.opening import open_stores
 from diptych.store.protocols import Append, CheckpointMove, StreamWrite, ViewBatch, ViewStore
 from diptych.stream import ANY, StreamName
 from diptych.subscriptions.reading import Pace, SharedPage
+from tests.postgres import Server
 from tests.projections.everything import (
     EVENTS,
     MODELS,
@@ -41,6 +42,7 @@ from tests.projections.everything import (
     Rows,
     naive,
 )
+from tests.urls import url_for
 
 Fact = tuple[UUID, DomainEvent]
 
@@ -222,27 +224,42 @@ def test_an_engine_stopped_and_started_at_any_time_comes_to_the_same(
 @given(histories, st.sampled_from(["async", "inline"]))
 def test_memory_comes_to_the_same(facts: list[Fact], mode: Mode) -> None:
     """P1: the peer of SQLite."""
-
-    async def run() -> Rows:
-        life = Life("memory:", facts, mode)
-        async with life.open() as views:
-            await life.engine.start()
-            try:
-                await life.append(0, len(facts))
-                await life.engine.caught_up(10)
-                return await found(views)
-            finally:
-                await life.engine.stop()
-
-    assert asyncio.run(run()) == expected(facts)
+    assert asyncio.run(came_to("memory:", facts, mode)) == expected(facts)
 
 
-def test_two_engines_on_one_file_come_to_the_same(tmp_path: Path) -> None:
+@pytest.mark.slow
+@settings(max_examples=15, phases=NO_SHRINKING)
+@given(facts=histories, mode=st.sampled_from(["async", "inline"]))
+def test_postgres_comes_to_the_same(postgres: Server, facts: list[Fact], mode: Mode) -> None:
+    """P1: the same rows, of every history."""
+    postgres.query("DROP SCHEMA IF EXISTS any_history CASCADE")
+    assert asyncio.run(came_to(postgres.url(schema="any_history"), facts, mode)) == expected(facts)
+
+
+async def came_to(url: str, facts: Sequence[Fact], mode: Mode) -> Rows:
+    """Return the rows of these facts, made by a running engine."""
+    life = Life(url, facts, mode)
+    async with life.open() as views:
+        await life.engine.start()
+        try:
+            await life.append(0, len(facts))
+            await life.engine.caught_up(10)
+            return await found(views)
+        finally:
+            await life.engine.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
+def test_two_engines_on_one_store_come_to_the_same(url: str) -> None:
     """P1, P5: each event takes effect once, whoever was faster."""
     facts: list[Fact] = [(id_for("any", "a"), Bought(product="pen", count=1, price=Decimal(1)))] * 60
 
     async def run() -> Rows:
-        first, second = (Life(f"sqlite:///{tmp_path}/any.db", facts) for _ in range(2))
+        first, second = (Life(url, facts) for _ in range(2))
         async with first.open() as views, second.open():
             await first.engine.start()
             await second.engine.start()
