@@ -1,19 +1,18 @@
-"""`diptych status`: how far each projection is, read from the files of a running or stopped service.
+"""`diptych status`: how far each projection is, read from the stores of a running or stopped service.
 
 Rule: nothing is started and nothing is written.
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 from diptych.app.application import App
 from diptych.cli.output import age, show, talk
-from diptych.errors import ConfigurationError
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
-from diptych.store.opening import path_of, shown, views_path
+from diptych.store.opening import look_at
 from diptych.store.protocols import Head
+from diptych.store.seen import Seen, Watched
 
 COLUMNS = ("projection", "mode", "state", "position", "lag_events", "lag_seconds", "parked", "error")
 
@@ -21,19 +20,12 @@ COLUMNS = ("projection", "mode", "state", "position", "lag_events", "lag_seconds
 def report(app: App, *, limit: float | None, as_json: bool) -> int:
     """Write one line per projection; return 1 when one is parked or lags longer than `limit` seconds, else 0.
 
-    :raises ConfigurationError: the app keeps nothing on disk. :raises StoreError: its files cannot be read.
+    :raises ConfigurationError: the app keeps nothing on disk. :raises StoreError: its stores cannot be read.
     """
-    path = path_of(app.url)
-    if path is None:
-        raise ConfigurationError(
-            f"{shown(app.url)} keeps nothing in a file here. Ask the running service: /health/ready"
-        )
-    if not Path(path).exists():
-        raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
     modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
-    head, rows = _measure(path, define_all(modes.items()))
+    place, head, rows = _measure(app.url, define_all(modes.items()))
     if not as_json:
-        talk(f"{path}: {head.position} events")
+        talk(f"{place}: {head.position} events")
     show(COLUMNS, rows, as_json=as_json)
     problems = [problem for row in rows if (problem := _problem(row, limit)) is not None]
     for problem in problems:
@@ -41,9 +33,7 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def _measure(path: str, definitions: tuple[Definition, ...]) -> tuple[Head, list[dict[str, Any]]]:
-    from diptych.store.sqlite.peek import Seen, Watched, peek
-
+def _measure(url: str, definitions: tuple[Definition, ...]) -> tuple[str, Head, list[dict[str, Any]]]:
     def row(definition: Definition, seen: Seen, now: float) -> dict[str, Any]:
         failing = next((one for one in seen.parked if one.error), None)
         state = "parked" if seen.parked else "behind" if seen.next else "caught up"
@@ -60,8 +50,8 @@ def _measure(path: str, definitions: tuple[Definition, ...]) -> tuple[Head, list
         }
 
     watched = [Watched(one.name, one.mode == "inline", one.takes) for one in definitions]
-    head, found = peek(path, views_path(path), watched)
-    return head, [row(one, seen, time.time()) for one, seen in zip(definitions, found, strict=True)]
+    place, head, found = look_at(url, watched)
+    return place, head, [row(one, seen, time.time()) for one, seen in zip(definitions, found, strict=True)]
 
 
 def _problem(row: dict[str, Any], limit: float | None) -> str | None:

@@ -4,12 +4,14 @@ Rule: the only place that chooses a backend; it imports the chosen one and no ot
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
 from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
+from diptych.store.seen import Look, Watched
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
@@ -50,6 +52,26 @@ def path_of(url: str) -> str | None:
     raise ConfigurationError(f"{url!r}: no store is known by this scheme. {_EXAMPLES}.")
 
 
+def look_at(url: str, projections: Collection[Watched]) -> Look:
+    """Look at the stores of a running or stopped service: nothing is started, created or changed.
+
+    :raises ConfigurationError: it keeps nothing that can be looked at. :raises StoreError: it cannot be read.
+    """
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.peek import peek as peek_at_server
+
+        return peek_at_server(database_of(url)[0], projections)
+    path = path_of(url)
+    if path is None:
+        raise ConfigurationError(f"{url} keeps nothing in a file here. Ask the running service: /health/ready")
+    if not Path(path).exists():
+        raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
+    from diptych.store.sqlite.peek import peek
+
+    return peek(path, views_path(path), projections)
+
+
 def shown(url: str) -> str:
     """Return a URL as people and logs may see it: without its password."""
     return _PASSWORD.sub(r"\1***", url)
@@ -78,18 +100,23 @@ def _sqlite(path: str, settings: StoreSettings) -> Stores:
 
 
 def _postgres(url: str, settings: StoreSettings) -> Stores:
+    database, options = _postgres_urls()(url)
+    from diptych.store.postgres.events import PostgresEventStore
+    from diptych.store.postgres.views import PostgresViewStore
+
+    chosen = _with_options(settings, f"{database}", options)
+    events = PostgresEventStore(database, chosen)
+    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
+
+
+def _postgres_urls() -> Callable[[str], tuple[Any, str]]:
     try:
         from diptych.store.postgres.connection import database_of
-        from diptych.store.postgres.events import PostgresEventStore
-        from diptych.store.postgres.views import PostgresViewStore
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         raise ConfigurationError("A PostgreSQL store needs asyncpg. Run: pip install 'diptych[postgres]'.") from error
-    database, options = database_of(url)
-    chosen = _with_options(settings, f"{database}", options)
-    events = PostgresEventStore(database, chosen)
-    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
+    return database_of
 
 
 def _with_options(settings: StoreSettings, url: str, query: str) -> StoreSettings:

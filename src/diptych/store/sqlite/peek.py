@@ -3,8 +3,8 @@
 Rule: nothing is created, migrated, locked or started; SQLite itself refuses every write on these connections.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -12,6 +12,7 @@ import apsw
 from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
 from diptych.store.protocols import Checkpoint, Head, ParkedEvent
+from diptych.store.seen import Look, Seen, Watched
 from diptych.store.sqlite.changes import read_checkpoint, read_parked
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
 from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
@@ -19,26 +20,7 @@ from diptych.store.sqlite.log import read_head, read_page
 from diptych.store.sqlite.views import views_file
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A projection to look for: its name, whether its rows are beside the log, and the stored names it acts on."""
-
-    name: str
-    is_inline: bool
-    types: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Where a projection stands on disk. `next` is the first event it has not applied, None when there is none."""
-
-    name: str
-    checkpoint: Checkpoint
-    next: StoredEvent | None
-    parked: Sequence[ParkedEvent]
-
-
-def peek(events: str, views: str, projections: Collection[Watched]) -> tuple[Head, list[Seen]]:
+def peek(events: str, views: str, projections: Collection[Watched]) -> Look:
     """Return the end of the log and the place of each projection.
 
     :raises StoreError: a file cannot be read, is not ours, or is of another history. :raises StoreNewerThanCodeError:
@@ -47,11 +29,11 @@ def peek(events: str, views: str, projections: Collection[Watched]) -> tuple[Hea
     rows = _open(views_file(views)) if Path(views).exists() else None
     try:
         if not _has(log, "events"):
-            return Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections]
+            return Look(events, Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections])
         if rows is not None and _has(rows, "view_store"):
             _check_history(log, rows, views)
         head = read_head(log)
-        return head, [_look(log, log if one.is_inline else rows, one, head) for one in projections]
+        return Look(events, head, [_look(log, log if one.is_inline else rows, one, head) for one in projections])
     except apsw.Error as error:
         raise translate(error, events) from error
     finally:

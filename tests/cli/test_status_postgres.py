@@ -1,0 +1,43 @@
+"""`diptych status` of a service whose stores are on PostgreSQL: the same table, from outside."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_verbs import SHOP, diptych, rows, sell
+from tests.postgres import Server
+
+
+@pytest.fixture
+def shop(tmp_path: Path, postgres_url: str) -> Path:
+    assert "sqlite:///shop.db" in SHOP
+    (tmp_path / "shop.py").write_text(SHOP.replace("sqlite:///shop.db", postgres_url))
+    return tmp_path
+
+
+def test_status_before_the_first_start_is_the_beginning_and_makes_nothing(shop: Path, postgres: Server) -> None:
+    told = diptych(shop, "status", "shop.py", "--json")
+    assert (told.returncode, rows(told)[0]["position"]) == (0, 0)
+    assert postgres.query("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'test_%'") == "0"
+
+
+def test_status_reads_the_schema_of_a_stopped_service(shop: Path, postgres: Server, postgres_url: str) -> None:
+    sell(shop, "tea", "milk")
+    told = diptych(shop, "status", "shop.py")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[1].split("\t")[:4] == ["sales", "async", "caught up", "2"]
+    schema = postgres_url.partition("schema=")[2]
+    postgres.query(f"DELETE FROM {schema}.projection_checkpoints")
+    behind = diptych(shop, "status", "shop.py", "--json", "--fail-lag", "0.001ms")
+    assert (behind.returncode, rows(behind)[0]["state"], rows(behind)[0]["lag_events"]) == (1, "behind", 2)
+    assert "its next event is position 1, Sold of" in behind.stderr
+
+
+def test_status_of_rows_of_another_history_says_so(shop: Path, postgres: Server, postgres_url: str) -> None:
+    sell(shop, "tea")
+    postgres.query(f"UPDATE {postgres_url.partition('schema=')[2]}.view_store SET store_id = gen_random_uuid()")
+    told: subprocess.CompletedProcess[str] = diptych(shop, "status", "shop.py")
+    assert told.returncode == 2
+    assert "other history" in told.stderr.lower() or "another" in told.stderr.lower()
+    assert "Traceback" not in told.stderr
