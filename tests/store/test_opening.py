@@ -65,6 +65,7 @@ def test_settings_are_overridden_by_the_url() -> None:
         ("memory:?lock_timeout=-1", "must be above 0"),
         ("memory:?lock_timeout=nan", "must be above 0"),
         ("memory:?synchronous=off", "it is full or normal"),
+        ("memory:?reader=a%22b", "it is the name of a role"),
     ],
 )
 def test_what_is_wrong_with_a_url_is_said(url: str, sentence: str) -> None:

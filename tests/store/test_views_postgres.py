@@ -17,6 +17,7 @@ from diptych.errors import (
 )
 from diptych.events.recorded import StoredEvent
 from diptych.store.postgres.connection import Database, database_of, open_connection
+from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.sql_text import numbered
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import Db, Load, ProjectionTables, RowChanges, StoreSettings
@@ -107,6 +108,48 @@ async def test_a_session_is_read_only_whatever_it_is_asked(
             await session.get(TALLY, ("a",))
     async with views.reader() as session:
         assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
+
+
+async def test_a_role_of_its_own_can_neither_write_nor_see_the_log(
+    database: Database, owner: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """R4, refused by the database itself: even a statement that nobody judged."""
+    role = f"reader_of_{database.schema}"
+    await owner.execute(f"CREATE ROLE {role}")
+    store = PostgresViewStore(database, StoreSettings(reader=role))
+    try:
+        await store.open([SHOP, TALLIES], store_id=STORE)
+        await store.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)])))
+        await owner.execute("CREATE TABLE events (position bigint)")
+        async with store.reader() as session:
+            assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
+            assert (await session.freshness("tallies")).checkpoint.position == 1
+        assert store._readers is not None
+        pool = store._readers.pool
+        for sql in (
+            f"SELECT * FROM {database.schema}.events",
+            f"DELETE FROM {database.schema}.tally",
+            f"SELECT * FROM {database.schema}.view_store",
+            f"CREATE TABLE {database.schema}.mine (a int)",
+        ):
+            with pytest.raises(AccessDeniedError):
+                await _straight(pool, sql)
+    finally:
+        await store.close()
+        await owner.execute(f"DROP OWNED BY {role}")
+        await owner.execute(f"DROP ROLE {role}")
+
+
+async def _straight(pool: Connections, sql: str) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(sql)
+
+
+async def test_a_role_that_is_not_there_stops_the_start(database: Database) -> None:
+    store = PostgresViewStore(database, StoreSettings(reader="nobody_knows_it"))
+    with pytest.raises(ConfigurationError, match="CREATE ROLE nobody_knows_it"):
+        await store.open([TALLIES], store_id=STORE)
+    await store.close()
 
 
 async def test_a_row_of_an_unregistered_table_is_not_got(views: PostgresViewStore) -> None:

@@ -143,6 +143,12 @@ def _synchronous(text: str) -> str:
     return text.lower()
 
 
+def _role(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", text) or text == "none":
+        raise ValueError("it is the name of a role")
+    return text
+
+
 def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
@@ -156,6 +162,7 @@ def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
 _LIMITS: Final = frozenset(StoreLimits._fields)
 _OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "synchronous": _synchronous,
+    "reader": _role,
     **{
         name: _number(kind)
         for settings in (StoreSettings, StoreLimits)

@@ -350,4 +350,5 @@ class StoreSettings(NamedTuple):
     command_window_days: int = 30  # how long a command id is remembered (C4)
     wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
     poll_seconds: float = 0.005  # how often another process's commits are looked for
+    reader: str = ""  # PostgreSQL: the role that query handlers read as, which sees rows and nothing else
     limits: StoreLimits = StoreLimits()

@@ -5,18 +5,18 @@ Rule: runs in one transaction under a lock, and finds by itself what is to be do
 
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
-from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from diptych.errors import ConfigurationError, OtherHistoryError, StoreNewerThanCodeError
+from diptych.errors import ConfigurationError, OtherHistoryError
 from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.migrations import lock_key
 from diptych.store.postgres.rows import schema
 from diptych.store.protocols import ProjectionTables
 from diptych.store.rows import quoted
 from diptych.store.tables import fingerprint
 
-VIEWS_SCHEMA: Final = 1
+_MAY_BE: Final = "SELECT pg_has_role(oid, 'SET') FROM pg_roles WHERE rolname = $1"
 
 
 def digest(projection: ProjectionTables) -> str:
@@ -27,27 +27,37 @@ def digest(projection: ProjectionTables) -> str:
 class Shapes:
     """Makes the tables, on a connection that is in a transaction."""
 
-    def __init__(self, connection: Connection, database: Database) -> None:
+    def __init__(self, connection: Connection, database: Database, reader: str) -> None:
+        """`reader` is the role that sees the rows and nothing else, or empty."""
         self._connection, self._database, self._place = connection, database, quoted(database.schema)
+        self._reader, self._role = reader, f'"{reader}"'
 
     async def prepare(self, store_id: UUID) -> None:
-        """Create our own tables where they lack; refuse those of a newer Diptych or of another event store."""
+        """Say whose rows these are, if nobody has; refuse those of another event store."""
         connection = self._connection
-        key = int.from_bytes(blake2b(f"views {self._place}".encode(), digest_size=8).digest(), signed=True)
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", key)
-        if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", self._place):
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._place}")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(self._database.schema, "views"))
         await connection.execute(f"SET LOCAL search_path TO {self._place}")
-        if not await self._exists("view_store"):
-            await connection.execute(_script(VIEWS_SCHEMA))
-            await connection.execute("INSERT INTO view_store VALUES (true, $1, $2)", VIEWS_SCHEMA, store_id)
-        found: Any = await connection.fetchrow("SELECT schema_version, store_id FROM view_store")
-        if found[0] > VIEWS_SCHEMA:
-            raise StoreNewerThanCodeError(f"{self._database} (rows)", found[0], VIEWS_SCHEMA)
-        if found[1] != store_id:
+        await connection.execute("INSERT INTO view_store VALUES (true, $1) ON CONFLICT DO NOTHING", store_id)
+        if await connection.fetchval("SELECT store_id FROM view_store") != store_id:
             position = await connection.fetchval("SELECT coalesce(max(position), 0) FROM projection_checkpoints")
             where = f"{self._database} (its rows; delete them and they are built again)"
             raise OtherHistoryError(where, position)
+        if self._reader:
+            await self._welcome()
+
+    async def _welcome(self) -> None:
+        """Let the role of the read side in, and see to what it needs beside rows. It is made by the administrator."""
+        if not await self._connection.fetchval(_MAY_BE, self._reader):
+            raise ConfigurationError(
+                f"{self._database}: this user cannot act as the role {self._reader}. As an administrator run "
+                f"CREATE ROLE {self._reader}; GRANT {self._reader} TO CURRENT_USER with the name of this user."
+            )
+        await self._connection.execute(f"GRANT USAGE ON SCHEMA {self._place} TO {self._role}")
+        for table in ("projection_checkpoints", "parked_events"):
+            await self._show(table)
+
+    async def _show(self, table: str) -> None:
+        await self._connection.execute(f"GRANT SELECT ON {self._place}.{quoted(table)} TO {self._role}")
 
     async def shape(self, projections: Sequence[ProjectionTables], others: Collection[str]) -> None:
         """Give each projection its tables; one whose shape or version differs loses its rows and starts from 0.
@@ -60,6 +70,8 @@ class Shapes:
         current = {each.name for each in projections} | set(others)
         for projection in anew:
             await self._make(projection, current)
+        for table in [table.name for each in projections for table in each.tables if self._reader]:
+            await self._show(table)
 
     async def _is_whole(self, projection: ProjectionTables) -> bool:
         row = await self._connection.fetchrow(
@@ -107,8 +119,3 @@ class Shapes:
     async def _exists(self, table: str) -> bool:
         found = await self._connection.fetchval("SELECT to_regclass($1)", f"{self._place}.{quoted(table)}")
         return found is not None
-
-
-def _script(version: int) -> str:
-    folder = files("diptych.store.postgres") / "schema"
-    return (folder / f"views_{version:04d}.sql").read_text("utf-8")

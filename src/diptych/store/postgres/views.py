@@ -15,6 +15,7 @@ from diptych.store.postgres.changes import Changes, Shape
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.guard import Judge
+from diptych.store.postgres.migrations import migrate
 from diptych.store.postgres.reader import CONNECTIONS, Readers
 from diptych.store.postgres.shapes import Shapes, digest
 from diptych.store.protocols import (
@@ -76,13 +77,16 @@ class PostgresViewStore:
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         rows = self._pool(_WRITERS, {"synchronous_commit": "off", **waiting, **idle})
         async with rows.connection() as connection:
+            await migrate(connection, self.database, "views")
             await connection.execute("BEGIN")
-            shapes = Shapes(connection, self.database)
+            shapes = Shapes(connection, self.database, self._settings.reader)
             await shapes.prepare(store_id)
             await shapes.shape(projections, others)
             await connection.execute("COMMIT")
         judge = Judge(self._pool(1, {**waiting, **idle}))
         reading = {"statement_timeout": _milliseconds(self._query_seconds), **idle}
+        if self._settings.reader:
+            reading["role"] = self._settings.reader
         self._readers = Readers(self._pool(CONNECTIONS, reading), judge, {**self.tables, **others})
         self._changes, self._rows = Changes(self.database, judge), rows
 

@@ -1,12 +1,11 @@
 -- What a schema keeps beside the rows: whose they are, what shape they have, and how far they got.
 
-CREATE TABLE view_store (
+CREATE TABLE diptych.view_store (
     one boolean PRIMARY KEY CHECK (one),
-    schema_version integer NOT NULL,
     store_id uuid NOT NULL -- of the event store that these rows were made from
 );
 
-CREATE TABLE projection_shapes (
+CREATE TABLE diptych.projection_shapes (
     projection text COLLATE "C" PRIMARY KEY,
     version bigint NOT NULL,
     fingerprint text NOT NULL, -- a digest of what its tables look like
@@ -14,7 +13,7 @@ CREATE TABLE projection_shapes (
 );
 
 -- Each batch changes one row of it; the free space lets PostgreSQL do so in place.
-CREATE TABLE projection_checkpoints (
+CREATE TABLE diptych.projection_checkpoints (
     projection text COLLATE "C" NOT NULL,
     lane integer NOT NULL,
     tenant text COLLATE "C" NOT NULL DEFAULT '',
@@ -25,7 +24,7 @@ CREATE TABLE projection_checkpoints (
     PRIMARY KEY (projection, lane, tenant)
 ) WITH (fillfactor = 20);
 
-CREATE TABLE parked_events (
+CREATE TABLE diptych.parked_events (
     projection text COLLATE "C" NOT NULL,
     position bigint NOT NULL,
     key text COLLATE "C" NOT NULL,
