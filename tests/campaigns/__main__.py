@@ -89,8 +89,9 @@ def run_corruption(options: argparse.Namespace) -> None:
 
 def run_service(options: argparse.Namespace) -> None:
     """Kill the whole order service under load, again and again."""
-    with tempfile.TemporaryDirectory() as name:
-        shoppers = asyncio.run(service.kill_under_load(Path(name), options.rounds, Random(options.seed)))
+    with tempfile.TemporaryDirectory() as name, DATABASES[options.database]() as url:
+        killing = service.kill_under_load(url, Path(name) / "log", options.rounds, Random(options.seed))
+        shoppers = asyncio.run(killing)
     say(f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} repeats; all there, once")
 
 
@@ -135,7 +136,9 @@ def main() -> None:
     competing.add_argument("folder", type=Path)
     competing.add_argument("--commands", type=int, default=1000)
     job("corruption", run_corruption).add_argument("--times", type=int, default=1000)
-    job("service", run_service).add_argument("--rounds", type=int, default=100)
+    serving = job("service", run_service)
+    serving.add_argument("--rounds", type=int, default=100)
+    serving.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     job("failover", run_failover).add_argument("--rounds", type=int, default=200)
     job("outages", run_outages).add_argument("--rounds", type=int, default=200)
     for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):

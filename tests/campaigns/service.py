@@ -21,8 +21,8 @@ _PATIENCE = 60.0  # seconds until a service that does not answer is a failure
 class Service:
     """uvicorn with `examples.orders.main:api` on one database and one port."""
 
-    def __init__(self, database: Path) -> None:
-        self._database, self.log = database, database.with_suffix(".log")
+    def __init__(self, database: str, log: Path) -> None:
+        self._database, self.log = database, log
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         self._process: asyncio.subprocess.Process | None = None
@@ -31,7 +31,7 @@ class Service:
     async def start(self) -> None:
         """Start it and return when it is ready."""
         uvicorn = f"-m uvicorn examples.orders.main:api --port {self._port} --log-level error".split()
-        environment = os.environ | {"ORDERS_DATABASE": f"sqlite:///{self._database}"}
+        environment = os.environ | {"ORDERS_DATABASE": self._database}
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *uvicorn, cwd=_ROOT, env=environment, stdout=log, stderr=log
@@ -55,9 +55,9 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(database: Path) -> AsyncIterator[Service]:
-    """A started service, killed at the end."""
-    service = Service(database)
+async def serving(database: str, log: Path) -> AsyncIterator[Service]:
+    """A started service on the database that a URL names, killed at the end."""
+    service = Service(database, log)
     await service.start()
     try:
         yield service
@@ -132,9 +132,9 @@ class Shoppers:
         assert totals["orders"] == len(self.orders), f"{totals} for {len(self.orders)} orders (C1)"
 
 
-async def kill_under_load(folder: Path, rounds: int, random: Random) -> Shoppers:
+async def kill_under_load(database: str, log: Path, rounds: int, random: Random) -> Shoppers:
     """Kill and start again at random times while people shop; then see what there is."""
-    async with serving(folder / "orders.db") as service, Shoppers(service.url, 4) as shoppers:
+    async with serving(database, log) as service, Shoppers(service.url, 4) as shoppers:
         shopping = asyncio.create_task(shoppers.shop())
         for _ in range(rounds):
             await asyncio.sleep(random.uniform(0.2, 1.0))

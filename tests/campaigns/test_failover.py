@@ -1,12 +1,16 @@
 """Fail-over: the primary is killed under load, the synchronous standby promoted, the unknown commands sent again."""
 
+import asyncio
 from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from diptych.clock import new_id
-from tests.campaigns.client import Client, InMemory, new_event, stream_name, whole_log
+from diptych.errors import StoreUnavailableError, UnknownOutcomeError
+from diptych.store.protocols import Append, StoreSettings, StreamWrite
+from diptych.stream import ANY
+from tests.campaigns.client import COMMON, Client, InMemory, new_event, stream_name, whole_log
 from tests.campaigns.failover import banking_over_fail_overs, in_vain, torture_over_fail_overs
 from tests.campaigns.history import ANY_VERSION, History
 from tests.campaigns.stores import store_at
@@ -60,3 +64,33 @@ async def test_no_answer_says_done_once_the_standby_is_not_waited_for(pair: Pair
     assert "stored" in outcomes
     assert outcomes[-1] == "duplicate"
     assert_true(History(recorder.operations, [], log))
+
+
+async def test_who_waits_for_the_standby_is_named_to_those_who_wait_for_the_log(pair: Pair) -> None:
+    """X2: an append that its standby holds holds all others; they get a typed error, and go on after the fail-over."""
+    holding, waiting = store_at(pair.url()), store_at(pair.url(), StoreSettings(lock_timeout=0.3))
+    await holding.open()
+    await waiting.open()
+    try:
+        await holding.append(_one_event(1))
+        await waiting.append(_one_event(2))
+        pair.cut_off()
+        held = asyncio.create_task(holding.append(_one_event(3)))
+        while pair.primary.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+        with pytest.raises(StoreUnavailableError, match=r"locked for 0.3 s by process \d+"):
+            await waiting.append(_one_event(4))
+        pair.fail_over()
+        with pytest.raises(UnknownOutcomeError):
+            await held
+        again = await waiting.append(_one_event(5))
+    finally:
+        await waiting.close()
+        await holding.close()
+
+    assert again.position == 3
+
+
+def _one_event(number: int) -> Append:
+    return Append([StreamWrite(stream_name(number), ANY, [new_event(Random(number), COMMON)])])

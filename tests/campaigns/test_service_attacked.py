@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.campaigns.service import Service, Shoppers, serving
+from tests.campaigns.stores import sqlite_url
 from tests.web.test_web_hostile import BODIES, TEXTS
 
 SECONDS = int(os.environ.get("SCHEMATHESIS_SECONDS", "25"))
@@ -26,7 +27,7 @@ LARGEST = 2 * 1024 * 1024  # bytes: of a larger body the server closes the conne
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A running service; whatever was done to it, it printed no stack trace and still takes orders."""
-    async with serving(tmp_path / "orders.db") as service:
+    async with serving(sqlite_url(tmp_path / "orders.db"), tmp_path / "log") as service:
         yield service
         async with Shoppers(service.url, 1) as shoppers:
             shopping = asyncio.create_task(shoppers.shop())

@@ -16,9 +16,17 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = 120
 
 
-async def test_two_processes_with_the_same_projections_are_right_together(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the two processes meet."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "shop.db")
+    of_server: str = request.getfixturevalue("postgres_url")
+    return of_server
+
+
+async def test_two_processes_with_the_same_projections_are_right_together(url: str, tmp_path: Path) -> None:
     """C1, P1, P2, P5, L6: half of the commands are sent by both, with the same ids, to the same few accounts."""
-    url = sqlite_url(tmp_path / "shop.db")
     program = [sys.executable, "-m", "tests.campaigns", "compete", url, str(tmp_path), "--commands", str(COMMANDS)]
     other = await asyncio.create_subprocess_exec(*program, "--seed", "2", cwd=ROOT)
     mine = await compete(url, tmp_path, 1, COMMANDS)
