@@ -3,7 +3,8 @@
 Rule: who owns the transaction is the caller's business.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -18,6 +19,7 @@ from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, Park
 from diptych.store.rows import by_table, quoted
 from diptych.store.tables import Table
 
+_FEW: Final = 256  # rows that are made sooner than a thread is woken and heard
 _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
 
 
@@ -75,11 +77,9 @@ class Changes:
         found: dict[str, list[Any]] = {}
         for table, wanted in by_table(loads):
             codec = codec_of(table, self._schema)
-            if len(wanted) == 1:  # distinct values match distinct rows
-                found[table.name] = codec.decode_all(await self._matching(connection, codec, wanted[0]))
-            else:
-                rows = [row for load in wanted for row in await self._matching(connection, codec, load)]
-                found[table.name] = codec.decode_distinct(rows)
+            rows = [row for load in wanted for row in await self._matching(connection, codec, load)]
+            decode = codec.decode_all if len(wanted) == 1 else codec.decode_distinct  # distinct values, distinct rows
+            found[table.name] = await _apart(len(rows), decode, rows)
         return found
 
     async def _matching(self, connection: Connection, codec: PostgresRowCodec, load: Load) -> list[Any]:
@@ -151,10 +151,8 @@ class Changes:
         sql = self._known.get(which)
         if sql is None:
             sql = self._known[which] = self._at_once(changes)
-        values: list[Any] = self._move_values(batch, shape)
-        for codec, change in changes:
-            values += _arrays(map(codec.encode_key, change.deletes))
-            values += _arrays(map(codec.encode, change.upserts))
+        size = sum([len(change.upserts) + len(change.deletes) for _, change in changes])
+        values = self._move_values(batch, shape) + await _apart(size, _encoded, changes)
         try:
             return bool(await connection.fetchval(sql, *values) == 1)
         except asyncpg.PostgresError as error:
@@ -202,6 +200,19 @@ class Changes:
         batch = ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events))
         await self.write_batch(connection, batch, shape)
         return True
+
+
+async def _apart(rows: int, work: Callable[[Sequence[Any]], list[Any]], on: Sequence[Any]) -> list[Any]:
+    """Do work on many rows in a thread, so that it holds nobody else up; on few of them here."""
+    return work(on) if rows <= _FEW else await asyncio.to_thread(work, on)
+
+
+def _encoded(changes: Sequence[tuple[PostgresRowCodec, RowChanges]]) -> list[Any]:
+    found: list[Any] = []
+    for codec, change in changes:
+        found += _arrays(map(codec.encode_key, change.deletes))
+        found += _arrays(map(codec.encode, change.upserts))
+    return found
 
 
 def _arrays(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
