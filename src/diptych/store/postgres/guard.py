@@ -14,8 +14,10 @@ from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.sql_text import Numbered, numbered
 from diptych.store.rows import quoted
+from diptych.store.sql_text import words
 
 _KNOWN: Final = 1000
+_ROLES: Final = frozenset({"USER", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"})
 _READING: Final = "AccessShareLock"
 _LOCKS: Final = """
     SELECT one.relname, space.nspname, held.mode
@@ -56,6 +58,9 @@ class Judge:
         known = self._known.get(sql)
         if known is not None:
             return known
+        for word in _ROLES.intersection(words(sql)):
+            name = word.lower()
+            raise ProgrammingError(f'{name} is who is connected; if a table or column is meant, write "{name}"')
         text = numbered(sql)
         async with self._pool.connection() as connection:
             await connection.execute(self._begin)
