@@ -51,19 +51,21 @@ class App(Module):
 
     `App("sqlite:///shop.db")` keeps events in that file and rows in `shop.views.db` beside it; `App("memory:")` keeps
     nothing. `async with app:` starts and stops it; `diptych.web.install` does so inside FastAPI. In development mode
-    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error.
+    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error. With `read_from`, the URL of a replica of a
+    PostgreSQL database, queries read there; `after=` waits until it has what was written.
     """
 
     def __init__(
         self,
         url: str = "memory:",
         *,
+        read_from: str | None = None,
         mode: Environment | None = None,
         retry: RetryPolicy = _RETRY,
         cached_aggregates: int = 10_000,
     ) -> None:
         super().__init__("app")
-        self.url = url
+        self.url, self.read_from = url, read_from
         self.mode: Environment = mode or _environment()
         self._retry, self._cache_size = retry, cached_aggregates
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
@@ -156,7 +158,7 @@ class App(Module):
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
             wired, definitions = await self._wire(codec, stack)
-            stores = open_stores(self.url)
+            stores = open_stores(self.url, read_from=self.read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
             apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}

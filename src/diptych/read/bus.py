@@ -208,7 +208,8 @@ class QueryBus:
     async def _run(self, reading: Reading, query: Query[Any], *, with_freshness: bool) -> tuple[Any, Fresh]:
         side = self._routes.side
         assert side is not None
-        before = [place_of(one) for one in reading.projections] if with_freshness else ()
+        knows = with_freshness and not side.views.reads_a_copy  # of a copy only its own snapshot says how far it is
+        before = [place_of(one) if knows else NOT_ASKED for one in reading.projections] if with_freshness else ()
         models = ReadModels(side.views)
         call = reading.call if reading.parameter is None else partial(reading.call, **{reading.parameter: models})
         kept = reading.projections

@@ -63,4 +63,6 @@ async def wait(wanted: Wanted, among: Iterable[Progress], views: ViewStore, seco
     for progress in concerned:
         if progress.parked and any(e.position == wanted.position for e in await views.parked(progress.name)):
             return Waited("parked", (progress.name,), waited)
-    return Waited(None, (), waited)
+    if concerned and views.reads_a_copy and not await views.is_copied(max(0.0, seconds - waited)):
+        return Waited("behind", tuple(p.name for p in concerned), time.monotonic() - start)
+    return Waited(None, (), time.monotonic() - start)

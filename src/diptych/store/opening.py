@@ -5,6 +5,7 @@ Rule: the only place that chooses a backend; it imports the chosen one and no ot
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -29,10 +30,15 @@ class Stores(NamedTuple):
     settings: StoreSettings
 
 
-def open_stores(url: str, settings: StoreSettings | None = None) -> Stores:
-    """Return the stores that a URL names; its options go over `settings`. :raises ConfigurationError:"""
+def open_stores(url: str, settings: StoreSettings | None = None, *, read_from: str | None = None) -> Stores:
+    """Return the stores that a URL names; its options go over `settings`. :raises ConfigurationError:
+
+    `read_from` names a replica of a PostgreSQL database, which queries read instead.
+    """
     if url.startswith(_POSTGRES):
-        return _postgres(url, settings or StoreSettings())
+        return _postgres(url, settings or StoreSettings(), read_from)
+    if read_from is not None:
+        raise ConfigurationError(f"read_from is for a replica of a PostgreSQL database, and {url} is none.")
     path = path_of(url)
     chosen = _with_options(settings or StoreSettings(), url, url.partition("?")[2])
     return _memory(chosen) if path is None else _sqlite(path, chosen)
@@ -99,14 +105,15 @@ def _sqlite(path: str, settings: StoreSettings) -> Stores:
     return Stores(events, SqliteViewStore(views_file(views_path(path)), settings, inline=events.inline), settings)
 
 
-def _postgres(url: str, settings: StoreSettings) -> Stores:
+def _postgres(url: str, settings: StoreSettings, read_from: str | None) -> Stores:
     database, options = _postgres_urls()(url)
     from diptych.store.postgres.events import PostgresEventStore
     from diptych.store.postgres.views import PostgresViewStore
 
     chosen = _with_options(settings, f"{database}", options)
     events = PostgresEventStore(database, chosen)
-    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
+    copy = None if read_from is None else replace(_postgres_urls()(read_from)[0], schema=database.schema)
+    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline, read_from=copy), chosen)
 
 
 def _postgres_urls() -> Callable[[str], tuple[Any, str]]:

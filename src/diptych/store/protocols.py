@@ -334,6 +334,15 @@ class ViewStore(Protocol):
         """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds."""
         ...
 
+    @property
+    def reads_a_copy(self) -> bool:
+        """Whether sessions read a copy that may be behind what was committed."""
+        ...
+
+    async def is_copied(self, seconds: float) -> bool:
+        """Wait until sessions see all that is committed now: at once where they read no copy. False: not in time."""
+        ...
+
 
 class StoreLimits(NamedTuple):
     """What one append may be (I1)."""

@@ -17,6 +17,7 @@ from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.guard import Judge
 from diptych.store.postgres.migrations import migrate
 from diptych.store.postgres.reader import CONNECTIONS, Readers
+from diptych.store.postgres.replica import Replica
 from diptych.store.postgres.shapes import Shapes, digest
 from diptych.store.protocols import (
     Checkpoint,
@@ -47,9 +48,13 @@ class PostgresViewStore:
         settings: StoreSettings,
         *,
         inline: "PostgresViewStore | None" = None,
+        read_from: Database | None = None,
         query_seconds: float = 10.0,
     ) -> None:
+        """`read_from` is a copy of the database, which sessions read instead; it may be behind."""
         self.database, self._settings, self._inline, self._query_seconds = database, settings, inline, query_seconds
+        self._read_from = read_from
+        self._replica: Replica | None = None
         self._shapes: dict[str, Shape] = {}
         self._pools: list[Connections] = []
         self._rows: Connections | None = None
@@ -75,7 +80,9 @@ class PostgresViewStore:
         waiting = {"lock_timeout": _milliseconds(self._settings.lock_timeout)}
         idle = {"idle_in_transaction_session_timeout": _milliseconds(_IDLE_SECONDS)}
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
-        rows = self._pool(_WRITERS, {"synchronous_commit": "off", **waiting, **idle})
+        # A copy gets them when they are on disk, so where there is one that is not left for later.
+        commit = "off" if self._read_from is None else "local"
+        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle})
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             await connection.execute("BEGIN")
@@ -87,18 +94,20 @@ class PostgresViewStore:
         reading = {"statement_timeout": _milliseconds(self._query_seconds), **idle}
         if self._settings.reader:
             reading["role"] = self._settings.reader
-        self._readers = Readers(self._pool(CONNECTIONS, reading), judge, {**self.tables, **others})
+        readers = self._pool(CONNECTIONS, reading, self._read_from)
+        self._replica = None if self._read_from is None else Replica(rows, readers)
+        self._readers = Readers(readers, judge, {**self.tables, **others})
         self._changes, self._rows = Changes(self.database, judge), rows
 
-    def _pool(self, size: int, settings: Mapping[str, str]) -> Connections:
-        pool = Connections(self.database, size=size, settings=settings)
+    def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
+        pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)
         self._pools.append(pool)
         return pool
 
     async def close(self) -> None:
         """Let go of every connection."""
         pools, self._pools = self._pools, []
-        self._rows = self._changes = self._readers = None
+        self._rows = self._changes = self._readers = self._replica = None
         for pool in pools:
             await pool.close()
 
@@ -133,6 +142,20 @@ class PostgresViewStore:
         if self._readers is None:
             raise self._not_open()
         return self._readers.session()
+
+    @property
+    def reads_a_copy(self) -> bool:
+        """Whether sessions read a copy that may be behind what was committed."""
+        return self._read_from is not None
+
+    async def is_copied(self, seconds: float) -> bool:
+        """Wait until sessions see all that is committed now. False: not in time, or the copy cannot be asked."""
+        if self._replica is None:
+            return True
+        try:
+            return await self._replica.has_followed(seconds)
+        except StoreUnavailableError:
+            return False
 
     async def fold_inline(
         self, connection: Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int

@@ -177,6 +177,15 @@ class SqliteViewStore:
             raise self._not_open()
         return self._readers.session()
 
+    @property
+    def reads_a_copy(self) -> bool:
+        """Never: sessions read the file itself."""
+        return False
+
+    async def is_copied(self, seconds: float) -> bool:
+        """At once."""
+        return True
+
     def fold_inline(
         self, connection: apsw.Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int
     ) -> bool:

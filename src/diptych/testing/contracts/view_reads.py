@@ -58,6 +58,16 @@ class ViewReadsContract(ViewStoreContract):
         async with views.reader() as session:
             assert await session.get(TALLY, ("a",)) == Tally(name="a", total=2)
 
+    async def test_a_session_sees_what_was_committed_once_the_store_says_so(self, views: ViewStore) -> None:
+        """R1: at once where sessions read no copy, and in a moment where they do."""
+        assert views.reads_a_copy or await views.is_copied(0.0)
+        for total in range(1, 6):
+            change = RowChanges(TALLY, [Tally(name="a", total=total)])
+            await views.commit(batch(TALLIES, change, at=total - 1, to=total))
+            assert await views.is_copied(10.0)
+            async with views.reader() as session:
+                assert await session.get(TALLY, ("a",)) == Tally(name="a", total=total)
+
     async def test_freshness_counts_what_is_parked(self, views: ViewStore) -> None:
         await views.commit(batch(SHOP, parked=[ParkedEvent("k", 2, "boom"), ParkedEvent("k", 3)], to=3))
         async with views.reader() as session:
