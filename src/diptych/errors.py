@@ -28,6 +28,7 @@
        |- StoreUnavailableError
        |- StoreFullError
        |- StoreReadOnlyError
+       |- StoreMovedError
        |- StoreCorruptedError
        |- OtherHistoryError
        |- SkippedPositionsError
@@ -241,6 +242,14 @@ class StoreFullError(StoreError):
 
 class StoreReadOnlyError(StoreError):
     """The store cannot be written (file permissions, or a read-only disk)."""
+
+
+class StoreMovedError(StoreError):
+    """The log was moved to another store, which takes appends now; this one never will again."""
+
+    def __init__(self, store: str, to: str) -> None:
+        super().__init__(f"{store} was moved to {to}. Nothing was stored; start the service with that URL.")
+        self.store, self.to = store, to
 
 
 class StoreCorruptedError(StoreError):

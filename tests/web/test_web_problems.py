@@ -37,6 +37,7 @@ RAISED = [
     (errors.StoreUnavailableError("/srv/secret/shop.db is locked"), 503, "unavailable"),
     (errors.StoreFullError("/srv/secret/shop.db: no space"), 503, "unavailable"),
     (errors.StoreReadOnlyError("/srv/secret/shop.db"), 503, "unavailable"),
+    (errors.StoreMovedError("/srv/secret/shop.db", "postgresql://secret/shop"), 503, "unavailable"),
     (errors.StoreCorruptedError("/srv/secret/shop.db"), 503, "unavailable"),
     (errors.OtherHistoryError("/srv/secret/shop.db", 7), 503, "other-history"),
     (errors.SkippedPositionsError(1, 3), 503, "unavailable"),

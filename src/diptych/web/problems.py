@@ -34,6 +34,7 @@ from diptych.errors import (
     StoreCorruptedError,
     StoreError,
     StoreFullError,
+    StoreMovedError,
     StoreReadOnlyError,
     StoreUnavailableError,
     UnknownOutcomeError,
@@ -84,6 +85,7 @@ KINDS: Mapping[type[DiptychError], Kind] = {
     StoreUnavailableError: Kind(503, "unavailable", "The store is busy", "Nothing was stored. Try again.", 1),
     StoreFullError: Kind(503, "unavailable", "The store is full", "Nothing was stored. Try again later.", 30),
     StoreReadOnlyError: Kind(503, "unavailable", "The store is read-only", "Nothing was stored. Try again later.", 30),
+    StoreMovedError: Kind(503, "unavailable", "The store has moved", "An operator has to start the service anew.", 60),
     StoreCorruptedError: Kind(503, "unavailable", "The store is damaged", "An operator has to mend it first.", 60),
     StoreError: Kind(503, "unavailable", "The store cannot answer", "Try again later.", 30),
 }  # fmt: skip

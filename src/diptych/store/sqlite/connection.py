@@ -18,6 +18,7 @@ from diptych.errors import (
     StoreCorruptedError,
     StoreError,
     StoreFullError,
+    StoreMovedError,
     StoreNewerThanCodeError,
     StoreReadOnlyError,
     StoreUnavailableError,
@@ -25,6 +26,8 @@ from diptych.errors import (
 
 _WRITE_FAILED = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE, apsw.SQLITE_IOERR_SHMSIZE)
 _READER_PATIENCE = 100  # milliseconds
+MOVED = "this store was moved to "
+"""How the message of the triggers that refuse appends to a moved file begins."""
 _NO_SPACE = (0, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -130,6 +133,8 @@ def translate(error: BaseException, path: str, system_errno: int = 0) -> Diptych
         if extended in _WRITE_FAILED and system_errno in _NO_SPACE:
             return _full(error, path)
         return StoreUnavailableError(f"{path}: the disk failed ({error}). Nothing was stored; look at the disk.")
+    if isinstance(error, apsw.ConstraintError) and MOVED in str(error):
+        return StoreMovedError(path, str(error).partition(MOVED)[2])
     for kind, make in _TRANSLATIONS.items():
         if isinstance(error, kind):
             return make(error, path)
