@@ -3,23 +3,20 @@
 Rule: nothing here talks to the server; the guards are judged by the function, under the lock.
 """
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from json import dumps
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-from asyncpg.pgproto import pgproto
-
 from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
-from diptych.events.recorded import StoredEvent, checksum, known_text
+from diptych.events.recorded import ROW_SEPARATOR, SEPARATOR, NewEvent, StoredEvent, checksum, known_text
 from diptych.store.protocols import Append, Appended
-from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expected
+from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expected, StreamName
 
 _EXPECTED: Final[Mapping[object, int]] = {ANY: -1, STREAM_EXISTS: -2, NO_STREAM: 0}
 _NEVER: Final = 2**62  # no stream has this version
-_uuid = pgproto.UUID  # of the driver: made of bytes in a tenth of the time
 _stored = partial(tuple.__new__, StoredEvent)
 
 
@@ -64,64 +61,72 @@ class Written(NamedTuple):
     stands: Sequence[int | None] | None
 
 
-_Moves = list[dict[str, Any]]
-
-
 class Group:
-    """Appends on their way to one transaction."""
+    """Appends on their way to one transaction, in a few long texts: asyncpg takes its time for elements of arrays."""
 
     def __init__(self, jobs: Sequence[AppendJob], type_ids: Mapping[str, int], *, with_checksums: bool) -> None:
         """`with_checksums`: the server has no CRC-32 of its own and goes on from ours."""
         self.jobs = jobs
         self._type_ids, self._with_checksums = type_ids, with_checksums
-        self._appends: list[tuple[int, str]] = []  # how many events up to its end, and its metadata
-        self._types: dict[str, int] = {}  # those of this group, numbered from 1
-        self._writes: list[tuple[Any, ...]] = []
-        self._events: list[tuple[Any, ...]] = []
-        self._commands: list[tuple[Any, ...]] = []
-        moves: _Moves = []
+        self._appends: list[int] = []
+        self._types: dict[str, int] = {}  # those of this group, and the names, numbered from 1
+        self._names: dict[str, int] = {}
+        self._writes: list[str] = []
+        self._streams: list[str] = []
+        self._events: list[str] = []
+        self._ids: list[str] = []
+        self._payloads: list[str] = []
+        self._checksums: list[int] = []
+        self._commands: list[int] = []
+        self._texts: list[str] = []
+        self._moves: list[dict[str, Any]] = []
         for place, job in enumerate(jobs, 1):
-            self._add(place, job.append, moves)
-        self._moves = dumps(moves) if moves else None
+            self._add(place, job.append)
 
     def arguments(self, lock: int) -> list[Any]:
-        """The parameters of `append_events`, in its order."""
+        """The parameters of the statement, in its order."""
         return [
             lock,
-            *_columns(self._appends, 2),
-            [self._type_ids[name] for name in self._types],
-            list(self._types),
-            *_columns(self._writes, 8),
-            *_columns(self._events, 7),
-            *_columns(self._commands, 7),
-            self._moves,
+            _array(map(str, self._appends)),
+            ROW_SEPARATOR.join([job.append.metadata for job in self.jobs]),
+            _array([str(self._type_ids[name]) for name in self._types]),
+            SEPARATOR.join(self._types),
+            SEPARATOR.join(self._names),
+            _array(self._writes),
+            _array(self._streams),
+            _array(self._events),
+            _array(self._ids),
+            ROW_SEPARATOR.join(self._payloads),
+            _array(map(str, self._checksums)),
+            _array(map(str, self._commands)),
+            SEPARATOR.join(self._texts),
+            dumps(self._moves) if self._moves else None,
         ]
 
-    def _add(self, place: int, append: Append, moves: _Moves) -> None:
-        types = self._types
+    def _add(self, place: int, append: Append) -> None:
+        types, numbers, payloads, ids = self._types, self._events, self._payloads, self._ids
         for write in append.writes:
             name, events = write.stream, write.events
-            first, slice = len(self._events) + 1, name.slice if events else 0
-            self._writes.append((place, *name, slice, _wanted(write.expected), first, len(events)))
-            number = len(self._writes)
-            for event in events:
-                event_id, type, schema, payload, format = event
-                crc = self._crc(event, name, append.metadata) if self._with_checksums else None
-                type_number = types.setdefault(type, len(types) + 1)
-                self._events.append((number, type_number, _uuid(event_id), schema, format, payload, crc))
-        self._appends.append((len(self._events), append.metadata))
+            tenant, category, uuid = name
+            known = self._names.setdefault(f"{tenant}\x1f{category}", len(self._names) + 1)
+            slice, first = name.slice if events else 0, len(ids) + 1
+            self._writes.append(f"{place},{known},{slice},{_wanted(write.expected)},{first},{len(events)}")
+            self._streams.append(uuid.hex)
+            number = len(self._streams)
+            for event_id, type, schema, payload, format in events:
+                numbers.append(f"{number},{types.setdefault(type, len(types) + 1)},{schema},{format}")
+                ids.append(event_id.hex())
+                payloads.append(payload)
+            if self._with_checksums:
+                self._checksums.extend([_crc(event, name, append.metadata) for event in events])
+        self._appends.append(len(ids))
         if append.command is not None:
             key, hash, result = append.command
-            named = (key.tenant, key.user_id, key.command_type, key.command_id)
-            self._commands.append((place, *named, hash, result))
+            self._commands.append(place)
+            self._texts += [key.tenant, key.user_id, key.command_type, key.command_id.hex, hash.hex(), result]
         if append.checkpoint is not None:
             move = append.checkpoint
-            moves.append({**move._asdict(), "append": place, "event_id": move.event_id.hex()})
-
-    def _crc(self, event: Any, stream: Any, metadata: str) -> int:
-        event_id, type, schema, payload, format = event
-        row = (0, stream.tenant, stream.category, str(stream.id), 0, event_id, type, schema, format, payload, metadata)
-        return crc32(known_text(row).encode())
+            self._moves.append({**move._asdict(), "append": place, "event_id": move.event_id.hex()})
 
     def outcomes(self, written: Written) -> list[Appended | CommandTaken | Exception]:
         """What each append is answered: its places in the log, or why it was refused."""
@@ -178,10 +183,19 @@ def _wanted(expected: Expected) -> int:
     return _EXPECTED[expected]
 
 
+def _crc(event: NewEvent, stream: StreamName, metadata: str) -> int:
+    event_id, type, schema, payload, format = event
+    tenant, category, uuid = stream
+    row = (0, tenant, category, str(uuid), 0, event_id, type, schema, format, payload, metadata)
+    return crc32(known_text(row).encode())
+
+
 def _last_id(append: Append) -> bytes:
-    events = next(write.events for write in reversed(append.writes) if write.events)
-    return events[-1].event_id
+    for write in reversed(append.writes):
+        if write.events:
+            return write.events[-1][0]
+    return b""
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
+def _array(elements: Iterable[str]) -> str:
+    return f"{{{','.join(elements)}}}"

@@ -3,8 +3,8 @@
 Rule: this file only puts the parts together: the writer, the readers of the log, the notices.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 from uuid import UUID
 
@@ -146,12 +146,10 @@ class PostgresEventStore:
             raise self._closed()
         return await self._writer.lock_holder()
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Connection]:
+    def _reading(self) -> AbstractAsyncContextManager[Connection]:
         if self._pool is None:
             raise self._closed()
-        async with self._pool.connection() as connection:
-            yield connection
+        return self._pool.connection()
 
     def _closed(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")

@@ -5,7 +5,6 @@ Rule: a notice is a hint: it carries nothing that is believed, and everything is
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from diptych.errors import DiptychError
@@ -17,13 +16,19 @@ _AGAIN: Final = 1.0  # seconds before it connects again
 
 
 class Notices:
-    """One task, which says and hears. When its connection is lost it makes another, without hurry."""
+    """One task, which says and hears. When its connection is lost it makes another, without hurry.
+
+    Who begins to listen says so, and who hears it answers: so each knows whether there are others. A process that is
+    alone tells nobody, which would cost a fifth of the time of an append.
+    """
 
     def __init__(self, database: Database, heard: Callable[[], None]) -> None:
-        """`heard` is called when some process, perhaps this one, says that it appended."""
+        """`heard` is called when another process says that it appended."""
         self._database, self._heard = database, heard
         self._channel = f"diptych_{database.schema}"
         self._wake = asyncio.Event()
+        self._is_alone = True
+        self._own = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -31,24 +36,26 @@ class Notices:
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"notices {self._database.schema}")
 
     def tell(self) -> None:
-        """Tell the others soon that this process appended."""
-        self._wake.set()
+        """Tell the others soon that this process appended, if there are any."""
+        if not self._is_alone:
+            self._wake.set()
 
     async def close(self) -> None:
         """End the task and let go of the connection."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([self._task])
+            await asyncio.wait([self._task])
 
     async def _work(self) -> None:
         while True:
             connection: Connection | None = None
             try:
                 connection = await open_connection(self._database, {"synchronous_commit": "off"})
-                await connection.add_listener(self._channel, self._notified)
+                self._own = connection.get_server_pid()
                 connection.add_termination_listener(lambda _: self._wake.set())
+                await connection.add_listener(self._channel, self._notified)
                 self._heard()  # what was told while nobody listened
+                self._wake.set()
                 while not connection.is_closed():
                     await self._wake.wait()
                     await asyncio.sleep(_COALESCE)
@@ -62,4 +69,9 @@ class Notices:
             await asyncio.sleep(_AGAIN)
 
     def _notified(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        if pid == self._own:
+            return
+        if self._is_alone:
+            self._is_alone = False
+            self._wake.set()
         self._heard()

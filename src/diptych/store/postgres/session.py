@@ -20,7 +20,12 @@ Fold = Callable[[Connection, AppendJob, Appended], Awaitable[None]]
 """Fold one append's events into its inline rows, in the transaction of this connection."""
 
 _HOLD_SECONDS: Final = 10  # that a transaction of ours may stand idle while it holds the lock
-_APPEND: Final = f"SELECT * FROM diptych.append_events({', '.join(f'${place}' for place in range(1, 29))})"  # noqa: S608
+_APPEND: Final = """
+SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3, chr(30)), $4::text::integer[],
+    string_to_array($5, chr(31)), string_to_array($6, chr(31)), $7::text::bigint[], $8::text::uuid[],
+    $9::text::bigint[], $10::text::uuid[], string_to_array($11, chr(30)), $12::text::bigint[], $13::text::integer[],
+    string_to_array($14, chr(31)), $15)
+"""
 _TYPES: Final = "SELECT name, id FROM diptych.event_types"
 _NEW_TYPES: Final = "INSERT INTO diptych.event_types (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _NEEDS_CRC: Final = """

@@ -73,7 +73,10 @@ class Writer:
 
     async def open(self) -> None:
         """Connect, prepare the schema, and begin to take appends."""
-        await self._connected()
+        try:
+            await self._connected()
+        except DRIVER_ERRORS as error:
+            raise translate(error, self.database) from error
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"writer {self.database.schema}")
 
     async def submit(self, job: AppendJob) -> Outcome:
@@ -81,7 +84,7 @@ class Writer:
 
         The caller may be cancelled; the job is not.
         """
-        if self._is_closed or self._task is None:
+        if self._is_closed or self._task is None or self._task.done():
             raise StoreUnavailableError(f"{self.database} is closed. Nothing was stored; open the store again.")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(job, future))

@@ -121,26 +121,25 @@ END $migration$;
 -- Judges and writes the appends of a group; the caller commits. No two of them write, or the one writes and the other
 -- guards, the same stream, command or checkpoint, so that none needs to see what another wrote.
 --
+-- Arrays, mostly of numbers that stand together: the kth number of the nth of them is x[size * (n - 1) + k].
 -- a_: the appends. `a_last` is how many events there are up to the end of each.
--- t_: the types of events among them.
--- w_: what is said of streams, in the order of the appends. `w_expected` is a version, -1: any, -2: it exists;
---     `w_first` the place of its first event in e_, of which there are `w_events`.
--- e_: events, in the order of those. `e_crc` is only needed where `checksum_of` needs it.
--- c_: commands. moves: checkpoints, as JSON, or null.
--- prior: the versions of the streams before, in the order of w_.
--- refusals: for each append 0: it is stored, n > 0: the nth of w_ is elsewhere, -1: the command was used,
+-- t_: the types of events among them. n_names: tenants and categories, in turn.
+-- w: what is said of streams, in the order of the appends: 1 its append, 2 its name in `n_names`, 3 its slice, 4 the
+--     version that is expected, or -1: any, -2: it exists, 5 the place of its first event in e, of which there are 6.
+-- e: events, in the order of those: 1 its place in w, 2 its type in t_, 3 its schema version, 4 its format. `e_crc` is
+--     only needed where `checksum_of` needs it.
+-- c: commands: `c_append`, and in `c_texts` 1 tenant, 2 user, 3 type, 4 id, 5 hash in hex, 6 result.
+-- moves: checkpoints, as JSON, or null.
+-- prior: the versions of the streams before, in the order of w.
+-- refusals: for each append 0: it is stored, n > 0: the nth of w is elsewhere, -1: the command was used,
 --     -2: the checkpoint is elsewhere, at `stands`.
 --
 -- Elements are taken by their number: unnest with n arrays makes n tuple stores, a third of the time of one append.
 -- What is large, the payloads, is unnested all the same: finding the nth text takes n steps.
 CREATE FUNCTION diptych.append_events(
-    lock bigint, a_last integer[], a_metadata text[], t_id integer[], t_name text[],
-    w_append integer[], w_tenant text[], w_category text[], w_stream uuid[], w_slice smallint[], w_expected bigint[],
-    w_first integer[], w_events integer[],
-    e_write integer[], e_type integer[], e_id uuid[], e_schema bigint[], e_format bigint[], e_payload text[],
-    e_crc bigint[],
-    c_append integer[], c_tenant text[], c_user text[], c_type text[], c_id uuid[], c_hash bytea[], c_result text[],
-    moves json,
+    lock bigint, a_last integer[], a_metadata text[], t_id integer[], t_name text[], n_names text[],
+    w bigint[], w_stream uuid[], e bigint[], e_id uuid[], e_payload text[], e_crc bigint[],
+    c_append integer[], c_texts text[], moves json,
     OUT head_position bigint, OUT head_event uuid, OUT head_time bigint, OUT now bigint,
     OUT prior bigint[], OUT refusals integer[], OUT stands bigint[]
 )
@@ -158,27 +157,28 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(lock); -- a statement of its own: the snapshots of the next are taken after it
 
-    SELECT e.position, e.event_id, e.recorded_at INTO head_position, head_event, head_time
-    FROM diptych.events e ORDER BY e.position DESC LIMIT 1;
+    SELECT h.position, h.event_id, h.recorded_at INTO head_position, head_event, head_time
+    FROM diptych.events h ORDER BY h.position DESC LIMIT 1;
     head_position := coalesce(head_position, 0);
     now := greatest(head_time, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
 
     SELECT array_agg(coalesce(s.id, 0) ORDER BY n), array_agg(coalesce(s.version, 0) ORDER BY n),
-           bool_or(CASE w_expected[n] WHEN -1 THEN false WHEN -2 THEN s.id IS NULL
-                   ELSE coalesce(s.version, 0) <> w_expected[n] END)
+           bool_or(CASE w[6 * n - 2] WHEN -1 THEN false WHEN -2 THEN s.id IS NULL
+                   ELSE coalesce(s.version, 0) <> w[6 * n - 2] END)
     INTO ids, prior, unmet
-    FROM generate_series(1, cardinality(w_append)) n
-    LEFT JOIN diptych.streams s ON s.stream_id = w_stream[n] AND s.category = w_category[n] AND s.tenant = w_tenant[n];
+    FROM generate_series(1, cardinality(w_stream)) n
+    LEFT JOIN diptych.streams s ON s.stream_id = w_stream[n] AND s.category = n_names[2 * w[6 * n - 4]]
+        AND s.tenant = n_names[2 * w[6 * n - 4] - 1];
     IF cardinality(c_append) > 0 THEN
         SELECT array_agg(c_append[n]) INTO used
         FROM generate_series(1, cardinality(c_append)) n
-        JOIN diptych.commands k ON k.command_id = c_id[n] AND k.command_type = c_type[n] AND k.user_id = c_user[n]
-            AND k.tenant = c_tenant[n];
+        JOIN diptych.commands k ON k.command_id = c_texts[6 * n - 2]::uuid AND k.command_type = c_texts[6 * n - 3]
+            AND k.user_id = c_texts[6 * n - 4] AND k.tenant = c_texts[6 * n - 5];
     END IF;
     refusals := skipped;
     IF unmet OR used IS NOT NULL OR moves IS NOT NULL THEN
         SELECT r.refusals, r.stands INTO refusals, stands
-        FROM diptych.refusals_of(refusals, used, w_append, w_expected, prior, moves) r;
+        FROM diptych.refusals_of(refusals, used, w, prior, moves) r;
         FOR i IN 1 .. cardinality(a_last) LOOP
             skipped[i] := refused;
             IF refusals[i] <> 0 THEN
@@ -189,35 +189,38 @@ BEGIN
 
     INSERT INTO diptych.events (position, stream, version, recorded_at, checksum, event_id, type, schema_version,
         format, slice, tenant, metadata, payload)
-    SELECT e.position, CASE ids[e.w] WHEN 0 THEN e.position - e.place + 1 ELSE ids[e.w] END, prior[e.w] + e.place, now,
+    SELECT x.position, CASE ids[x.nth] WHEN 0 THEN x.position - x.place + 1 ELSE ids[x.nth] END, prior[x.nth] + x.place, now,
         diptych.checksum_of(
-            upper(encode(uuid_send(e_id[e.n]), 'hex') COLLATE "C") || E'\x1f' || w_tenant[e.w] || E'\x1f' || w_category[e.w]
-                || E'\x1f' || w_stream[e.w]::text || E'\x1f' || t_name[e_type[e.n]] || E'\x1d' || e_schema[e.n]::text
-                || E'\x1d' || e_format[e.n]::text || E'\x1f' || a_metadata[w_append[e.w]] || E'\x1f' || e.payload,
-            E'\x1f' || e.position::text || E'\x1f' || (prior[e.w] + e.place)::text || E'\x1f' || now::text, e_crc[e.n]),
-        e_id[e.n], t_id[e_type[e.n]], e_schema[e.n], e_format[e.n], w_slice[e.w], w_tenant[e.w],
-        a_metadata[w_append[e.w]]::json, e.payload::json
+            upper(encode(uuid_send(e_id[x.n]), 'hex') COLLATE "C") || E'\x1f' || n_names[2 * x.name - 1] || E'\x1f'
+                || n_names[2 * x.name] || E'\x1f' || w_stream[x.nth]::text || E'\x1f' || t_name[x.type] || E'\x1d'
+                || x.schema::text || E'\x1d' || x.format::text || E'\x1f' || a_metadata[x.append] || E'\x1f' || x.payload,
+            E'\x1f' || x.position::text || E'\x1f' || (prior[x.nth] + x.place)::text || E'\x1f' || now::text, e_crc[x.n]),
+        e_id[x.n], t_id[x.type], x.schema, x.format, w[6 * x.nth - 3], n_names[2 * x.name - 1],
+        a_metadata[x.append]::json, x.payload::json
     FROM (
-        SELECT u.n::integer AS n, e_write[u.n::integer] AS w, u.payload,
-            head_position + u.n - skipped[w_append[e_write[u.n::integer]]] AS position,
-            u.n - w_first[e_write[u.n::integer]] + 1 AS place
-        FROM unnest(e_payload) WITH ORDINALITY AS u (payload, n)
-        WHERE refusals[w_append[e_write[u.n::integer]]] = 0
-    ) e;
+        SELECT u.n, u.nth, u.payload, u.append, w[6 * u.nth - 4] AS name, u.type, u.schema, u.format,
+            head_position + u.n - skipped[u.append] AS position, u.n - w[6 * u.nth - 1] + 1 AS place
+        FROM (
+            SELECT p.n, p.payload, e[4 * p.n - 3] AS nth, w[6 * e[4 * p.n - 3] - 5] AS append, e[4 * p.n - 2] AS type,
+                e[4 * p.n - 1] AS schema, e[4 * p.n] AS format
+            FROM (SELECT n::integer AS n, payload FROM unnest(e_payload) WITH ORDINALITY AS q (payload, n)) p
+        ) u
+        WHERE refusals[u.append] = 0
+    ) x;
 
     INSERT INTO diptych.streams (id, version, stream_id, category, tenant)
-    SELECT CASE ids[n] WHEN 0 THEN head_position + w_first[n] - skipped[w_append[n]] ELSE ids[n] END,
-        prior[n] + w_events[n], w_stream[n], w_category[n], w_tenant[n]
-    FROM generate_series(1, cardinality(w_append)) n
-    WHERE w_events[n] > 0 AND refusals[w_append[n]] = 0
+    SELECT CASE ids[n] WHEN 0 THEN head_position + w[6 * n - 1] - skipped[w[6 * n - 5]] ELSE ids[n] END,
+        prior[n] + w[6 * n], w_stream[n], n_names[2 * w[6 * n - 4]], n_names[2 * w[6 * n - 4] - 1]
+    FROM generate_series(1, cardinality(w_stream)) n
+    WHERE w[6 * n] > 0 AND refusals[w[6 * n - 5]] = 0
     ON CONFLICT (id) DO UPDATE SET version = excluded.version;
 
     IF cardinality(c_append) > 0 THEN
         INSERT INTO diptych.commands (position, recorded_at, command_id, events, command_type, user_id, tenant, hash,
             result)
-        SELECT head_position + a_last[c_append[n]] - skipped[c_append[n]], now, c_id[n],
-            a_last[c_append[n]] - coalesce(a_last[c_append[n] - 1], 0), c_type[n], c_user[n], c_tenant[n], c_hash[n],
-            c_result[n]
+        SELECT head_position + a_last[c_append[n]] - skipped[c_append[n]], now, c_texts[6 * n - 2]::uuid,
+            a_last[c_append[n]] - coalesce(a_last[c_append[n] - 1], 0), c_texts[6 * n - 3], c_texts[6 * n - 4],
+            c_texts[6 * n - 5], decode(c_texts[6 * n - 1], 'hex'), c_texts[6 * n]
         FROM generate_series(1, cardinality(c_append)) n
         WHERE refusals[c_append[n]] = 0;
     END IF;
@@ -235,22 +238,22 @@ END $$;
 
 -- Why appends of a group are refused: the command's id is judged first, then the streams in order, then the checkpoint.
 CREATE FUNCTION diptych.refusals_of(
-    INOUT refusals integer[], used integer[], w_append integer[], w_expected bigint[], prior bigint[], moves json,
-    OUT stands bigint[]
+    INOUT refusals integer[], used integer[], w bigint[], prior bigint[], moves json, OUT stands bigint[]
 )
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     one integer;
+    expected bigint;
     move record;
 BEGIN
     FOREACH one IN ARRAY coalesce(used, '{}') LOOP
         refusals[one] := -1;
     END LOOP;
-    FOR i IN 1 .. cardinality(w_append) LOOP
-        IF refusals[w_append[i]] = 0 AND w_expected[i] <> -1
-            AND (prior[i] <> w_expected[i] AND (w_expected[i] <> -2 OR prior[i] = 0))
-        THEN
-            refusals[w_append[i]] := i;
+    FOR n IN 1 .. coalesce(cardinality(prior), 0) LOOP
+        one := w[6 * n - 5];
+        expected := w[6 * n - 2];
+        IF refusals[one] = 0 AND expected <> -1 AND prior[n] <> expected AND (expected <> -2 OR prior[n] = 0) THEN
+            refusals[one] := n;
         END IF;
     END LOOP;
     FOR move IN
