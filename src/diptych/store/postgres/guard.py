@@ -67,9 +67,8 @@ class Judge:
             try:
                 verdict = await self._ask(connection, text)
             except (asyncpg.SyntaxOrAccessError, asyncpg.FeatureNotSupportedError, asyncpg.DataError) as error:
-                raise ProgrammingError(first_line(error)) from error
-            finally:
-                await connection.execute("ROLLBACK")
+                raise ProgrammingError(first_line(error)) from error  # the pool leaves the transaction
+            await connection.execute("ROLLBACK")
         if len(self._known) >= _KNOWN:
             self._known.clear()
         self._known[sql] = verdict
