@@ -2,62 +2,18 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Any
 
 import pytest
-from pydantic import Field
 
-from diptych import (
-    Aggregate,
-    App,
-    Command,
-    ConfigurationError,
-    DomainEvent,
-    Key,
-    Metadata,
-    Projection,
-    Query,
-    ReadModel,
-    ReadModels,
-    Repository,
-    new_id,
-    on,
-)
+from diptych import App, ConfigurationError, new_id
 from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.stream import read_token
 from tests.postgres import had_or_skipped
 from tests.postgres_servers.pair import Pair, running_pair
+from tests.stories.purses import GetPurse, Pay, purses
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-
-class Paid(DomainEvent):
-    amount: Decimal
-
-
-class Purse(Aggregate):
-    pass
-
-
-class Pay(Command[UUID]):
-    purse_id: UUID = Field(default_factory=new_id)
-    amount: Decimal
-
-
-class PurseRow(ReadModel):
-    id: Annotated[UUID, Key]
-    total: Annotated[Decimal, Field(decimal_places=2)]
-
-
-class Purses(Projection[PurseRow]):
-    @on
-    def paid(self, row: PurseRow | None, event: Paid, meta: Metadata) -> PurseRow:
-        return PurseRow(id=meta.stream.id, total=event.amount + (row.total if row else 0))
-
-
-class GetPurse(Query[PurseRow | None]):
-    purse_id: UUID
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +25,13 @@ def pair() -> Iterator[Pair]:
         yield pair
 
 
-def purses(pair: Pair, schema: str) -> App:
-    app = App(pair.primary.url(schema=schema), read_from=pair.standby.url())
-    app.project(Purses)
-
-    @app.command_handler
-    async def pay(command: Pay, purses: Repository[Purse]) -> UUID:
-        purse = await purses.get_or_new(command.purse_id)
-        purse.record(Paid(amount=command.amount))
-        return purse.id
-
-    @app.query_handler
-    async def get_purse(query: GetPurse, read: ReadModels) -> PurseRow | None:
-        return await read.get(PurseRow, query.purse_id)
-
-    return app
+def copied(pair: Pair, schema: str) -> App:
+    return purses(pair.primary.url(schema=schema), read_from=pair.standby.url())
 
 
 async def test_a_read_sees_the_write_before_it_on_the_copy(pair: Pair) -> None:
     """R1, 200 times over, and R2: the position of an answer is one that the copy has."""
-    async with purses(pair, "seen") as app:
+    async with copied(pair, "seen") as app:
         id, last = new_id(), 0
         for number in range(1, 201):
             receipt = await app.commands.dispatch(Pay(purse_id=id, amount=Decimal(1)))
@@ -102,7 +45,7 @@ async def test_a_read_sees_the_write_before_it_on_the_copy(pair: Pair) -> None:
 
 async def test_a_copy_that_stands_still_is_said_to_be_behind(pair: Pair) -> None:
     """R1, R3: never an old row as if it were new."""
-    async with purses(pair, "still") as app:
+    async with copied(pair, "still") as app:
         receipt = await app.commands.dispatch(Pay(amount=Decimal(1)))
         row: Any = await app.queries.dispatch(GetPurse(purse_id=receipt.result), after=receipt, within=5.0)
         pair.standby.query("SELECT pg_wal_replay_pause()")
@@ -121,7 +64,7 @@ async def test_a_copy_that_stands_still_is_said_to_be_behind(pair: Pair) -> None
 
 async def test_without_its_copy_queries_fail_and_commands_do_not(pair: Pair) -> None:
     """X2: and both work again when it is back."""
-    async with purses(pair, "away") as app:
+    async with copied(pair, "away") as app:
         receipt = await app.commands.dispatch(Pay(amount=Decimal(1)))
         pair.standby.stop()
         try:
@@ -139,4 +82,7 @@ async def test_without_its_copy_queries_fail_and_commands_do_not(pair: Pair) -> 
 async def test_a_copy_of_a_file_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="read_from is for a replica"):
         async with App("memory:", read_from="postgresql://copy/shop"):
+            pass
+    with pytest.raises(ConfigurationError, match="views is for rows in a PostgreSQL database"):
+        async with App("memory:", views="sqlite:///rows.db"):
             pass

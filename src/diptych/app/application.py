@@ -1,7 +1,7 @@
 """The app: registers, wires, starts and stops everything."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self
@@ -51,21 +51,24 @@ class App(Module):
 
     `App("sqlite:///shop.db")` keeps events in that file and rows in `shop.views.db` beside it; `App("memory:")` keeps
     nothing. `async with app:` starts and stops it; `diptych.web.install` does so inside FastAPI. In development mode
-    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error. With `read_from`, the URL of a replica of a
-    PostgreSQL database, queries read there; `after=` waits until it has what was written.
+    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error.
+
+    `views` is the URL of another PostgreSQL database for the rows. With `read_from`, the URL of a replica of the one
+    that has them, queries read there; `after=` waits until it has what was written.
     """
 
     def __init__(
         self,
         url: str = "memory:",
         *,
+        views: str | None = None,
         read_from: str | None = None,
         mode: Environment | None = None,
         retry: RetryPolicy = _RETRY,
         cached_aggregates: int = 10_000,
     ) -> None:
         super().__init__("app")
-        self.url, self.read_from = url, read_from
+        self.url, self._views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
         self._retry, self._cache_size = retry, cached_aggregates
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
@@ -158,9 +161,10 @@ class App(Module):
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
             wired, definitions = await self._wire(codec, stack)
-            stores = open_stores(self.url, read_from=self.read_from)
+            stores = open_stores(self.url, views=self._views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
+            _refuse_inline(definitions if self._views_url else ())
             apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
@@ -250,3 +254,16 @@ def _collect(problems: list[str], step: Callable[[], None]) -> None:
         step()
     except ConfigurationError as error:
         problems.extend(error.problems)
+
+
+def _refuse_inline(definitions: Sequence[Definition]) -> None:
+    """:raises ConfigurationError: rows of these would be beside the events, where queries do not look."""
+    inline = [one for one in definitions if one.mode == "inline"]
+    if inline:
+        raise ConfigurationError(
+            [
+                f"{one.where}: {one.name} is inline, so its rows are with the events; with views= queries read "
+                "another database. Make it async, or leave views= out."
+                for one in inline
+            ]
+        )

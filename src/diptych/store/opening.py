@@ -30,17 +30,29 @@ class Stores(NamedTuple):
     settings: StoreSettings
 
 
-def open_stores(url: str, settings: StoreSettings | None = None, *, read_from: str | None = None) -> Stores:
+def open_stores(
+    url: str, settings: StoreSettings | None = None, *, views: str | None = None, read_from: str | None = None
+) -> Stores:
     """Return the stores that a URL names; its options go over `settings`. :raises ConfigurationError:
 
-    `read_from` names a replica of a PostgreSQL database, which queries read instead.
+    `views` names another PostgreSQL database for the rows of asynchronous projections, `read_from` a replica of the
+    database with the rows, which queries read instead.
     """
+    stores = _stores(url, settings or StoreSettings())
+    rows_at = url if views is None else views
+    if not rows_at.startswith(_POSTGRES) and (views or read_from):
+        what = "views is for rows in a PostgreSQL database" if views else "read_from is for a replica of one"
+        raise ConfigurationError(f"{what}, and {shown(rows_at)} is none.")
+    if views is None and read_from is None:
+        return stores
+    return stores._replace(views=_rows_at(rows_at, stores, read_from, is_apart=views is not None))
+
+
+def _stores(url: str, settings: StoreSettings) -> Stores:
     if url.startswith(_POSTGRES):
-        return _postgres(url, settings or StoreSettings(), read_from)
-    if read_from is not None:
-        raise ConfigurationError(f"read_from is for a replica of a PostgreSQL database, and {url} is none.")
+        return _postgres(url, settings)
     path = path_of(url)
-    chosen = _with_options(settings or StoreSettings(), url, url.partition("?")[2])
+    chosen = _with_options(settings, url, url.partition("?")[2])
     return _memory(chosen) if path is None else _sqlite(path, chosen)
 
 
@@ -105,15 +117,25 @@ def _sqlite(path: str, settings: StoreSettings) -> Stores:
     return Stores(events, SqliteViewStore(views_file(views_path(path)), settings, inline=events.inline), settings)
 
 
-def _postgres(url: str, settings: StoreSettings, read_from: str | None) -> Stores:
+def _postgres(url: str, settings: StoreSettings) -> Stores:
     database, options = _postgres_urls()(url)
     from diptych.store.postgres.events import PostgresEventStore
     from diptych.store.postgres.views import PostgresViewStore
 
     chosen = _with_options(settings, f"{database}", options)
     events = PostgresEventStore(database, chosen)
-    copy = None if read_from is None else replace(_postgres_urls()(read_from)[0], schema=database.schema)
-    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline, read_from=copy), chosen)
+    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
+
+
+def _rows_at(url: str, stores: Stores, read_from: str | None, *, is_apart: bool) -> ViewStore:
+    database_of = _postgres_urls()
+    from diptych.store.postgres.views import PostgresViewStore
+
+    database, options = database_of(url)
+    settings = _with_options(stores.settings, f"{database}", options)
+    copy = None if read_from is None else replace(database_of(read_from)[0], schema=database.schema)
+    inline = None if is_apart or not isinstance(stores.events.inline, PostgresViewStore) else stores.events.inline
+    return PostgresViewStore(database, settings, inline=inline, read_from=copy)
 
 
 def _postgres_urls() -> Callable[[str], tuple[Any, str]]:
