@@ -25,13 +25,25 @@ def say(line: str) -> None:
 
 
 def run_crash(options: argparse.Namespace) -> None:
-    """Kill, or break the disk, at every k-th write or sync of each workload, or at a random share of them."""
+    """Kill, or break disk or network, at every k-th call of each workload, or at a random share of them."""
+    if options.database == "sqlite":
+        sweep_all(options, None, (crash.KILL, crash.FULL, crash.BROKEN))
+        return
+    server = Server()
+    try:
+        sweep_all(options, server, (crash.KILL, crash.CUT))
+    finally:
+        server.remove()
+
+
+def sweep_all(options: argparse.Namespace, server: Server | None, actions: tuple[str, ...]) -> None:
+    """One sweep for each workload and action, on files or on a server."""
     random = Random(options.seed)
     for workload in [options.workload] if options.workload else WORKLOADS:
-        with crash.started(workload) as sweep:
+        with crash.started(workload, server) as sweep:
             counts = sweep.counts()
             say(f"{workload}: {counts}")
-            for action in (crash.KILL, crash.FULL, crash.BROKEN) if options.errors else (crash.KILL,):
+            for action in actions if options.errors else (crash.KILL,):
                 began, cycles = time.monotonic(), 0
                 for syscall, k in crash.points(counts, random, options.share):
                     seen = sweep.cycle(syscall, k, action)
@@ -129,7 +141,8 @@ def main() -> None:
     crashing = job("crash", run_crash)
     crashing.add_argument("--workload", choices=sorted(WORKLOADS))
     crashing.add_argument("--share", type=float, default=1.0, help="of all points; 1.0 is every one")
-    crashing.add_argument("--errors", action="store_true", help="also ENOSPC and EIO at every point")
+    crashing.add_argument("--errors", action="store_true", help="also failing calls at every point")
+    crashing.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     job("power", run_power).add_argument("--images", type=int, default=20_000)
     competing = job("compete", run_compete)
     competing.add_argument("url")

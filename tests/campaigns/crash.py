@@ -1,4 +1,4 @@
-"""A process killed, or its disk made to fail, at the k-th write or sync; then started again and judged.
+"""A process killed, or its disk or network made to fail, at the k-th call of a kind; then started again and judged.
 
 Rule: a cycle leaves nothing running: the zygote, its child and strace all end with it.
 """
@@ -17,11 +17,14 @@ from random import Random
 from typing import Final
 
 from tests.campaigns.workloads import CHECKS
+from tests.postgres import Server
 
-SYSCALLS: Final = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
+ON_FILES: Final = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
+ON_SOCKETS: Final = ("sendto", "recvfrom")
 KILL: Final = "signal=KILL"
 FULL: Final = "error=ENOSPC"
 BROKEN: Final = "error=EIO"
+CUT: Final = "error=ECONNRESET"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -29,21 +32,22 @@ _ROOT = Path(__file__).parents[2]
 class Sweep:
     """A zygote and what it was asked to do. Use within `started`."""
 
-    def __init__(self, workload: str, zygote: "subprocess.Popen[str]") -> None:
-        self.workload, self._zygote = workload, zygote
+    def __init__(self, workload: str, zygote: "subprocess.Popen[str]", server: Server | None) -> None:
+        self.workload, self._zygote, self._server = workload, zygote, server
+        self._syscalls = ON_FILES if server is None else ON_SOCKETS
         self.cycles = self.killed = 0
 
     def counts(self) -> dict[str, int]:
         """How often one thread does each of these calls when nobody interferes: the range of k."""
         with tempfile.TemporaryDirectory() as name:
             trace = Path(name) / "trace"
-            self._run(Path(name), ["-o", str(trace), "-e", f"trace={','.join(SYSCALLS)}"])
+            self._run(Path(name), ["-o", str(trace), "-e", f"trace={','.join(self._syscalls)}"])
             found: dict[tuple[str, str], int] = {}
             for line in trace.read_text().splitlines():
                 call = re.match(r"(\d+) +(\w+)\(", line)
                 if call:
                     found[call[1], call[2]] = found.get((call[1], call[2]), 0) + 1
-        return {name: max((n for (_, call), n in found.items() if call == name), default=0) for name in SYSCALLS}
+        return {name: max((n for (_, call), n in found.items() if call == name), default=0) for name in self._syscalls}
 
     def cycle(self, syscall: str, k: int, action: str = KILL) -> str:
         """Interfere at the k-th call of any thread, start again, check. Returns what was seen, in a line.
@@ -65,10 +69,17 @@ class Sweep:
         shutil.rmtree(directory)
         return seen
 
+    def _name_schema(self, directory: Path) -> None:
+        """On a server, every run begins without the schema that the last one used."""
+        if self._server is not None:
+            self._server.query("DROP SCHEMA IF EXISTS crash CASCADE")
+            (directory / "url").write_text(self._server.url(schema="crash"))
+
     def _run(self, directory: Path, options: list[str]) -> int:
         requests, answers = self._zygote.stdin, self._zygote.stdout
         assert requests is not None
         assert answers is not None
+        self._name_schema(directory)
         print(self.workload, directory, file=requests, flush=True)
         child = answers.readline().strip()
         with subprocess.Popen(["strace", "-f", "-qq", *options, "-p", child], stderr=subprocess.PIPE) as strace:
@@ -83,12 +94,12 @@ def _last_words(directory: Path) -> str:
 
 
 @contextmanager
-def started(workload: str) -> Iterator[Sweep]:
-    """Start the process that forks the ones to be killed, and end it."""
+def started(workload: str, server: Server | None = None) -> Iterator[Sweep]:
+    """Start the process that forks the ones to be killed, and end it. They use files, or this server."""
     command = [sys.executable, "-m", "tests.campaigns.crash_child"]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as zygote:
         try:
-            yield Sweep(workload, zygote)
+            yield Sweep(workload, zygote, server)
         finally:
             if zygote.stdin is not None:
                 zygote.stdin.close()

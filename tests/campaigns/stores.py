@@ -20,6 +20,12 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def url_in(directory: Path) -> str:
+    """The URL that was written into this directory, else that of a file in it."""
+    written = directory / "url"
+    return written.read_text() if written.exists() else sqlite_url(directory / "shop.db")
+
+
 def store_at(url: str, settings: StoreSettings | None = None) -> EventStore:
     """The event store that a URL names, not yet open."""
     return open_stores(url, settings).events

@@ -6,11 +6,14 @@ from random import Random
 
 import pytest
 
+from diptych.errors import StoreUnavailableError
 from tests.campaigns.bank import bank
 from tests.campaigns.bankers import Bankers
 from tests.campaigns.outages import OUTAGES, banking_through, torture_through
+from tests.campaigns.stores import store_at
 from tests.campaigns.torture import Plan
 from tests.postgres import Server, had_or_skipped
+from tests.postgres_servers.proxy import proxied
 from tests.postgres_servers.small_disk import SmallDiskServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -32,6 +35,20 @@ def small() -> Iterator[SmallDiskServer]:
         server = SmallDiskServer()
     yield server
     server.remove()
+
+
+async def test_a_store_that_loses_its_server_while_it_opens_says_so(postgres: Server, postgres_url: str) -> None:
+    """No error of the driver leaves a store, not even then; later it opens."""
+    async with proxied(postgres, mark=b"SELECT store_id") as proxy:
+        store = store_at(proxy.url(schema=postgres_url.rpartition("schema=")[2]))
+        proxy.loses_answers = True
+        with pytest.raises(StoreUnavailableError):
+            await store.open()
+        proxy.resume()
+        await store.open()
+        await store.close()
+
+    assert proxy.lost == 1
 
 
 @pytest.mark.parametrize("outage", OUTAGES)

@@ -18,15 +18,11 @@ from diptych.projections.plan import Definition
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
 from tests.campaigns.bank import PROJECTIONS, Balances, Branches, Ledgers, PaidIn, PayIn, Transfer, bank
-from tests.campaigns.stores import sqlite_url
+from tests.campaigns.stores import url_in
 
 COMMANDS: Final = 12
 
 Rows = dict[str, dict[Any, tuple[Any, ...]]]
-
-
-def _url(directory: Path) -> str:
-    return sqlite_url(directory / "shop.db")
 
 
 def _account(number: int) -> UUID:
@@ -51,7 +47,7 @@ def work(directory: Path) -> None:
 
 async def dispatch_all(directory: Path, answered: Callable[[str], Any]) -> None:
     """Dispatch three commands at a time; each answer, a line, is handed over the moment it comes."""
-    async with bank(_url(directory)) as app:
+    async with bank(url_in(directory)) as app:
         for first in range(0, COMMANDS, 3):
             await asyncio.gather(*(_tell(number, app, answered) for number in range(first, first + 3)))
         await app.caught_up(10)
@@ -64,16 +60,16 @@ async def _tell(number: int, app: App, answered: Callable[[str], Any]) -> None:
 
 async def check(directory: Path) -> str:
     """Look at the files as the crash left them, then start again and send everything again."""
-    before = await look(_url(directory))
+    before = await look(url_in(directory))
     told = _answers(directory)
-    async with bank(_url(directory)) as app:
+    async with bank(url_in(directory)) as app:
         again = [await _dispatch(app, number) for number in range(COMMANDS)]
         await app.caught_up(10)
     for number, receipt in enumerate(again):
         if number in told:
             assert receipt.is_replay, f"command {number} was acknowledged and took effect again (C1)"
             assert (receipt.position, receipt.result) == told[number], f"command {number} has another answer (C1)"
-    after = await look(_url(directory))
+    after = await look(url_in(directory))
     movements = sum(row[1] for row in after["ledger"].values())
     transfers = len([number for number in range(COMMANDS) if number % 4 == 3])
     assert movements == COMMANDS + transfers, f"{movements} movements of {COMMANDS} commands (C1, L1)"

@@ -13,7 +13,7 @@ from diptych.stream import StreamName
 from tests.campaigns import workload_bank
 from tests.campaigns.client import Client, InFile, new_event, operations_in, stream_name, whole_log
 from tests.campaigns.history import ANY_VERSION, History, Operation
-from tests.campaigns.stores import sqlite_store
+from tests.campaigns.stores import store_at, url_in
 from tests.campaigns.torture import assert_true
 
 APPENDS: Final = 15
@@ -48,7 +48,7 @@ def append_events(directory: Path) -> None:
     """Open the store, append, close; every step is written down in the directory."""
 
     async def run() -> None:
-        store = sqlite_store(directory / "shop.db")
+        store = store_at(url_in(directory))
         await store.open()
         recorder = InFile(directory / "history")
         await _append_all(store, Client("first", store, recorder))
@@ -64,7 +64,7 @@ async def check_events(directory: Path) -> str:
     recorded = directory / "history"
     if recorded.exists():
         history.operations += operations_in(recorded)
-    store = sqlite_store(directory / "shop.db")
+    store = store_at(url_in(directory))
     await store.open()
     try:
         recorder = InFile(directory / "again")
