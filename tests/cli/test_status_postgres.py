@@ -41,3 +41,12 @@ def test_status_of_rows_of_another_history_says_so(shop: Path, postgres: Server,
     assert told.returncode == 2
     assert "other history" in told.stderr.lower() or "another" in told.stderr.lower()
     assert "Traceback" not in told.stderr
+
+
+def test_status_of_rows_elsewhere_says_where_to_ask(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        SHOP.replace('"sqlite:///shop.db"', '"memory:", views="postgresql://reports/shop"')
+    )
+    told = diptych(tmp_path, "status", "shop.py")
+    assert told.returncode == 2
+    assert "Ask the running service: /health/ready" in told.stderr

@@ -68,7 +68,7 @@ class App(Module):
         cached_aggregates: int = 10_000,
     ) -> None:
         super().__init__("app")
-        self.url, self._views_url, self._read_from = url, views, read_from
+        self.url, self.views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
         self._retry, self._cache_size = retry, cached_aggregates
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
@@ -161,10 +161,10 @@ class App(Module):
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
             wired, definitions = await self._wire(codec, stack)
-            stores = open_stores(self.url, views=self._views_url, read_from=self._read_from)
+            stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
-            _refuse_inline(definitions if self._views_url else ())
+            _refuse_inline(definitions if self.views_url else ())
             apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)

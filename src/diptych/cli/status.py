@@ -8,6 +8,7 @@ from typing import Any
 
 from diptych.app.application import App
 from diptych.cli.output import age, show, talk
+from diptych.errors import ConfigurationError
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.store.opening import look_at
@@ -22,6 +23,11 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
 
     :raises ConfigurationError: the app keeps nothing on disk. :raises StoreError: its stores cannot be read.
     """
+    if app.views_url is not None:
+        raise ConfigurationError(
+            "The rows of this app are in another database (views=), where status does not look. "
+            "Ask the running service: /health/ready"
+        )
     modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
     place, head, rows = _measure(app.url, define_all(modes.items()))
     if not as_json:
