@@ -16,6 +16,14 @@ from diptych.store.protocols import ProjectionTables
 from diptych.store.rows import quoted
 from diptych.store.tables import fingerprint
 
+_AS_CHECKPOINTS: Final = """
+SELECT format('GRANT %s ON %s TO %I', held.privilege_type, $1::text, role.rolname)
+FROM pg_class checkpoints, aclexplode(checkpoints.relacl) held JOIN pg_roles role ON role.oid = held.grantee
+WHERE checkpoints.oid = to_regclass($2) AND held.grantee <> checkpoints.relowner
+    AND held.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+"""  # a role that may read or write how far rows are may do so with the rows, see `diptych db grants`
+_MAY_LOOK: Final = "SELECT has_schema_privilege($1, $2, 'USAGE')"
+_MAY_READ: Final = "SELECT has_table_privilege($1, $2, 'SELECT')"
 _MAY_BE: Final = "SELECT pg_has_role(oid, 'SET') FROM pg_roles WHERE rolname = $1"
 
 
@@ -37,7 +45,8 @@ class Shapes:
         connection = self._connection
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(self._database.schema, "views"))
         await connection.execute(f"SET LOCAL search_path TO {self._place}")
-        await connection.execute("INSERT INTO view_store VALUES (true, $1) ON CONFLICT DO NOTHING", store_id)
+        if await connection.fetchval("SELECT store_id FROM view_store") is None:
+            await connection.execute("INSERT INTO view_store VALUES (true, $1)", store_id)
         if await connection.fetchval("SELECT store_id FROM view_store") != store_id:
             position = await connection.fetchval("SELECT coalesce(max(position), 0) FROM projection_checkpoints")
             where = f"{self._database} (its rows; delete them and they are built again)"
@@ -52,12 +61,18 @@ class Shapes:
                 f"{self._database}: this user cannot act as the role {self._reader}. As an administrator run "
                 f"CREATE ROLE {self._reader}; GRANT {self._reader} TO CURRENT_USER with the name of this user."
             )
-        await self._connection.execute(f"GRANT USAGE ON SCHEMA {self._place} TO {self._role}")
+        if not await self._connection.fetchval(
+            "SELECT has_schema_privilege($1, $2, 'USAGE')", self._reader, self._database.schema
+        ):
+            if not await self._connection.fetchval(_MAY_LOOK, self._reader, self._database.schema):
+            await self._connection.execute(f"GRANT USAGE ON SCHEMA {self._place} TO {self._role}")
         for table in ("projection_checkpoints", "parked_events"):
             await self._show(table)
 
     async def _show(self, table: str) -> None:
-        await self._connection.execute(f"GRANT SELECT ON {self._place}.{quoted(table)} TO {self._role}")
+        name = f"{self._place}.{quoted(table)}"
+        if not await self._connection.fetchval("SELECT has_table_privilege($1, $2, 'SELECT')", self._reader, name):
+            await self._connection.execute(f"GRANT SELECT ON {name} TO {self._role}")  # only the owner may
 
     async def shape(self, projections: Sequence[ProjectionTables], others: Collection[str]) -> None:
         """Give each projection its tables; one whose shape or version differs loses its rows and starts from 0.
@@ -87,6 +102,9 @@ class Shapes:
             await self._make_room(projection.name, table.name, current)
             for statement in schema(table, self._database.schema):
                 await connection.execute(statement)
+            name = f"{self._place}.{quoted(table.name)}"
+            for (grant,) in await connection.fetch(_AS_CHECKPOINTS, name, f"{self._place}.projection_checkpoints"):
+                await connection.execute(grant)
         names = [table.name for table in projection.tables]
         shape = (projection.name, projection.version, digest(projection), names)
         await connection.execute("INSERT INTO projection_shapes VALUES ($1, $2, $3, $4)", *shape)
