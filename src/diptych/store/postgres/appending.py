@@ -34,8 +34,11 @@ class AppendJob:
             conflicts.append((append.checkpoint.name, append.checkpoint.lane))
         self.conflicts: Collection[Hashable] = conflicts
         self.guards: Collection[Hashable] = [write.stream for write in append.writes if not write.events]
-        self.count = sum(len(write.events) for write in append.writes)
-        self.bytes = sum(len(event[3]) + len(append.metadata) for write in append.writes for event in write.events)
+        self.count = self.bytes = 0
+        for write in append.writes:
+            self.count += len(write.events)
+            for event in write.events:
+                self.bytes += len(event[3])
 
     @property
     def types(self) -> set[str]:
@@ -69,7 +72,8 @@ class Group:
         self.jobs = jobs
         self._type_ids, self._with_checksums = type_ids, with_checksums
         self._appends: list[int] = []
-        self._types: dict[str, int] = {}  # those of this group, and the names, numbered from 1
+        self._kinds: dict[str, int] = {}  # those of this group, and the names, numbered from 1
+        self._numbers: list[str] = []
         self._names: dict[str, int] = {}
         self._writes: list[str] = []
         self._streams: list[str] = []
@@ -89,8 +93,8 @@ class Group:
             lock,
             _array(map(str, self._appends)),
             ROW_SEPARATOR.join([job.append.metadata for job in self.jobs]),
-            _array([str(self._type_ids[name]) for name in self._types]),
-            SEPARATOR.join(self._types),
+            _array(self._numbers),
+            SEPARATOR.join(self._kinds),
             SEPARATOR.join(self._names),
             _array(self._writes),
             _array(self._streams),
@@ -104,17 +108,22 @@ class Group:
         ]
 
     def _add(self, place: int, append: Append) -> None:
-        types, numbers, payloads, ids = self._types, self._events, self._payloads, self._ids
+        kinds, numbers, payloads, ids = self._kinds, self._events, self._payloads, self._ids
         for write in append.writes:
             name, events = write.stream, write.events
             tenant, category, uuid = name
-            known = self._names.setdefault(f"{tenant}\x1f{category}", len(self._names) + 1)
+            named = self._names.setdefault(f"{tenant}\x1f{category}", len(self._names) + 1)
             slice, first = name.slice if events else 0, len(ids) + 1
-            self._writes.append(f"{place},{known},{slice},{_wanted(write.expected)},{first},{len(events)}")
+            self._writes.append(f"{place},{named},{slice},{_wanted(write.expected)},{first},{len(events)}")
             self._streams.append(uuid.hex)
             number = len(self._streams)
             for event_id, type, schema, payload, format in events:
-                numbers.append(f"{number},{types.setdefault(type, len(types) + 1)},{schema},{format}")
+                kind = f"{type}\x1d{schema}\x1d{format}"
+                known = kinds.get(kind)
+                if known is None:
+                    known = kinds[kind] = len(kinds) + 1
+                    self._numbers.append(f"{self._type_ids[type]},{schema},{format}")
+                numbers.append(f"{number},{known}")
                 ids.append(event_id.hex())
                 payloads.append(payload)
             if self._with_checksums:

@@ -21,7 +21,7 @@ Fold = Callable[[Connection, AppendJob, Appended], Awaitable[None]]
 
 _HOLD_SECONDS: Final = 10  # that a transaction of ours may stand idle while it holds the lock
 _APPEND: Final = """
-SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3, chr(30)), $4::text::integer[],
+SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3, chr(30)), $4::text::bigint[],
     string_to_array($5, chr(31)), string_to_array($6, chr(31)), $7::text::bigint[], $8::text::uuid[],
     $9::text::bigint[], $10::text::uuid[], string_to_array($11, chr(30)), $12::text::bigint[], $13::text::integer[],
     string_to_array($14, chr(31)), $15)

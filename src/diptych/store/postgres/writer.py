@@ -195,11 +195,13 @@ class Writer:
             await session.close()
 
     def _keep_count(self, jobs: Sequence[AppendJob], outcomes: Sequence[Outcome]) -> None:
+        head = 0
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Appended):
                 self._commands += job.append.command is not None
-                if job.count:
-                    self._committed(outcome.position)
+                head = outcome.position
+        if head:
+            self._committed(head)
 
     async def _prune(self) -> None:
         """Forget the oldest command ids that are past their window."""

@@ -123,11 +123,12 @@ END $migration$;
 --
 -- Arrays, mostly of numbers that stand together: the kth number of the nth of them is x[size * (n - 1) + k].
 -- a_: the appends. `a_last` is how many events there are up to the end of each.
--- t_: the types of events among them. n_names: tenants and categories, in turn.
+-- t: the kinds of events among them: 1 the number of the type, 2 the schema version, 3 the format; `t_kind` is all
+--     three as in a row's text. n_names: tenants and categories, in turn.
 -- w: what is said of streams, in the order of the appends: 1 its append, 2 its name in `n_names`, 3 its slice, 4 the
 --     version that is expected, or -1: any, -2: it exists, 5 the place of its first event in e, of which there are 6.
--- e: events, in the order of those: 1 its place in w, 2 its type in t_, 3 its schema version, 4 its format. `e_crc` is
---     only needed where `checksum_of` needs it.
+-- e: events, in the order of those: 1 its place in w, 2 its kind in t. `e_crc` is only needed where `checksum_of` is
+--     one that needs it.
 -- c: commands: `c_append`, and in `c_texts` 1 tenant, 2 user, 3 type, 4 id, 5 hash in hex, 6 result.
 -- moves: checkpoints, as JSON, or null.
 -- prior: the versions of the streams before, in the order of w.
@@ -137,7 +138,7 @@ END $migration$;
 -- Elements are taken by their number: unnest with n arrays makes n tuple stores, a third of the time of one append.
 -- What is large, the payloads, is unnested all the same: finding the nth text takes n steps.
 CREATE FUNCTION diptych.append_events(
-    lock bigint, a_last integer[], a_metadata text[], t_id integer[], t_name text[], n_names text[],
+    lock bigint, a_last integer[], a_metadata text[], t bigint[], t_kind text[], n_names text[],
     w bigint[], w_stream uuid[], e bigint[], e_id uuid[], e_payload text[], e_crc bigint[],
     c_append integer[], c_texts text[], moves json,
     OUT head_position bigint, OUT head_event uuid, OUT head_time bigint, OUT now bigint,
@@ -148,6 +149,7 @@ DECLARE
     ids bigint[];
     used integer[];
     unmet boolean;
+    time text; -- as it ends the text of each row
     refused integer := 0; -- events of refused appends so far
     skipped integer[] := array_fill(0, ARRAY[cardinality(a_last)]); -- the same, before each append
 BEGIN
@@ -161,6 +163,7 @@ BEGIN
     FROM diptych.events h ORDER BY h.position DESC LIMIT 1;
     head_position := coalesce(head_position, 0);
     now := greatest(head_time, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+    time := E'\x1f' || now;
 
     SELECT array_agg(coalesce(s.id, 0) ORDER BY n), array_agg(coalesce(s.version, 0) ORDER BY n),
            bool_or(CASE w[6 * n - 2] WHEN -1 THEN false WHEN -2 THEN s.id IS NULL
@@ -192,17 +195,16 @@ BEGIN
     SELECT x.position, CASE ids[x.nth] WHEN 0 THEN x.position - x.place + 1 ELSE ids[x.nth] END, prior[x.nth] + x.place, now,
         diptych.checksum_of(
             upper(encode(uuid_send(e_id[x.n]), 'hex') COLLATE "C") || E'\x1f' || n_names[2 * x.name - 1] || E'\x1f'
-                || n_names[2 * x.name] || E'\x1f' || w_stream[x.nth]::text || E'\x1f' || t_name[x.type] || E'\x1d'
-                || x.schema::text || E'\x1d' || x.format::text || E'\x1f' || a_metadata[x.append] || E'\x1f' || x.payload,
-            E'\x1f' || x.position::text || E'\x1f' || (prior[x.nth] + x.place)::text || E'\x1f' || now::text, e_crc[x.n]),
-        e_id[x.n], t_id[x.type], x.schema, x.format, w[6 * x.nth - 3], n_names[2 * x.name - 1],
+                || n_names[2 * x.name] || E'\x1f' || w_stream[x.nth]::text || E'\x1f' || t_kind[x.kind] || E'\x1f'
+                || a_metadata[x.append] || E'\x1f' || x.payload,
+            E'\x1f' || x.position::text || E'\x1f' || (prior[x.nth] + x.place)::text || time, e_crc[x.n]),
+        e_id[x.n], t[3 * x.kind - 2], t[3 * x.kind - 1], t[3 * x.kind], w[6 * x.nth - 3], n_names[2 * x.name - 1],
         a_metadata[x.append]::json, x.payload::json
     FROM (
-        SELECT u.n, u.nth, u.payload, u.append, w[6 * u.nth - 4] AS name, u.type, u.schema, u.format,
+        SELECT u.n, u.nth, u.payload, u.append, w[6 * u.nth - 4] AS name, u.kind,
             head_position + u.n - skipped[u.append] AS position, u.n - w[6 * u.nth - 1] + 1 AS place
         FROM (
-            SELECT p.n, p.payload, e[4 * p.n - 3] AS nth, w[6 * e[4 * p.n - 3] - 5] AS append, e[4 * p.n - 2] AS type,
-                e[4 * p.n - 1] AS schema, e[4 * p.n] AS format
+            SELECT p.n, p.payload, e[2 * p.n - 1] AS nth, w[6 * e[2 * p.n - 1] - 5] AS append, e[2 * p.n] AS kind
             FROM (SELECT n::integer AS n, payload FROM unnest(e_payload) WITH ORDINALITY AS q (payload, n)) p
         ) u
         WHERE refusals[u.append] = 0
