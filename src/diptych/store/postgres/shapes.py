@@ -22,8 +22,8 @@ FROM pg_class checkpoints, aclexplode(checkpoints.relacl) held JOIN pg_roles rol
 WHERE checkpoints.oid = to_regclass($2) AND held.grantee <> checkpoints.relowner
     AND held.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
 """  # a role that may read or write how far rows are may do so with the rows, see `diptych db grants`
-_MAY_LOOK: Final = "SELECT has_schema_privilege($1, $2, 'USAGE')"
-_MAY_READ: Final = "SELECT has_table_privilege($1, $2, 'SELECT')"
+_MAY_LOOK: Final = "SELECT has_schema_privilege($1::name, $2::text, 'USAGE')"
+_MAY_READ: Final = "SELECT has_table_privilege($1::name, $2::text, 'SELECT')"
 _MAY_BE: Final = "SELECT pg_has_role(oid, 'SET') FROM pg_roles WHERE rolname = $1"
 
 
@@ -61,17 +61,14 @@ class Shapes:
                 f"{self._database}: this user cannot act as the role {self._reader}. As an administrator run "
                 f"CREATE ROLE {self._reader}; GRANT {self._reader} TO CURRENT_USER with the name of this user."
             )
-        if not await self._connection.fetchval(
-            "SELECT has_schema_privilege($1, $2, 'USAGE')", self._reader, self._database.schema
-        ):
-            if not await self._connection.fetchval(_MAY_LOOK, self._reader, self._database.schema):
+        if not await self._connection.fetchval(_MAY_LOOK, self._reader, self._database.schema):
             await self._connection.execute(f"GRANT USAGE ON SCHEMA {self._place} TO {self._role}")
         for table in ("projection_checkpoints", "parked_events"):
             await self._show(table)
 
     async def _show(self, table: str) -> None:
         name = f"{self._place}.{quoted(table)}"
-        if not await self._connection.fetchval("SELECT has_table_privilege($1, $2, 'SELECT')", self._reader, name):
+        if not await self._connection.fetchval(_MAY_READ, self._reader, name):
             await self._connection.execute(f"GRANT SELECT ON {name} TO {self._role}")  # only the owner may
 
     async def shape(self, projections: Sequence[ProjectionTables], others: Collection[str]) -> None:
