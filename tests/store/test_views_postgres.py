@@ -102,10 +102,15 @@ async def test_a_session_is_read_only_whatever_it_is_asked(
     views: PostgresViewStore, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """R4: what no lock betrays, a function that writes, the transaction itself refuses."""
-    await owner.execute("CREATE FUNCTION sneak() RETURNS int LANGUAGE sql AS 'UPDATE tally SET total = 9 RETURNING 1'")
+    sneak = "FUNCTION {}sneak() RETURNS int LANGUAGE sql AS 'UPDATE tally SET total = 9 RETURNING 1'"
+    await owner.execute(f"CREATE {sneak.format('')}; CREATE OR REPLACE {sneak.format('public.')}")
+    async with views.reader() as session:
+        with pytest.raises(AccessDeniedError, match=r"may not read sneak\(\)"):
+            await session.fetch("SELECT sneak()", {})
+    await owner.execute("DROP FUNCTION sneak()")
     async with views.reader() as session:
         with pytest.raises(AccessDeniedError, match="may only SELECT"):
-            await session.fetch("SELECT sneak()", {})
+            await session.fetch("SELECT public.sneak()", {})
         with pytest.raises(ProgrammingError, match="An earlier read failed"):
             await session.get(TALLY, ("a",))
     async with views.reader() as session:

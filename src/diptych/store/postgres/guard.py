@@ -19,6 +19,10 @@ from diptych.store.sql_text import words
 _KNOWN: Final = 1000
 _ROLES: Final = frozenset({"USER", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"})
 _READING: Final = "AccessShareLock"
+_FUNCTIONS: Final = """
+    SELECT DISTINCT proname FROM pg_catalog.pg_proc
+    WHERE pronamespace = $1::text::pg_catalog.regnamespace AND proname = ANY($2::text[])
+"""
 _LOCKS: Final = """
     SELECT one.relname, space.nspname, held.mode
     FROM pg_catalog.pg_locks AS held
@@ -34,7 +38,10 @@ def first_line(error: BaseException) -> str:
 
 
 class Verdict(NamedTuple):
-    """What PostgreSQL said of a statement. `reads` and `writes` are tables of the schema, `foreign` any others."""
+    """What PostgreSQL said of a statement. `reads` and `writes` are tables of the schema.
+
+    `foreign` are any others, and the schema's functions, which reach the log.
+    """
 
     text: Numbered
     reads: frozenset[str]
@@ -83,9 +90,10 @@ class Judge:
         new = {place: modes - before.get(place, set()) for place, modes in after.items()}
         touched = {place: modes for place, modes in new.items() if modes}
         ours = {name: modes for (name, space), modes in touched.items() if space == self._schema}
-        foreign = frozenset(f"{space}.{name}" for name, space in touched if space != self._schema)
+        foreign = {f"{space}.{name}" for name, space in touched if space != self._schema}
+        foreign.update(f"{name}()" for (name,) in await connection.fetch(_FUNCTIONS, self._schema, list(text.names)))
         writes = frozenset(name for name, modes in ours.items() if modes != {_READING})
-        return Verdict(text, frozenset(ours) - writes, writes, foreign, parameters, columns)
+        return Verdict(text, frozenset(ours) - writes, writes, frozenset(foreign), parameters, columns)
 
     async def _locks(self, connection: Connection) -> Mapping[tuple[str, str], set[str]]:
         found: dict[tuple[str, str], set[str]] = {}
