@@ -1,5 +1,6 @@
 """Torture on PostgreSQL: slow commits, injected serialization failures and deadlocks, cancelled tasks, processes."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ async def test_one_process_tells_its_clients_the_truth(postgres: Server, postgre
 
     assert_true(history)
     assert sum(operation.outcome == "stored" for operation in history.operations) > 30
+    await _no_session_is_left(postgres)
 
 
 async def test_four_processes_tell_their_clients_the_truth(postgres: Server, postgres_url: str, tmp_path: Path) -> None:
@@ -34,3 +36,15 @@ async def test_four_processes_tell_their_clients_the_truth(postgres: Server, pos
 
 def _schema(url: str) -> str:
     return url.rpartition("schema=")[2]
+
+
+async def _no_session_is_left(server: Server) -> None:
+    """What was cancelled, or failed, left no connection and no transaction; the server takes a moment to see it."""
+    async with asyncio.timeout(10):
+        while server.query(_SESSIONS):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+_SESSIONS = (
+    "SELECT state, query FROM pg_stat_activity WHERE application_name = 'diptych' AND backend_type = 'client backend'"
+)
