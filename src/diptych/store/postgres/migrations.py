@@ -12,7 +12,7 @@ from diptych.errors import ConfigurationError, StoreNewerThanCodeError
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
 
 _SCHEMA: Final = re.compile(r"\bdiptych\.")
-_KEPT: Final = """
+KEPT: Final = """
 CREATE TABLE IF NOT EXISTS diptych.migrations (
     part       text NOT NULL,
     number     integer NOT NULL,
@@ -58,8 +58,9 @@ async def migrate(connection: Connection, database: Database, part: str) -> None
             await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(database.schema, "migrate"))
             if await connection.fetchval("SHOW server_encoding") != "UTF8":
                 raise ConfigurationError(f"{database} is not in UTF-8. Create the database with ENCODING 'UTF8'.")
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
-            await connection.execute(in_schema(_KEPT, database.schema))
+            if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", database.schema):  # else no right needed
+                await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
+            await connection.execute(in_schema(KEPT, database.schema))
             await connection.execute(f"SET LOCAL search_path = {database.schema}, pg_catalog")
             done = await _found(connection, database, part)
             for number, sql in wanted:
