@@ -7,14 +7,16 @@ from functools import partial
 import asyncpg
 import pytest
 
-from diptych.errors import DiptychError, ProgrammingError, StoreUnavailableError, UnknownOutcomeError
+from diptych.errors import DiptychError, ProgrammingError, ProjectionError, StoreUnavailableError, UnknownOutcomeError
 from diptych.store.postgres.connection import Connection, database_of, open_connection
 from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.migrations import lock_key
 from diptych.store.postgres.notices import Notices
 from diptych.store.protocols import Append, Appended, StoreSettings, StreamWrite
 from diptych.stream import ANY
+from diptych.testing.contracts.events_inline import Counting
 from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
+from diptych.testing.contracts.view_rows import TALLIES
 from tests.postgres import NoPostgresError, Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -80,6 +82,22 @@ async def test_what_the_server_undid_is_tried_again(store: PostgresEventStore, o
     appended = await asyncio.gather(*[store.append(to(stream(), event())) for _ in range(5)])
     assert sorted(each.position for each in appended) == [1, 2, 3, 4, 5]
     assert len(await everything(store)) == 5
+
+
+async def test_what_was_committed_alone_is_not_tried_again(store: PostgresEventStore, owner: Connection) -> None:
+    """L7: a fold fails, so the group goes one by one; of those, the server undoes one."""
+    await store.inline.open([TALLIES], store_id=store.store_id)
+    await owner.execute("CREATE SEQUENCE tries")
+    schema = store.database.schema
+    await hindered(owner, f"IF nextval('{schema}.tries') IN (7, 8) THEN RAISE serialization_failure; END IF;")
+    folds = [Counting(), Counting(), Counting(fails=True), Counting()]
+    appends = [to(stream(), event())._replace(inline=[fold]) for fold in folds]
+    outcomes = await asyncio.gather(*[store.append(each) for each in appends], return_exceptions=True)
+    assert [isinstance(each, Appended) for each in outcomes] == [True, True, False, True]
+    assert isinstance(outcomes[2], ProjectionError)
+    assert await owner.fetchval("SELECT last_value FROM tries") > 8
+    assert [each.position for each in await everything(store)] == [1, 2, 3]
+    assert (await store.inline.checkpoint(TALLIES.name)).position == 3
 
 
 async def test_what_is_undone_for_ever_is_refused_for_good(store: PostgresEventStore, owner: Connection) -> None:

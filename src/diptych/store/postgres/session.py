@@ -89,9 +89,9 @@ class AppendSession:
         return getattr(error, "severity_en", getattr(error, "severity", None)) != "ERROR"
 
     async def append(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
-        """Judge and write a group, and commit it.
+        """Judge and write a group, and commit it; without inline rows that is one statement.
 
-        Without inline rows that is one statement. With them, an append whose fold fails is refused alone.
+        :raises FoldFailedError: a fold refused its append, and nothing of the group is stored.
         """
         self._is_sent = False
         self._warnings.clear()
@@ -100,12 +100,7 @@ class AppendSession:
             self._is_sent = True
             outcomes = await self._write(jobs)
             return self._doubted(outcomes)
-        try:
-            return self._doubted(await self._append_folding(jobs, fold))
-        except _FoldFailedError as failed:
-            if len(jobs) == 1:
-                return [failed.why]
-        return [outcome for job in jobs for outcome in await self.append([job], fold)]
+        return self._doubted(await self._append_folding(jobs, fold))
 
     async def _append_folding(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
         await self._connection.execute("BEGIN")
@@ -129,7 +124,7 @@ class AppendSession:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             raise
         except Exception as error:
-            raise _FoldFailedError(error) from error
+            raise FoldFailedError(error) from error
 
     async def _write(self, jobs: Sequence[AppendJob]) -> list[Outcome]:
         group = Group(jobs, self._types, with_checksums=self._needs_crc)
@@ -175,7 +170,7 @@ class AppendSession:
         self._connection.terminate()
 
 
-class _FoldFailedError(Exception):
+class FoldFailedError(Exception):
     """A fold refused its append; `why` is what it raised."""
 
     def __init__(self, why: Exception) -> None:

@@ -16,7 +16,7 @@ from diptych.store.grouping import copy_of, fit_together
 from diptych.store.postgres.appending import AppendJob
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
 from diptych.store.postgres.migrations import in_schema, lock_key
-from diptych.store.postgres.session import AppendSession, Fold, Outcome, open_session
+from diptych.store.postgres.session import AppendSession, Fold, FoldFailedError, Outcome, open_session
 from diptych.store.protocols import Appended, StoreSettings
 
 _GROUP: Final = 512  # appends in one transaction
@@ -151,6 +151,10 @@ class Writer:
                     await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))
                     continue
                 failure: Exception = await self._give_up(error)
+            except FoldFailedError as error:
+                if len(jobs) == 1:
+                    return [error.why]
+                return [outcome for job in jobs for outcome in await self._write([job])]  # it is refused alone
             except Exception as error:
                 failure = error
                 await self._drop()
