@@ -9,9 +9,9 @@ from benchmarks import shop
 from benchmarks.children import parent_is_gone, say
 
 
-async def main(file: Path) -> None:
+async def main(url: str) -> None:
     """Catch up, say, end."""
-    async with shop.shop(file) as app:
+    async with shop.shop(url) as app:
         say("ready")
         await app.caught_up(timeout=3600)
     say(megabytes())
@@ -28,4 +28,4 @@ def megabytes() -> float:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(sys.argv[1]))

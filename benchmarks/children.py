@@ -49,6 +49,21 @@ async def heard(process: Process) -> Any:
     return json.loads(line)
 
 
+def tell(process: Process, message: object) -> None:
+    """Write a line to a child; `told` returns it there."""
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+
+
+async def told() -> AsyncIterator[Any]:
+    """In a child: yield what the parent says, line by line, until it closes our input: the sign to end."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**30)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield json.loads(line)
+
+
 def say(message: object) -> None:
     """Write a line to the parent."""
     sys.stdout.write(json.dumps(message) + "\n")
@@ -56,8 +71,6 @@ def say(message: object) -> None:
 
 
 async def parent_is_gone() -> None:
-    """Return when the parent closes our input: the sign to end."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.read()
+    """Return when the parent closes our input."""
+    async for _ in told():
+        pass

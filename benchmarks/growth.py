@@ -4,12 +4,12 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import UUID
 
 from benchmarks import shop
 from benchmarks.children import child, heard
 from benchmarks.generator import EVENTS_PER_ORDER, order, order_ids
+from benchmarks.place import Place
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
 from diptych import App
 from diptych.clock import new_id_bytes
@@ -20,10 +20,10 @@ _FLAT = 1.5  # a B-tree a thousand times as large is two levels deeper
 _SEEDS = random.Random(53)
 
 
-async def _fill(file: Path, events: int) -> list[UUID]:
+async def _fill(place: Place, events: int) -> list[UUID]:
     """Write many orders of ten events; their fields are the same, for encoding is not what is measured."""
     ids = order_ids(events // EVENTS_PER_ORDER, seed=51)
-    async with App(f"sqlite:///{file}?synchronous=normal") as app:
+    async with App(shop.without_waiting(place.url)) as app:
         template = [app.codec.encode(shop.event(fact)) for fact in order(ids[0], random.Random(52), ends=False)]
         for start in range(0, len(ids), 100):
             writes = [
@@ -74,14 +74,13 @@ async def _polled(app: App, events: int, pages: int) -> float:
 
 
 @asynccontextmanager
-async def _grown(folder: Path, scale: Scale, events: int) -> AsyncIterator[Measure]:
-    file = folder / "shop.db"
-    ids = await _fill(file, events)
-    async with child("benchmarks.catcher", file) as process:
+async def _grown(place: Place, scale: Scale, events: int) -> AsyncIterator[Measure]:
+    ids = await _fill(place, events)
+    async with child("benchmarks.catcher", place.url) as process:
         memory = float(await heard(process))
 
     async def measure() -> Figures:
-        async with shop.shop(file, projects=False) as app:
+        async with shop.shop(place.url, projects=False) as app:
             chosen = _SEEDS.sample(ids, min(len(ids), 200))
             return {
                 "append": await _appended(app, scale.of(5, 100, 200)),
@@ -94,16 +93,16 @@ async def _grown(folder: Path, scale: Scale, events: int) -> AsyncIterator[Measu
 
 
 @asynccontextmanager
-async def large(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def large(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """A log of up to ten million events, by scale."""
-    async with _grown(folder, scale, scale.of(2000, 40_000, 1_000_000, 10_000_000)) as measure:
+    async with _grown(place, scale, scale.of(2000, 40_000, 1_000_000, 10_000_000)) as measure:
         yield measure
 
 
 @asynccontextmanager
-async def small(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def small(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """A log of ten thousand events."""
-    async with _grown(folder, scale, scale.of(1000, _SMALL, _SMALL)) as measure:
+    async with _grown(place, scale, scale.of(1000, _SMALL, _SMALL)) as measure:
         yield measure
 
 

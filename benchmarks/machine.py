@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
-import apsw
+from benchmarks.place import Database
 
 _PACKAGES = (
     "diptych",
     "apsw",
+    "asyncpg",
     "pydantic",
     "msgspec",
     "fastapi",
@@ -57,8 +58,9 @@ def sync_milliseconds(folder: Path, times: int = 30) -> float:
     return median(taken) * 1000
 
 
-def describe(folder: Path) -> dict[str, object]:
+def describe(folder: Path, database: Database) -> dict[str, object]:
     """Return all of it, for the JSON file."""
+    facts = database.facts()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -71,10 +73,10 @@ def describe(folder: Path) -> dict[str, object]:
         "disk": {"filesystem": filesystem(folder), "sync_ms": round(sync_milliseconds(folder), 3)},
         "versions": {
             "python": platform.python_version(),
-            "sqlite": apsw.sqlite_lib_version(),
+            **facts["versions"],
             **{package: found for package in _PACKAGES if (found := _version(package))},
         },
-        "durability": {"events": "journal_mode=WAL, synchronous=FULL", "views": "journal_mode=WAL, synchronous=NORMAL"},
+        "durability": facts["durability"],
     }
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from uuid import UUID
 
+from benchmarks.place import Place
+from benchmarks.sqlite.place import SqlitePlace
 from benchmarks.workload import Figures, Measure, Scale, Side, percentile
 
 
@@ -31,11 +33,11 @@ def _eventsourcing(measure: Callable[[ModuleType, Path, Scale], Figures]) -> Sid
     """`eventsourcing` is synchronous: its work runs in threads, as a FastAPI service would run it."""
 
     @asynccontextmanager
-    async def side(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+    async def side(place: Place, scale: Scale) -> AsyncIterator[Measure]:
         peer = import_module("benchmarks.peer_eventsourcing")
 
         async def run() -> Figures:
-            file = folder / f"{time.monotonic_ns()}.db"
+            file = SqlitePlace.of(place.url).file.with_name(f"{time.monotonic_ns()}.db")
             return await asyncio.to_thread(measure, peer, file, scale)
 
         yield run
@@ -109,7 +111,7 @@ _EVENTSOURCING = {"W1": _append, "W2": _crowd_appends, "W3": _commands, "W5": _l
 
 
 @asynccontextmanager
-async def _cqrs(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def _cqrs(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """`RequestMediator.send` of python-cqrs, with a handler that does nothing."""
     measure: Measure = import_module("benchmarks.peer_cqrs").measure(scale)
     yield measure

@@ -1,38 +1,25 @@
-"""The raw twin: the fastest honest plain Python, doing the same durable work with the best driver (apsw, msgspec).
+"""The raw twin: the fastest honest plain Python, doing the same durable work with the best driver (and msgspec).
 
-One writer thread with group commit, `synchronous=FULL`, versions checked, positions contiguous, reads on the caller's
-thread. It has no checksums, no types of its own, no migrations, no idempotency and one process only.
+Here is what it is on any database: its events, its aggregate, its fold. `sqlite` and `postgres` have what stores them:
+group commit, versions checked, positions contiguous. It has no checksums, no types of its own, no migrations.
 """
 
-import asyncio
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-import apsw
 import msgspec
 
 from benchmarks.generator import CREATED, ITEM_ADDED, SHIPPED, Fact, appends
 
-_EVENTS = """
-CREATE TABLE IF NOT EXISTS events(
-    position INTEGER PRIMARY KEY, stream BLOB NOT NULL, version INTEGER NOT NULL, event_id BLOB NOT NULL,
-    type TEXT NOT NULL, payload TEXT NOT NULL, metadata TEXT NOT NULL, recorded_at INTEGER NOT NULL) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS by_stream ON events(stream, version);
-CREATE TABLE IF NOT EXISTS commands(
-    id BLOB PRIMARY KEY, hash BLOB NOT NULL, result TEXT NOT NULL, position INTEGER NOT NULL,
-    recorded_at INTEGER NOT NULL) STRICT, WITHOUT ROWID
-"""
-_VERSION = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
-_INSERT = "INSERT INTO events(stream, version, event_id, type, payload, metadata, recorded_at) VALUES(?,?,?,?,?,?,?)"
-_COMMAND = "INSERT INTO commands(id, hash, result, position, recorded_at) VALUES(?,?,?,?,?)"
-_STREAM = "SELECT type, payload FROM events WHERE stream = ? AND version >= ? ORDER BY version"
+Encoded = tuple[bytes, str, str]
+"""An event as it is stored: id, name, JSON."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RawAddress(msgspec.Struct):
@@ -109,15 +96,6 @@ class RawCommand(NamedTuple):
     result: str
 
 
-class _Job(NamedTuple):
-    future: "asyncio.Future[int]"
-    stream: bytes
-    expected: int
-    events: Sequence[tuple[bytes, str, str]]
-    metadata: str
-    command: RawCommand | None
-
-
 def event_id() -> bytes:
     """Make a UUIDv7."""
     tail = os.urandom(10)
@@ -125,7 +103,7 @@ def event_id() -> bytes:
     return (time.time_ns() // 1_000_000).to_bytes(6, "big") + middle + tail[3:]
 
 
-def encode(event: RawEvent) -> tuple[bytes, str, str]:
+def encode(event: RawEvent) -> Encoded:
     """Write an event down: id, stored name, JSON."""
     return event_id(), _NAMES[type(event)], _encode(event).decode()
 
@@ -141,121 +119,85 @@ def event(fact: Fact) -> RawEvent:
     return msgspec.convert(fact.fields, _CLASSES[fact.name])
 
 
-def open_database(path: Path, *, synchronous: str = "FULL") -> apsw.Connection:
-    """Open a connection as every side does: WAL, 64 MB before a checkpoint is forced, 32 MB of cache."""
-    db = apsw.Connection(str(path))
-    db.set_busy_timeout(5000)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA synchronous = {synchronous}")
-    db.execute("PRAGMA cache_size = -32768")
-    return db
+class RawStore(Protocol):
+    """Appends, grouped, and loads."""
 
-
-class RawStore:
-    """Appends through one writer thread, grouped; reads on the caller's thread."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._db = open_database(path)
-        self._db.execute(_EVENTS)
-        self.reader = open_database(path)
-        self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._thread = Thread(target=self._write, name="raw-writer", daemon=True)
-        self._thread.start()
-
-    async def close(self) -> None:
-        """Let the writer finish."""
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self.reader.close()
-        self._db.close()
+    def key(self, order_id: UUID) -> Any:
+        """The name of an order's stream, as the driver takes it."""
 
     def append(
         self,
-        stream: bytes,
+        stream: Any,
         expected: int,
-        events: Sequence[tuple[bytes, str, str]],
+        events: Sequence[Encoded],
         metadata: str = "{}",
         command: RawCommand | None = None,
-    ) -> "asyncio.Future[int]":
-        """Append after `expected`; the future has the last position once it is on disk."""
-        future: asyncio.Future[int] = self._loop.create_future()
-        self._jobs.put(_Job(future, stream, expected, events, metadata, command))
-        return future
+    ) -> Awaitable[int]:
+        """Append after `expected`; return the last position once it is on disk."""
 
-    def load(self, stream: bytes) -> RawOrder:
+    async def load(self, stream: Any) -> RawOrder:
         """Read a stream and fold it."""
-        order = RawOrder()
-        apply = order.apply
-        for name, payload in self.reader.execute(_STREAM, (stream, 1)):
-            apply(DECODE[name](payload))
-        return order
 
-    def _write(self) -> None:
-        jobs = self._jobs
-        while True:
-            group = [jobs.get()]
-            while not jobs.empty():
-                group.append(jobs.get())
-            wanted = [job for job in group if job is not None]
-            if wanted:
-                outcomes = self._commit(wanted)
-                self._loop.call_soon_threadsafe(_deliver, wanted, outcomes)
-            if len(wanted) < len(group):
-                return
-
-    def _commit(self, group: list[_Job]) -> list[int | None]:
-        db, now = self._db, time.time_ns() // 1000
-        db.execute("BEGIN IMMEDIATE")
-        position: int = db.execute("SELECT coalesce(max(position), 0) FROM events").get
-        versions: dict[bytes, int] = {}
-        rows: list[tuple[Any, ...]] = []
-        commands: list[tuple[Any, ...]] = []
-        outcomes: list[int | None] = []
-        for job in group:
-            version = versions.get(job.stream)
-            if version is None:
-                version = db.execute(_VERSION, (job.stream,)).get
-            if version != job.expected:
-                outcomes.append(None)
-                continue
-            for identity, name, payload in job.events:
-                version += 1
-                rows.append((job.stream, version, identity, name, payload, job.metadata, now))
-            versions[job.stream] = version
-            outcomes.append(position + len(rows))
-            if job.command is not None:
-                commands.append((*job.command, outcomes[-1], now))
-        db.executemany(_INSERT, rows)
-        if commands:
-            db.executemany(_COMMAND, commands)
-        db.execute("COMMIT")
-        return outcomes
+    async def close(self) -> None:
+        """Let everything that waits be written."""
 
 
-def _deliver(group: list[_Job], outcomes: list[int | None]) -> None:
-    for job, outcome in zip(group, outcomes, strict=True):
-        if not job.future.cancelled():
-            if outcome is None:
-                job.future.set_exception(RawConflict(job.expected))
-            else:
-                job.future.set_result(outcome)
+class RawViews(Protocol):
+    """Keeps `order_summary` up to date with a log of the raw twin."""
+
+    position: int
+
+    async def advance(self, limit: int = 10_000) -> int:
+        """Apply the next batch; return how many events it had."""
+
+    async def row(self, order_id: UUID) -> Sequence[Any] | None:
+        """Return customer, status, total in pence, item count and time of creation of an order."""
+
+    async def rows(self) -> Sequence[tuple[Any, ...]]:
+        """Return id, customer, status, total in pence and item count of every order; ids as text."""
+
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
-def fill(path: Path, facts: Iterable[Fact], size: int = 100) -> None:
-    """Write a whole log at once, before anything is measured."""
-    db = open_database(path, synchronous="OFF")
-    db.execute(_EVENTS)
+def time_of(recorded_at: int) -> datetime:
+    """Read a time as it is stored."""
+    return _EPOCH + timedelta(microseconds=recorded_at)
+
+
+def stored(facts: Iterable[Fact], size: int) -> Iterable[tuple[UUID, int, bytes, str, str, str, int]]:
+    """The rows of a whole log, in the order of `appends`: what a twin is filled with before anything is measured."""
     versions: dict[UUID, int] = {}
-    rows: list[tuple[Any, ...]] = []
     for append in appends(facts, size):
         for order_id, written in append.items():
             for version, fact in enumerate(written, versions.get(order_id, 0) + 1):
                 payload, now = _encode(fact.fields).decode(), time.time_ns() // 1000
-                rows.append((order_id.bytes, version, event_id(), fact.name, payload, "{}", now))
+                yield order_id, version, event_id(), fact.name, payload, "{}", now
             versions[order_id] = versions.get(order_id, 0) + len(written)
-    db.execute("BEGIN")
-    db.executemany(_INSERT, rows)
-    db.execute("COMMIT")
-    db.close()
+
+
+def fold(page: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Fold a page of the log: the rows that are new, and what changes in others."""
+    created: dict[Any, tuple[str, int]] = {}
+    changes: dict[Any, list[Any]] = {}
+    for _position, stream, name, payload, recorded_at in page:
+        event = DECODE[name](payload)
+        change = changes.get(stream)
+        if change is None:
+            change = changes[stream] = [Decimal(0), 0, None]
+        if type(event) is RawItemAdded:
+            change[0] += event.quantity * event.unit_price
+            change[1] += 1
+        elif type(event) is RawCreated:
+            created[stream] = (event.customer_id, recorded_at)
+        else:
+            change[2] = "shipped"
+    new: list[tuple[Any, ...]] = []
+    changed: list[tuple[Any, ...]] = []
+    for stream, (total, items, status) in changes.items():
+        begun = created.get(stream)
+        if begun is None:
+            changed.append((stream, int(total * 100), items, status))
+        else:
+            new.append((stream, begun[0], status or "pending", int(total * 100), items, begun[1]))
+    return new, changed

@@ -6,26 +6,25 @@ It is nice to the others (`os.nice`), as whoever rebuilds beside a service shoul
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 from benchmarks import shop
 from benchmarks.children import parent_is_gone, say
+from benchmarks.place import Place, place_of
 
 
-async def rebuild(file: Path) -> None:
+async def rebuild(place: Place) -> None:
     """Delete the rows and catch up, as fast as it goes."""
     while True:
-        for views in file.parent.glob(f"{file.stem}.views.db*"):
-            views.unlink()
-        async with shop.shop(file) as app:
+        await place.forget_rows()
+        async with shop.shop(place.url) as app:
             await app.caught_up(timeout=300)
 
 
-async def main(file: Path) -> None:
+async def main(place: Place) -> None:
     """Rebuild until told to end; a rebuild that fails is no measure of anything."""
     os.nice(10)
     say("ready")
-    tasks = {asyncio.create_task(rebuild(file)), asyncio.create_task(parent_is_gone())}
+    tasks = {asyncio.create_task(rebuild(place)), asyncio.create_task(parent_is_gone())}
     done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in left:
         task.cancel()
@@ -35,4 +34,4 @@ async def main(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(place_of(sys.argv[1])))

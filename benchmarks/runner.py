@@ -1,38 +1,33 @@
 """Runs a workload's sides in turn, A B A B, so that a noisy machine disturbs both alike."""
 
 import gc
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from benchmarks import peers
+from benchmarks.place import Database
 from benchmarks.workload import Figures, Measure, Outcome, Scale, Side, Workload
 
 
-async def run(workload: Workload, scale: Scale, folder: Path, *, with_peers: bool = False) -> list[Outcome]:
-    """Measure every figure of a workload; its files are deleted afterwards."""
+async def run(workload: Workload, scale: Scale, database: Database, *, with_peers: bool = False) -> list[Outcome]:
+    """Measure every figure of a workload; its data are deleted afterwards."""
     sides: dict[str, Side] = {"diptych": workload.diptych, "twin": workload.twin}
     if with_peers:
         sides.update(peers.sides(workload.key))
     taken: dict[str, list[Figures]] = {name: [] for name in sides}
-    with tempfile.TemporaryDirectory(prefix=f"diptych-{workload.key.lower()}-", dir=folder) as temporary:
-        places = {name: Path(temporary, name) for name in sides}
-        for place in places.values():
-            place.mkdir()
-        async with AsyncExitStack() as stack:
-            measures: dict[str, Measure] = {}
-            for name, side in sides.items():
-                measures[name] = await stack.enter_async_context(side(places[name], scale))
-            if scale.name != "tiny":
-                for measure in measures.values():  # the first time is for warming up
-                    await measure()
-            for _ in range(scale.rounds):
-                for name, measure in measures.items():
-                    gc.collect()
-                    gc.freeze()  # what the benchmark itself keeps shall not slow down anybody's garbage collection
-                    taken[name].append(await measure())
+    async with database.places(workload.key) as place, AsyncExitStack() as stack:
+        measures: dict[str, Measure] = {}
+        for name, side in sides.items():
+            measures[name] = await stack.enter_async_context(side(place(name), scale))
+        if scale.name != "tiny":
+            for measure in measures.values():  # the first time is for warming up
+                await measure()
+        for _ in range(scale.rounds):
+            for name, measure in measures.items():
+                gc.collect()
+                gc.freeze()  # what the benchmark itself keeps shall not slow down anybody's garbage collection
+                taken[name].append(await measure())
     return [_outcome(workload, figure, taken) for figure in range(len(workload.goals))]
 
 
@@ -47,12 +42,12 @@ def _outcome(workload: Workload, index: int, taken: dict[str, list[Figures]]) ->
 
 
 async def run_all(
-    workloads: Sequence[Workload], scale: Scale, folder: Path, *, with_peers: bool, tell: Callable[[str], None]
+    workloads: Sequence[Workload], scale: Scale, database: Database, *, with_peers: bool, tell: Callable[[str], None]
 ) -> list[Outcome]:
     """Run workloads one after the other."""
     outcomes: list[Outcome] = []
     for workload in workloads:
         begun = time.perf_counter()
-        outcomes += await run(workload, scale, folder, with_peers=with_peers)
+        outcomes += await run(workload, scale, database, with_peers=with_peers)
         tell(f"{time.perf_counter() - begun:6.1f} s  {workload.key}: {workload.title}")
     return outcomes

@@ -5,10 +5,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -18,12 +16,9 @@ from pydantic import BaseModel
 
 from benchmarks import raw, shop
 from benchmarks.children import parent_is_gone, say
-from benchmarks.raw_views import RawViews
+from benchmarks.place import Place, place_of, raw_store, raw_views
 from diptych import CommandBus, new_id
 from diptych.web import Queries, commands_as, install
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ROW = "SELECT customer_id, status, total_amount, item_count, created_at FROM order_summary WHERE id = ?"
 
 
 class OrderAnswer(BaseModel):
@@ -39,9 +34,9 @@ def nobody() -> None:
 Commands = Annotated[CommandBus, Depends(commands_as(nobody))]
 
 
-def diptych_api(file: Path) -> FastAPI:
+def diptych_api(place: Place) -> FastAPI:
     """Diptych as a user writes it."""
-    app, api = shop.shop(file), FastAPI()
+    app, api = shop.shop(place.url), FastAPI()
     install(app, api)
     api.state.ready = app.caught_up
 
@@ -60,18 +55,16 @@ def diptych_api(file: Path) -> FastAPI:
     return api
 
 
-def raw_api(file: Path) -> FastAPI:
+def raw_api(place: Place) -> FastAPI:
     """Bare routes: the same bodies and answers, the same events and command record, no framework but FastAPI."""
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        api.state.store = raw.RawStore(file)
-        api.state.views = views = RawViews(file, file.with_name("raw.views.db"))
-        while views.advance():
-            pass
-        yield
-        views.close()
-        await api.state.store.close()
+        async with raw_store(place) as store, raw_views(place) as views:
+            while await views.advance():
+                pass
+            api.state.store, api.state.views = store, views
+            yield
 
     api = FastAPI(lifespan=lifespan)
     api.state.ready = None
@@ -88,30 +81,32 @@ def raw_api(file: Path) -> FastAPI:
         digest = blake2b(command.model_dump_json().encode(), digest_size=16).digest()
         remembered = raw.RawCommand(command_id.bytes, digest, f'"{command.order_id}"')
         encoded = [raw.encode(event) for event in events]
-        await api.state.store.append(command.order_id.bytes, 0, encoded, raw.metadata_of(command_id), remembered)
+        store: raw.RawStore = api.state.store
+        await store.append(store.key(command.order_id), 0, encoded, raw.metadata_of(command_id), remembered)
         return OrderAnswer(order_id=command.order_id)
 
     @api.get("/api/v1/orders/{order_id}")
     async def get_order(order_id: UUID) -> shop.OrderSummary:
-        found = api.state.views.db.execute(_ROW, (order_id.bytes,)).fetchall()
-        if not found:
+        views: raw.RawViews = api.state.views
+        found = await views.row(order_id)
+        if found is None:
             raise HTTPException(404)
-        customer_id, status, pence, items, created_at = found[0]
+        customer_id, status, pence, items, created_at = found
         return shop.OrderSummary(
             id=order_id,
             customer_id=UUID(customer_id),
             status=shop.OrderStatus(status),
             total_amount=Decimal(pence) / 100,
             item_count=items,
-            created_at=_EPOCH + timedelta(microseconds=created_at),
+            created_at=raw.time_of(created_at),
         )
 
     return api
 
 
-async def main(side: str, file: Path) -> None:
+async def main(side: str, place: Place) -> None:
     """Serve until the parent is gone."""
-    api = {"diptych": diptych_api, "raw": raw_api}[side](file)
+    api = {"diptych": diptych_api, "raw": raw_api}[side](place)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
         server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False, lifespan="on"))
         async with asyncio.TaskGroup() as group:
@@ -127,4 +122,4 @@ async def main(side: str, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], place_of(sys.argv[2])))

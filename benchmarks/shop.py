@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -225,9 +224,9 @@ async def answer(query: Answer) -> int:
     return 42
 
 
-def shop(path: Path, *, projects: bool = True) -> App:
-    """Return the app over `path`; without `projects` only its write side."""
-    app = App(f"sqlite:///{path}", mode="production")
+def shop(url: str, *, projects: bool = True) -> App:
+    """Return the app over a store; without `projects` only its write side."""
+    app = App(url, mode="production")
     for handle in (create_order, add_item, count_items):
         app.command_handler(handle)
     app.query_handler(answer)
@@ -250,9 +249,14 @@ def stream(order_id: UUID) -> StreamName:
     return StreamName("", Order.aggregate_name, order_id)
 
 
-async def fill(path: Path, facts: Iterable[Fact], size: int = 100) -> None:
+def without_waiting(url: str) -> str:
+    """The same store, whose appends do not wait for the disk: to fill it."""
+    return f"{url}{'&' if '?' in url else '?'}synchronous=normal"
+
+
+async def fill(url: str, facts: Iterable[Fact], size: int = 100) -> None:
     """Write a whole log before anything is measured."""
-    async with App(f"sqlite:///{path}?synchronous=normal") as app:
+    async with App(without_waiting(url)) as app:
         versions: dict[UUID, int] = {}
         for append in appends(facts, size):
             writes = []

@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from benchmarks.place import Place
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload
 
 _HEAVY = ("apsw", "asyncpg", "sqlite3", "fastapi", "starlette", "uvicorn", "typer", "rich", "jinja2", "sqlglot")
@@ -28,10 +29,10 @@ class First(BaseModel):
 """
 
 
-async def _import(statement: str, folder: Path) -> Figures:
+async def _import(statement: str, folder: str) -> Figures:
     """Import in a new interpreter, from bytecode as an installed package is: the first time only compiles."""
     script = _SCRIPT.format(statement=statement, heavy=_HEAVY)
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder), "PYTHONDONTWRITEBYTECODE": ""}
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-c", script]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
     output, _ = await child.communicate()
@@ -40,23 +41,25 @@ async def _import(statement: str, folder: Path) -> Figures:
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """In a new interpreter each time."""
+    with TemporaryDirectory() as folder:
 
-    async def measure() -> Figures:
-        return await _import("import diptych; diptych.App, diptych.Aggregate, diptych.Projection", folder)
+        async def measure() -> Figures:
+            return await _import("import diptych; diptych.App, diptych.Aggregate, diptych.Projection", folder)
 
-    yield measure
+        yield measure
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """What any asynchronous service with pydantic pays: asyncio, pydantic, and its first model."""
+    with TemporaryDirectory() as folder:
 
-    async def measure() -> Figures:
-        return await _import(_FLOOR, folder)
+        async def measure() -> Figures:
+            return await _import(_FLOOR, folder)
 
-    yield measure
+        yield measure
 
 
 WORKLOADS = (
@@ -70,5 +73,6 @@ WORKLOADS = (
         diptych,
         twin,
         versus="floor",
+        stores=("sqlite",),
     ),
 )

@@ -4,7 +4,6 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from benchmarks import raw, shop
 from benchmarks.clients import dealt, together
 from benchmarks.generator import Fact, item_added, order, order_ids
+from benchmarks.place import Place, raw_store
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload
 from diptych import new_id
 
@@ -34,13 +34,13 @@ def _orders(scale: Scale) -> tuple[list[UUID], list[Fact]]:
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """`CommandBus.dispatch`."""
     ids, facts = _orders(scale)
-    await shop.fill(folder / "shop.db", facts, size=1000)
+    await shop.fill(place.url, facts, size=1000)
     left = iter(ids)
     item = shop.Item.model_validate(item_added(random.Random(8)))
-    app = shop.shop(folder / "shop.db", projects=False)
+    app = shop.shop(place.url, projects=False)
 
     def commands(count: int) -> Sequence[shop.AddItem]:
         return [shop.AddItem(order_id=next(left), item=item) for _ in range(count)]
@@ -66,41 +66,40 @@ class _AddItem(msgspec.Struct):
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
-    """Load on this thread, decide, append; the command's id, hash and result are kept with the event."""
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
+    """Load, decide, append; the command's id, hash and result are kept with the event."""
     ids, facts = _orders(scale)
-    raw.fill(folder / "raw.db", facts, size=1000)
+    await place.raw_fill(facts, size=1000)
     left = iter(ids)
     fact = Fact(ids[0], "bench.order_item_added", item_added(random.Random(8)))
     encode = msgspec.json.Encoder().encode
-    store = raw.RawStore(folder / "raw.db")
+    async with raw_store(place) as store:
 
-    async def handle(command: _AddItem) -> int:
-        stream = command.order_id.bytes
-        loaded = store.load(stream)
-        if loaded.status != "pending":
-            raise ValueError("the order is shipped")
-        command_id = new_id()
-        event = msgspec.structs.replace(command.item)
-        version = loaded.version
-        loaded.apply(event)
-        remembered = raw.RawCommand(command_id.bytes, blake2b(encode(command), digest_size=16).digest(), "null")
-        return await store.append(stream, version, [raw.encode(event)], raw.metadata_of(command_id), remembered)
+        async def handle(command: _AddItem) -> int:
+            stream = store.key(command.order_id)
+            loaded = await store.load(stream)
+            if loaded.status != "pending":
+                raise ValueError("the order is shipped")
+            command_id = new_id()
+            event = msgspec.structs.replace(command.item)
+            version = loaded.version
+            loaded.apply(event)
+            remembered = raw.RawCommand(command_id.bytes, blake2b(encode(command), digest_size=16).digest(), "null")
+            return await store.append(stream, version, [raw.encode(event)], raw.metadata_of(command_id), remembered)
 
-    def commands(count: int) -> Sequence[_AddItem]:
-        item = raw.event(fact)
-        assert isinstance(item, raw.RawItemAdded)
-        return [_AddItem(next(left), item) for _ in range(count)]
+        def commands(count: int) -> Sequence[_AddItem]:
+            item = raw.event(fact)
+            assert isinstance(item, raw.RawItemAdded)
+            return [_AddItem(next(left), item) for _ in range(count)]
 
-    async def measure() -> Figures:
-        alone, crowd = commands(_alone(scale)), commands(_crowd(scale))
-        return {
-            "1 client": len(alone) / await together([alone], handle),
-            "32 clients": len(crowd) / await together(dealt(crowd, _CLIENTS), handle),
-        }
+        async def measure() -> Figures:
+            alone, crowd = commands(_alone(scale)), commands(_crowd(scale))
+            return {
+                "1 client": len(alone) / await together([alone], handle),
+                "32 clients": len(crowd) / await together(dealt(crowd, _CLIENTS), handle),
+            }
 
-    yield measure
-    await store.close()
+        yield measure
 
 
 WORKLOADS = (
@@ -109,7 +108,7 @@ WORKLOADS = (
         "command: load 10 events, append one",
         (
             Goal("1 client", "per s", better="higher"),
-            Goal("32 clients", "per s", 0.6, better="higher"),
+            Goal("32 clients", "per s", {"sqlite": 0.6, "postgresql": 0.5}, better="higher"),
         ),
         diptych,
         twin,

@@ -4,10 +4,10 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from benchmarks import raw, shop
+from benchmarks import shop
 from benchmarks.generator import Fact, order, order_ids
+from benchmarks.place import Place, raw_store
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
 
 _EVENTS = 1000
@@ -20,13 +20,13 @@ def _facts() -> list[Fact]:
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """A command that only loads. Each round has a new app, so that its cache of aggregates is empty."""
-    await shop.fill(folder / "shop.db", _facts(), size=1000)
+    await shop.fill(place.url, _facts(), size=1000)
 
     async def measure() -> Figures:
         taken = []
-        async with shop.shop(folder / "shop.db", projects=False) as app:
+        async with shop.shop(place.url, projects=False) as app:
             for order_id in _ORDERS:
                 command = shop.CountItems(order_id=order_id)
                 begun = time.perf_counter()
@@ -39,19 +39,18 @@ async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """One SELECT, decoded and folded row by row."""
-    raw.fill(folder / "raw.db", _facts(), size=1000)
+    await place.raw_fill(_facts(), size=1000)
 
     async def measure() -> Figures:
-        store = raw.RawStore(folder / "raw.db")
         taken = []
-        for order_id in _ORDERS:
-            begun = time.perf_counter()
-            loaded = store.load(order_id.bytes)
-            taken.append(time.perf_counter() - begun)
-            assert loaded.item_count == _EVENTS - 1
-        await store.close()
+        async with raw_store(place) as store:
+            for order_id in _ORDERS:
+                begun = time.perf_counter()
+                loaded = await store.load(store.key(order_id))
+                taken.append(time.perf_counter() - begun)
+                assert loaded.item_count == _EVENTS - 1
         return {"p50": percentile(taken, 0.5) * 1000}
 
     yield measure

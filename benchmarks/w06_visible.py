@@ -5,13 +5,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from benchmarks import raw, shop
 from benchmarks.children import child, heard
 from benchmarks.follower import Follower
 from benchmarks.generator import Fact, created, order_ids
+from benchmarks.place import Place, raw_store, raw_views
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
 
 _RATE = 200
@@ -53,12 +53,12 @@ def _command(fact: Fact) -> shop.CreateOrder:
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """From the receipt to the row, asked for with `after=receipt`."""
 
     async def measure() -> Figures:
         taken: list[float] = []
-        async with shop.shop(folder / "shop.db") as app:
+        async with shop.shop(place.url) as app:
 
             async def step(fact: Fact) -> None:
                 receipt = await app.commands.dispatch(_command(fact))
@@ -74,30 +74,28 @@ async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
-    """A projector thread, woken after each commit."""
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
+    """A projector, woken after each commit."""
 
     async def measure() -> Figures:
         taken: list[float] = []
-        store = raw.RawStore(folder / "raw.db")
-        follower = Follower(folder / "raw.db", folder / "raw.views.db")
+        async with raw_store(place) as store, raw_views(place) as views:
+            follower = Follower(views)
 
-        async def step(fact: Fact) -> None:
-            event = raw.event(fact)
-            position = await store.append(fact.order_id.bytes, 0, [raw.encode(event)])
-            begun = time.perf_counter()
-            await follower.wait_for(position)
-            taken.append(time.perf_counter() - begun)
+            async def step(fact: Fact) -> None:
+                event = raw.event(fact)
+                position = await store.append(store.key(fact.order_id), 0, [raw.encode(event)])
+                begun = time.perf_counter()
+                await follower.wait_for(position)
+                taken.append(time.perf_counter() - begun)
 
-        await paced(_facts(scale), step)
-        await follower.close()
-        await store.close()
+            await paced(_facts(scale), step)
         return _figures(taken)
 
     yield measure
 
 
-async def _follow(side: str, file: Path, facts: list[Fact], write: Callable[[Fact], Awaitable[int]]) -> Figures:
+async def _follow(side: str, place: Place, facts: list[Fact], write: Callable[[Fact], Awaitable[int]]) -> Figures:
     """Write here, look there: both processes read the same clock."""
     committed: dict[int, int] = {}
 
@@ -105,42 +103,38 @@ async def _follow(side: str, file: Path, facts: list[Fact], write: Callable[[Fac
         position = await write(fact)
         committed[position] = time.monotonic_ns()
 
-    async with child("benchmarks.follower", side, file, len(facts)) as process:
+    async with child("benchmarks.follower", side, place.url, len(facts)) as process:
         await paced(facts, step)
         visible = await heard(process)
     return _figures([max(0, seen - committed[position]) / 1e9 for position, seen in visible if position in committed])
 
 
 @asynccontextmanager
-async def diptych_elsewhere(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych_elsewhere(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """The app with projections runs in a child, the one that takes commands here."""
-    file = folder / "shop.db"
 
     async def measure() -> Figures:
-        async with shop.shop(file, projects=False) as app:
+        async with shop.shop(place.url, projects=False) as app:
 
             async def write(fact: Fact) -> int:
                 return (await app.commands.dispatch(_command(fact))).position
 
-            return await _follow("diptych", file, _facts(scale), write)
+            return await _follow("diptych", place, _facts(scale), write)
 
     yield measure
 
 
 @asynccontextmanager
-async def twin_elsewhere(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def twin_elsewhere(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """The projector in a child looks for new events every millisecond."""
-    file = folder / "raw.db"
 
     async def measure() -> Figures:
-        store = raw.RawStore(file)
+        async with raw_store(place) as store:
 
-        async def write(fact: Fact) -> int:
-            return await store.append(fact.order_id.bytes, 0, [raw.encode(raw.event(fact))])
+            async def write(fact: Fact) -> int:
+                return await store.append(store.key(fact.order_id), 0, [raw.encode(raw.event(fact))])
 
-        figures = await _follow("raw", file, _facts(scale), write)
-        await store.close()
-        return figures
+            return await _follow("raw", place, _facts(scale), write)
 
     yield measure
 

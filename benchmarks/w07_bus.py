@@ -3,10 +3,10 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from benchmarks import shop
+from benchmarks.place import Place
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload
 
 
@@ -30,9 +30,9 @@ async def overhead(
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """`QueryBus.dispatch`."""
-    async with shop.shop(folder / "shop.db", projects=False) as app:
+    async with shop.shop(place.url, projects=False) as app:
 
         async def measure() -> Figures:
             return {"overhead": await overhead(app.queries.dispatch, shop.answer, _count(scale))}
@@ -51,7 +51,7 @@ class _Bus:
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """A dictionary look-up and a call."""
     bus = _Bus()
 
@@ -69,5 +69,6 @@ WORKLOADS = (
         diptych,
         twin,
         versus="dict look-up",
+        stores=("sqlite",),
     ),
 )

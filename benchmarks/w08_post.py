@@ -4,10 +4,10 @@ import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from benchmarks.generator import created, item_added
 from benchmarks.http_load import request
+from benchmarks.place import Place
 from benchmarks.web import served
 from benchmarks.workload import Goal, Measure, Scale, Workload
 
@@ -22,18 +22,18 @@ def _requests(scale: Scale) -> list[str]:
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """The command as body, dispatched by the request's bus; its projection runs too."""
     requests = _requests(scale)
-    async with served("diptych", folder / "shop.db", lambda: requests, 201) as measure:
+    async with served("diptych", place, lambda: requests, 201) as measure:
         yield measure
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """A bare route with the raw append."""
     requests = _requests(scale)
-    async with served("raw", folder / "raw.db", lambda: requests, 201) as measure:
+    async with served("raw", place, lambda: requests, 201) as measure:
         yield measure
 
 

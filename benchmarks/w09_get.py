@@ -3,11 +3,11 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from benchmarks import raw, shop
+from benchmarks import shop
 from benchmarks.generator import Fact, order, order_ids
 from benchmarks.http_load import request
+from benchmarks.place import Place
 from benchmarks.web import served
 from benchmarks.workload import Goal, Measure, Scale, Workload
 
@@ -26,20 +26,20 @@ def _requests(scale: Scale) -> list[str]:
 
 
 @asynccontextmanager
-async def diptych(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """`Queries`, with freshness in the answer's headers."""
     requests = _requests(scale)
-    await shop.fill(folder / "shop.db", _facts(scale))
-    async with served("diptych", folder / "shop.db", lambda: requests, 200) as measure:
+    await shop.fill(place.url, _facts(scale))
+    async with served("diptych", place, lambda: requests, 200) as measure:
         yield measure
 
 
 @asynccontextmanager
-async def twin(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """A bare route with the raw driver."""
     requests = _requests(scale)
-    raw.fill(folder / "raw.db", _facts(scale))
-    async with served("raw", folder / "raw.db", lambda: requests, 200) as measure:
+    await place.raw_fill(_facts(scale))
+    async with served("raw", place, lambda: requests, 200) as measure:
         yield measure
 
 

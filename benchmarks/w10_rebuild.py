@@ -5,12 +5,12 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import UUID
 
 from benchmarks import shop
 from benchmarks.children import child
 from benchmarks.generator import CREATED, log
+from benchmarks.place import Place
 from benchmarks.workload import Figures, Goal, Measure, Scale, Workload, percentile
 from diptych import App
 from diptych.store.protocols import Append, StreamWrite
@@ -31,13 +31,12 @@ async def appends(app: App, scale: Scale) -> Figures:
 
 
 @asynccontextmanager
-async def rebuilding(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def rebuilding(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """With a child that rebuilds over the same log."""
-    file = folder / "shop.db"
-    await shop.fill(file, log(scale.of(500, 20_000, 100_000)))
+    await shop.fill(place.url, log(scale.of(500, 20_000, 100_000)))
 
     async def measure() -> Figures:
-        async with App(f"sqlite:///{file}") as app, child("benchmarks.rebuilder", file):
+        async with App(place.url) as app, child("benchmarks.rebuilder", place.url):
             await asyncio.sleep(scale.of(0, 1, 1))  # until the child reads
             return await appends(app, scale)
 
@@ -45,13 +44,12 @@ async def rebuilding(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
 
 
 @asynccontextmanager
-async def idle(folder: Path, scale: Scale) -> AsyncIterator[Measure]:
+async def idle(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """With nothing beside it."""
-    file = folder / "shop.db"
-    await shop.fill(file, log(scale.of(500, 20_000, 100_000)))
+    await shop.fill(place.url, log(scale.of(500, 20_000, 100_000)))
 
     async def measure() -> Figures:
-        async with App(f"sqlite:///{file}") as app:
+        async with App(place.url) as app:
             return await appends(app, scale)
 
     yield measure

@@ -2,22 +2,29 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, Self, get_args
+
+from benchmarks.place import STORES, Place, StoreName
 
 Figures = Mapping[str, float]
 Measure = Callable[[], Awaitable[Figures]]
 
-SIZES: Final = ("tiny", "quick", "normal", "full")
+Size = Literal["tiny", "quick", "normal", "full"]
+SIZES: Final[tuple[Size, ...]] = get_args(Size)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How much work a run does. `tiny` only shows that the scripts work; its figures mean nothing."""
 
-    name: Literal["tiny", "quick", "normal", "full"]
+    name: Size
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the scale of this name."""
+        return cls(next(size for size in SIZES if size == name))
 
     def of(self, tiny: int, quick: int, normal: int, full: int | None = None) -> int:
         """Pick the amount for this scale; `full` is `normal` where it is not given."""
@@ -29,23 +36,31 @@ class Scale:
         return self.of(1, 3, 7, 9)
 
 
-Side = Callable[[Path, Scale], AbstractAsyncContextManager[Measure]]
+Side = Callable[[Place, Scale], AbstractAsyncContextManager[Measure]]
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure must reach: as a `ratio` to the twin's, or as an `absolute` value; no `limit`: for information."""
+    """What a figure must reach: as a `ratio` to the twin's, or as an `absolute` value; no `limit`: for information.
+
+    The limit may differ by store; `on` one of them, it is a number.
+    """
 
     figure: str
     unit: str
-    limit: float | None = None
+    limit: float | Mapping[StoreName, float] | None = None
     kind: Literal["ratio", "absolute"] = "ratio"
     better: Literal["lower", "higher"] = "lower"
+
+    def on(self, store: StoreName) -> "Goal":
+        """The goal on this store."""
+        return replace(self, limit=self.limit[store]) if isinstance(self.limit, Mapping) else self
 
     def attained(self, value: float) -> float:
         """How much of the goal this value is: 1 or more is reached, 0.5 is twice as slow as it should be."""
         if self.limit is None:
             return 1.0
+        assert not isinstance(self.limit, Mapping), "which store?"
         if self.better == "higher":
             return value / self.limit
         return self.limit / value if value > 0 else 1.0
@@ -67,6 +82,11 @@ class Workload:
     diptych: Side
     twin: Side
     versus: str = "raw"
+    stores: tuple[StoreName, ...] = STORES
+
+    def on(self, store: StoreName) -> "Workload":
+        """The workload with its goals on this store."""
+        return replace(self, goals=tuple(goal.on(store) for goal in self.goals))
 
 
 @dataclass(frozen=True, slots=True)

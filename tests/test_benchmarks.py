@@ -11,28 +11,56 @@ import pytest
 from benchmarks import machine, report
 from benchmarks.__main__ import workloads
 from benchmarks.generator import average_bytes, fold, log
+from benchmarks.place import STORES, Database, StoreName
+from benchmarks.postgres.place import PostgresDatabase
 from benchmarks.runner import run
+from benchmarks.sqlite.place import SqliteDatabase
 from benchmarks.w04_catch_up import check
 from benchmarks.workload import Goal, Outcome, Scale, Workload
+from tests.postgres import Server
 
 pytestmark = pytest.mark.anyio
 
-WORKLOADS = workloads()
+WORKLOADS, ON_POSTGRESQL = workloads(), workloads("postgresql")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: f"{workload.key} {workload.title}")
 async def test_every_workload_runs_beside_its_twin(workload: Workload, tmp_path: Path) -> None:
-    outcomes = await run(workload, Scale("tiny"), tmp_path)
+    await has_an_outcome_for_each_goal(workload, SqliteDatabase(tmp_path))
 
-    assert [outcome.goal for outcome in outcomes] == list(workload.goals)
-    assert all(len(outcome.diptych) == len(outcome.twin) == 1 for outcome in outcomes)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("workload", ON_POSTGRESQL, ids=lambda workload: f"{workload.key} {workload.title}")
+async def test_every_workload_runs_beside_its_twin_on_postgresql(workload: Workload, postgres: Server) -> None:
+    await has_an_outcome_for_each_goal(workload, PostgresDatabase(postgres))
+
+    assert postgres.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'bench%'") == ""
+
+
+async def has_an_outcome_for_each_goal(workload: Workload, database: Database) -> None:
+    outcomes = await run(workload, Scale("tiny"), database)
+
+    assert [outcome.goal for outcome in outcomes] == list(workload.goals)
+    assert all(len(outcome.diptych) == len(outcome.twin) == 1 for outcome in outcomes)
+
+
 def test_every_workload_of_the_design_is_there() -> None:
-    assert {workload.key for workload in WORKLOADS} == {*(f"W{number}" for number in range(1, 11)), "growth", "start"}
+    designed = {f"W{number}" for number in range(1, 11)}
+
+    assert {workload.key for workload in WORKLOADS} == designed | {"growth", "start"}
+    assert {workload.key for workload in ON_POSTGRESQL} == designed - {"W7"} | {"growth"}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_goal_is_a_number_once_the_store_is_known(store: StoreName) -> None:
+    limits = [goal.limit for workload in workloads(store) for goal in workload.goals]
+
+    assert all(limit is None or isinstance(limit, int | float) for limit in limits)
 
 
 def outcome(goal: Goal, diptych: Sequence[float], twin: Sequence[float]) -> Outcome:
@@ -93,7 +121,12 @@ def test_the_generator_is_seeded_and_its_events_are_of_the_stated_size() -> None
 def test_the_json_says_on_what_the_figures_were_taken(tmp_path: Path) -> None:
     judged = outcome(Goal("p50", "ms", 1.8), [1.0], [1.0])
 
-    report.write(tmp_path / "results" / "run.json", [judged], Scale("quick"), machine.describe(tmp_path))
+    report.write(
+        tmp_path / "results" / "run.json",
+        [judged],
+        Scale("quick"),
+        machine.describe(tmp_path, SqliteDatabase(tmp_path)),
+    )
 
     written = json.loads((tmp_path / "results" / "run.json").read_text())
     assert {"date", "machine", "disk", "versions", "durability", "scale", "figures"} == written.keys()

@@ -48,9 +48,10 @@ class PostgresServer:
     Without `is_durable` it does not wait for the disk: for tests that are not about surviving a crash.
     """
 
-    def __init__(self, *, is_durable: bool = False, settings: Sequence[str] = ()) -> None:
+    def __init__(self, *, is_durable: bool = False, settings: Sequence[str] = (), parent: Path | None = None) -> None:
+        """`parent`: where to put its folder, if not with other temporary ones."""
         self._bin = binaries()
-        self.folder = Path(tempfile.mkdtemp(prefix="diptych-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="diptych-pg-", dir=parent))
         self.port = free_port()
         self._settings = [
             *(() if is_durable else _QUICK),

@@ -1,12 +1,13 @@
-"""The raw twin's read side: fold a batch in memory, write it with one bulk upsert beside its checkpoint."""
+"""The raw twin's read side on SQLite: fold a batch in memory, write it with bulk statements beside its checkpoint."""
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import apsw
 
-from benchmarks.raw import DECODE, RawCreated, RawItemAdded, open_database
+from benchmarks.raw import fold
+from benchmarks.sqlite.store import open_database
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS checkpoint(one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL) STRICT;
@@ -22,10 +23,11 @@ _CHANGE = """
 UPDATE order_summary SET total_amount = total_amount + ?2, item_count = item_count + ?3, status = coalesce(?4, status)
 WHERE id = ?1
 """
+_ROW = "SELECT customer_id, status, total_amount, item_count, created_at FROM order_summary WHERE id = ?"
 _MOVE = "UPDATE checkpoint SET position = ?2 WHERE one = 1 AND position = ?1"
 
 
-class RawViews:
+class SqliteRawViews:
     """Keeps `order_summary` up to date with a log of the raw twin."""
 
     def __init__(self, events: Path, views: Path) -> None:
@@ -34,17 +36,17 @@ class RawViews:
         self.db.execute(_TABLES)
         self.position: int = self.db.execute("SELECT position FROM checkpoint").get
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of both files."""
         self.log.close()
         self.db.close()
 
-    def advance(self, limit: int = 10_000) -> int:
+    async def advance(self, limit: int = 10_000) -> int:
         """Apply the next batch; return how many events it had."""
         page: list[Any] = self.log.execute(_PAGE, (self.position, limit)).fetchall()
         if not page:
             return 0
-        new, changed = _fold(page)
+        new, changed = fold(page)
         self.db.execute("BEGIN IMMEDIATE")
         self.db.executemany(_CREATE, new)
         self.db.executemany(_CHANGE, changed)
@@ -55,32 +57,12 @@ class RawViews:
         self.position = page[-1][0]
         return len(page)
 
-    def rows(self) -> list[tuple[Any, ...]]:
+    async def row(self, order_id: UUID) -> tuple[Any, ...] | None:
+        """Return customer, status, total in pence, item count and time of creation of an order."""
+        found: list[Any] = self.db.execute(_ROW, (order_id.bytes,)).fetchall()
+        return found[0] if found else None
+
+    async def rows(self) -> list[tuple[Any, ...]]:
         """Return id, customer, status, total in pence and item count of every order."""
-        return self.db.execute("SELECT id, customer_id, status, total_amount, item_count FROM order_summary").fetchall()
-
-
-def _fold(page: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    created: dict[bytes, tuple[str, int]] = {}
-    changes: dict[bytes, list[Any]] = {}
-    for _position, stream, name, payload, recorded_at in page:
-        event = DECODE[name](payload)
-        change = changes.get(stream)
-        if change is None:
-            change = changes[stream] = [Decimal(0), 0, None]
-        if type(event) is RawItemAdded:
-            change[0] += event.quantity * event.unit_price
-            change[1] += 1
-        elif type(event) is RawCreated:
-            created[stream] = (event.customer_id, recorded_at)
-        else:
-            change[2] = "shipped"
-    new: list[tuple[Any, ...]] = []
-    changed: list[tuple[Any, ...]] = []
-    for stream, (total, items, status) in changes.items():
-        begun = created.get(stream)
-        if begun is None:
-            changed.append((stream, int(total * 100), items, status))
-        else:
-            new.append((stream, begun[0], status or "pending", int(total * 100), items, begun[1]))
-    return new, changed
+        found = self.db.execute("SELECT id, customer_id, status, total_amount, item_count FROM order_summary")
+        return [(id.hex(), *rest) for id, *rest in found]
