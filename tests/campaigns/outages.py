@@ -22,19 +22,26 @@ Outage = Callable[[Server, Proxy], Awaitable[None]]
 
 async def _restart(server: Server, proxy: Proxy) -> None:
     """As an administrator does: sessions are told."""
-    await asyncio.to_thread(server.restart)
+    server.stop()
+    await _away(server, 0.1)
 
 
 async def _crash(server: Server, proxy: Proxy) -> None:
     """Without good-bye; the server recovers from its log."""
-    await asyncio.to_thread(server.restart, signal.SIGQUIT)
+    server.stop(signal.SIGQUIT)
+    await _away(server, 0.1)
 
 
 async def _kill(server: Server, proxy: Proxy) -> None:
     """The server and all its sessions at once, and it stays away for a while."""
-    await asyncio.to_thread(server.kill)
-    await asyncio.sleep(0.3)
-    await asyncio.to_thread(server.start)
+    server.kill()
+    await _away(server, 0.3)
+
+
+async def _away(server: Server, seconds: float) -> None:
+    """Start it after a while; not from another thread, with which it would end."""
+    await asyncio.sleep(seconds)
+    server.start()
 
 
 async def _pause(server: Server, proxy: Proxy) -> None:

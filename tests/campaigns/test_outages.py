@@ -19,9 +19,9 @@ from tests.postgres_servers.small_disk import SmallDiskServer
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A durable server that the test may break."""
+    """A durable server that the tests may break."""
     with had_or_skipped():
         server = Server(is_durable=True)
     yield server
@@ -54,12 +54,12 @@ async def test_a_store_that_loses_its_server_while_it_opens_says_so(postgres: Se
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_the_app_resumes_by_itself(server: Server, outage: str) -> None:
     """L1, C1, P1, X1: twice the same outage under load; nobody but the clients sends anything again."""
-    await banking_through(server, "diptych", [outage, outage], Random(1))
+    await banking_through(server, f"bank_{outage.replace(' ', '_')}", [outage, outage], Random(1))
 
 
 async def test_the_history_of_a_store_over_all_outages_is_true(server: Server) -> None:
     """L1 to L8, C1: whoever was told that nothing was stored was told the truth."""
-    await torture_through(server, "diptych", list(OUTAGES), Plan(0.5, clients=16, seed=6, outages=True))
+    await torture_through(server, "torture", list(OUTAGES), Plan(0.5, clients=16, seed=6, outages=True))
 
 
 async def test_a_full_disk_refuses_and_with_space_the_app_resumes(small: SmallDiskServer) -> None:
