@@ -13,6 +13,7 @@ from tests.campaigns.outages import OUTAGES, banking_through, torture_through
 from tests.campaigns.stores import store_at
 from tests.campaigns.torture import Plan
 from tests.postgres import Server, had_or_skipped
+from tests.postgres_servers.hindrances import injected_failures, slow_commits
 from tests.postgres_servers.proxy import proxied
 from tests.postgres_servers.small_disk import SmallDiskServer
 
@@ -60,6 +61,23 @@ async def test_the_app_resumes_by_itself(server: Server, outage: str) -> None:
 async def test_the_history_of_a_store_over_all_outages_is_true(server: Server) -> None:
     """L1 to L8, C1: whoever was told that nothing was stored was told the truth."""
     await torture_through(server, "torture", list(OUTAGES), Plan(0.5, clients=16, seed=6, outages=True))
+
+
+async def test_failures_of_single_transactions_are_gone_through(postgres: Server, postgres_url: str) -> None:
+    """C1, P1, P2: serialization failures, deadlocks and slow commits of appends and of projections alike."""
+    schema = postgres_url.rpartition("schema=")[2]
+    async with bank(postgres_url):
+        pass
+    for table in ("events", "projection_checkpoints"):
+        slow_commits(postgres, schema, table)
+        injected_failures(postgres, schema, table, share=0.1)
+    async with bank(postgres_url) as app:
+        bankers = Bankers(app, 8)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bankers.work())
+            await bankers.has_more(200)
+            bankers.is_over = True
+        await bankers.check()
 
 
 async def test_a_full_disk_refuses_and_with_space_the_app_resumes(small: SmallDiskServer) -> None:
