@@ -12,6 +12,7 @@ from diptych.store.postgres.connection import Connection, database_of, open_conn
 from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.migrations import lock_key
 from diptych.store.postgres.notices import Notices
+from diptych.store.postgres.session import open_session
 from diptych.store.protocols import Append, Appended, StoreSettings, StreamWrite
 from diptych.stream import ANY
 from diptych.testing.contracts.events_inline import Counting
@@ -121,6 +122,23 @@ async def test_a_stuck_holder_of_the_lock_is_named(store: PostgresEventStore, ow
     assert f"process {pid} " in str(await store.lock_holder())
     await owner.execute("ROLLBACK")
     assert (await store.append(to(stream(), event()))).position == 1
+
+
+async def test_who_stands_still_loses_the_lock_to_those_who_wait(store: PostgresEventStore) -> None:
+    """A process that is stopped in the middle of an append with inline rows; nothing of it is stored."""
+
+    async def stand_still(connection: Connection) -> None:
+        await connection.execute("BEGIN")
+        await connection.execute(f"SELECT pg_advisory_xact_lock({lock_key(store.database.schema, 'append')})")
+
+    patient = StoreSettings(lock_timeout=2)
+    session = await open_session(store.database, patient, stand_still)
+    other = PostgresEventStore(store.database, patient)
+    await other.open()
+    assert (await other.append(to(stream(), event()))).position == 1
+    await eventually(lambda: asyncio.sleep(0, session.is_over))
+    await other.close()
+    await session.close()
 
 
 async def test_an_append_in_another_isolation_is_refused(store: PostgresEventStore, owner: Connection) -> None:

@@ -19,7 +19,6 @@ Outcome = Appended | CommandTaken | Exception
 Fold = Callable[[Connection, AppendJob, Appended], Awaitable[None]]
 """Fold one append's events into its inline rows, in the transaction of this connection."""
 
-_HOLD_SECONDS: Final = 10  # that a transaction of ours may stand idle while it holds the lock
 _APPEND: Final = """
 SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3, chr(30)), $4::text::bigint[],
     string_to_array($5, chr(31)), string_to_array($6, chr(31)), $7::text::bigint[], $8::text::uuid[],
@@ -40,10 +39,14 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 async def open_session(
     database: Database, settings: StoreSettings, prepare: Callable[[Connection], Awaitable[None]]
 ) -> "AppendSession":
-    """Connect and make ready; `prepare` migrates and checks. Its plans never scan a table: they outlive small ones."""
+    """Connect and make ready; `prepare` migrates and checks. Its plans never scan a table: they outlive small ones.
+
+    A process that stands still while it holds the lock loses it before those who wait for it give up.
+    """
+    patience = max(int(settings.lock_timeout * 1000), 2)
     chosen = {
-        "lock_timeout": str(max(int(settings.lock_timeout * 1000), 1)),
-        "idle_in_transaction_session_timeout": str(_HOLD_SECONDS * 1000),
+        "lock_timeout": str(patience),
+        "idle_in_transaction_session_timeout": str(patience // 2),
         "default_transaction_isolation": "read committed",
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
