@@ -13,14 +13,37 @@ from diptych.errors import CheckpointMovedError, StoreUnavailableError, ValueDoe
 from diptych.events.recorded import StoredEvent
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.guard import Judge, first_line
+from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.rows import PostgresRowCodec, codec_of
 from diptych.store.postgres.script import Script
 from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
-from diptych.store.rows import by_table, quoted
+from diptych.store.rows import by_table
 from diptych.store.tables import Table
 
 _FEW: Final = 256  # rows that are made sooner than a thread is woken and heard
 _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
+_OF_LANE: Final = "projection = $1 AND lane = $2 AND tenant = ''"
+_SHAPED: Final = """EXISTS (
+    SELECT FROM diptych.projection_shapes WHERE projection = $1 AND version = $3 AND fingerprint = $4)"""
+_CHECKPOINT: Final = (
+    f"SELECT position, epoch, event_id, recorded_at FROM diptych.projection_checkpoints WHERE {_OF_LANE}"  # noqa: S608
+)
+_HELD: Final = f"{_CHECKPOINT} AND {_SHAPED} FOR NO KEY UPDATE"
+_MOVE: Final = f"""
+    UPDATE diptych.projection_checkpoints SET position = $5, event_id = $6, recorded_at = $7
+    WHERE {_OF_LANE} AND epoch = $8 AND position = $9 AND {_SHAPED}"""  # noqa: S608
+_BEGIN_LANE: Final = f"""
+    INSERT INTO diptych.projection_checkpoints SELECT $1, $2, '', $8::bigint, $5::bigint, $6::bytea, $7::bigint
+    WHERE $9 = 0::bigint AND {_SHAPED} ON CONFLICT DO NOTHING"""
+_HAS_SHAPE: Final = f"SELECT $2::integer IS NOT NULL AND {_SHAPED}"
+_PARK: Final = """
+    INSERT INTO diptych.parked_events SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
+    ON CONFLICT (projection, position, key, tenant) DO UPDATE SET error = excluded.error"""
+_UNPARK: Final = "DELETE FROM diptych.parked_events WHERE projection = $1 AND key = $2"
+_FIRST_ERRORS: Final = """
+    SELECT DISTINCT ON (key) key, error FROM diptych.parked_events
+    WHERE projection = $1 AND key = ANY($2) ORDER BY key, position"""
+_PARKED: Final = "SELECT key, position, error FROM diptych.parked_events WHERE projection = $1 ORDER BY position, key"
 
 
 class Shape(NamedTuple):
@@ -36,32 +59,11 @@ class Changes:
 
     def __init__(self, database: Database, judge: Judge) -> None:
         self._database, self._judge, self._schema = database, judge, database.schema
-        place = quoted(database.schema)
-        checkpoints, parked = f"{place}.projection_checkpoints", f"{place}.parked_events"
-        of_lane = "projection = $1 AND lane = $2 AND tenant = ''"
-        shaped = f"(SELECT FROM {place}.projection_shapes WHERE projection = $1 AND version = $3 AND fingerprint = $4)"
-        self._checkpoint = f"SELECT position, epoch, event_id, recorded_at FROM {checkpoints} WHERE {of_lane}"  # noqa: S608
-        self._held = f"{self._checkpoint} AND EXISTS {shaped} FOR NO KEY UPDATE"
-        self._move = (
-            f"UPDATE {checkpoints} SET position = $5, event_id = $6, recorded_at = $7 "  # noqa: S608 - quoted names
-            f"WHERE {of_lane} AND epoch = $8 AND position = $9 AND EXISTS {shaped}"
-        )
         self._known: dict[tuple[tuple[int, bool, bool], ...], str] = {}
-        self._begin_lane = (
-            f"INSERT INTO {checkpoints} SELECT $1, $2, '', $8::bigint, $5::bigint, $6::bytea, $7::bigint "
-            f"WHERE $9 = 0::bigint AND EXISTS {shaped} ON CONFLICT DO NOTHING"
-        )
-        self._has_shape = f"SELECT EXISTS {shaped.replace('$3', '$2').replace('$4', '$3')}"
-        self._park = (
-            f"INSERT INTO {parked} SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) "  # noqa: S608
-            "ON CONFLICT (projection, position, key, tenant) DO UPDATE SET error = excluded.error"
-        )
-        self._unpark = f"DELETE FROM {parked} WHERE projection = $1 AND key = $2"  # noqa: S608
-        self._first_errors = (
-            f"SELECT DISTINCT ON (key) key, error FROM {parked} "  # noqa: S608
-            "WHERE projection = $1 AND key = ANY($2) ORDER BY key, position"
-        )
-        self._parked = f"SELECT key, position, error FROM {parked} WHERE projection = $1 ORDER BY position, key"  # noqa: S608
+        texts = (_CHECKPOINT, _HELD, _MOVE, _BEGIN_LANE, _HAS_SHAPE, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
+        placed = [in_schema(text, database.schema) for text in texts]
+        self._checkpoint, self._held, self._move, self._begin_lane, self._has_shape, *of_parked = placed
+        self._park, self._unpark, self._first_errors, self._parked = of_parked
 
     async def read_checkpoint(self, connection: Connection, projection: str, lane: int = 0) -> Checkpoint:
         """Return how far a projection is; the beginning when it never moved."""
@@ -124,7 +126,7 @@ class Changes:
             return
         if move.expected == 0 and await connection.execute(self._begin_lane, *values) == "INSERT 0 1":
             return
-        if not await connection.fetchval(self._has_shape, move.name, shape.version, shape.fingerprint):
+        if not await connection.fetchval(self._has_shape, *values[:4]):
             raise StoreUnavailableError(
                 f"{self._database}: the tables of {move.name} were made anew by another version of the code. "
                 "Stop one of the two processes."
