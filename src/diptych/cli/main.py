@@ -25,6 +25,10 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+from diptych.cli.db import db  # noqa: E402 - it needs typer, too
+
+cli.add_typer(db, name="db")
+
 AppPlace = Annotated[
     str | None,
     typer.Argument(

@@ -66,8 +66,8 @@ def path_of(url: str) -> str | None:
         if "\0" not in path and not path.startswith((":memory:", "file:")):
             return path
     if place.startswith("sqlite:"):
-        raise ConfigurationError(f"{url!r} names no file. {_EXAMPLES}.")
-    raise ConfigurationError(f"{url!r}: no store is known by this scheme. {_EXAMPLES}.")
+        raise ConfigurationError(f"{shown(url)!r} names no file. {_EXAMPLES}.")
+    raise ConfigurationError(f"{shown(url)!r}: no store is known by this scheme. {_EXAMPLES}.")
 
 
 def look_at(url: str, projections: Collection[Watched]) -> Look:

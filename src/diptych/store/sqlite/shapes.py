@@ -28,10 +28,11 @@ def prepare(connection: apsw.Connection, file: DatabaseFile, store_id: UUID) -> 
     with connection:
         if not _exists(connection, "view_store"):
             connection.execute(_script(VIEWS_SCHEMA))
-            connection.execute("INSERT INTO view_store VALUES (1, ?, ?)", (VIEWS_SCHEMA, str(store_id)))
             if file.application_id == VIEWS_APPLICATION_ID:
                 connection.pragma("application_id", VIEWS_APPLICATION_ID)
                 connection.pragma("user_version", VIEWS_SCHEMA)
+        if connection.execute("SELECT 1 FROM view_store").get is None:
+            connection.execute("INSERT INTO view_store VALUES (1, ?, ?)", (VIEWS_SCHEMA, str(store_id)))
         version, found = connection.execute("SELECT schema_version, store_id FROM view_store").get
         if version > VIEWS_SCHEMA:
             raise StoreNewerThanCodeError(f"{file.path} (rows)", version, VIEWS_SCHEMA)

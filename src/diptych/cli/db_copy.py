@@ -1,0 +1,105 @@
+"""`diptych db copy`: asks, shows how far it is, and says what was compared.
+
+Rule: what is copied, and in which order, is `store/copying.py`.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from diptych.cli.output import show, talk
+from diptych.errors import ConfigurationError
+from diptych.store.opening import open_stores, path_of, shown
+from diptych.store.protocols import ProjectionTables
+
+_EVERY = 10.0  # seconds between two lines where there is no terminal
+
+
+def move(
+    source: str,
+    target: str,
+    projections: Sequence[ProjectionTables] | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Copy, compare, and print what both sides have. :raises DiptychError: and the same command goes on from there."""
+    path = path_of(source)
+    if path is None:
+        raise ConfigurationError(
+            f"{shown(source)} is no file. Write: diptych db copy sqlite:///shop.db postgresql://..."
+        )
+    open_stores(target)  # says what is wrong with the URL, or that the driver is missing
+    from diptych.store.copying import copy
+
+    _ask(path, target, projections, yes=yes or dry_run)
+    if dry_run:
+        return
+    report = _Report()
+    try:
+        moved = asyncio.run(copy(source, target, projections or (), report.tell))
+    except KeyboardInterrupt:
+        talk("Interrupted. What was copied is kept; to go on: the same command again.")
+        raise
+    finally:
+        report.stop()
+    lines = [
+        {"what": what, "source": ours, "target": theirs, "same": ours == theirs} for what, ours, theirs in moved.lines
+    ]
+    if not moved.was_done or as_json:
+        show(("what", "source", "target", "same"), lines, as_json=as_json)
+    for sentence in moved.left_out:
+        talk(f"left to be built again by the service: {sentence}")
+    how = "was moved before" if moved.was_done else "was moved, every stream is the same on both sides"
+    talk(f"{path} {how}; it takes no appends any more. Start the service with {shown(target)}")
+
+
+def _ask(path: str, target: str, projections: Sequence[ProjectionTables] | None, *, yes: bool) -> None:
+    from diptych.store.sqlite.moving import SourceFile
+
+    with SourceFile(path) as source:
+        counts = source.counts()
+    talk(f"{path} has {counts.events:,} events of {counts.streams:,} streams and {counts.commands:,} command ids.")
+    if projections is None:
+        talk("Its read models will be built again by the service: name the app (--app) to move them.")
+    else:
+        talk(f"The read models of {len(projections)} projections move too.")
+    if not yes and not typer.confirm(f"Move it to {shown(target)}, and never append to {path} again?", err=True):
+        raise typer.Exit(1)
+
+
+class _Report:
+    """A bar for each stage on a terminal; else a line every ten seconds and at the end of each stage."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+        self._progress: Progress | None = None
+        if sys.stderr.isatty():
+            columns: list[Any] = [TextColumn("{task.description:16}"), BarColumn()]
+            columns += [TextColumn("{task.completed:,.0f} / {task.total:,.0f}"), TimeRemainingColumn()]
+            self._progress = Progress(*columns, console=Console(stderr=True))
+            self._progress.start()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            bar = self._bars.get(what)
+            if bar is None:
+                bar = self._bars[what] = self._progress.add_task(what, total=total)
+            self._progress.update(bar, completed=done, total=total)
+            return
+        now = time.monotonic()
+        if done >= total or now - self._said.setdefault(what, now) >= _EVERY:
+            self._said[what] = now
+            talk(f"{what}: {done:,} of {total:,}")
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
