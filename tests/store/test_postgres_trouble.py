@@ -101,6 +101,19 @@ async def test_what_was_committed_alone_is_not_tried_again(store: PostgresEventS
     assert (await store.inline.checkpoint(TALLIES.name)).position == 3
 
 
+async def test_what_waits_when_a_store_is_closed_is_still_written(store: PostgresEventStore) -> None:
+    """L7: with its rows; and what comes later is refused."""
+    await store.inline.open([TALLIES], store_id=store.store_id)
+    folds = [Counting() for _ in range(20)]
+    waiting = [asyncio.create_task(store.append(to(stream(), event())._replace(inline=[fold]))) for fold in folds]
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await store.append(to(stream(), event()))
+    assert sorted([(await each).position for each in waiting]) == list(range(1, 21))
+    assert [len(fold.seen) for fold in folds] == [1] * 20
+
+
 async def test_what_is_undone_for_ever_is_refused_for_good(store: PostgresEventStore, owner: Connection) -> None:
     """A definite error: nothing was stored, and the next append is."""
     await hindered(owner, "RAISE serialization_failure;")

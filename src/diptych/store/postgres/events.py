@@ -38,9 +38,9 @@ _CONNECTIONS: Final = 8
 _QUERY_SECONDS: Final = 30.0
 _BUSY_POLL: Final = 0.05  # seconds between looks for other processes' commits; notices come sooner
 _IDLE_POLL: Final = 0.25  # when none came for a second
-_STORE_ID: Final = "SELECT store_id FROM diptych.store"
+_STORE_ID: Final = "SELECT store_id FROM diptych.event_store"
 _NEW_STORE: Final = """
-INSERT INTO diptych.store VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+INSERT INTO diptych.event_store VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 ON CONFLICT DO NOTHING
 """
 
@@ -65,24 +65,27 @@ class PostgresEventStore:
 
     async def open(self) -> None:
         """Create or migrate the schema. :raises StoreNewerThanCodeError: and nothing is touched."""
-        writer = Writer(
+        self._writer = Writer(
             self.database, self._settings, prepare=self._prepare, fold=self._fold, committed=self._committed
         )
-        await writer.open()
-        self._writer = writer
         waiting = {"statement_timeout": str(int(_QUERY_SECONDS * 1000))}
         self._pool = Connections(self.database, size=_CONNECTIONS, settings={**SETTINGS, **waiting})
         self._notices = Notices(self.database, self._watch.hint)
+        try:
+            await self._writer.open()
+            self._signal.announce((await self.head()).position)
+        except BaseException:
+            await self.close()
+            raise
         self._notices.start()
-        self._signal.announce((await self.head()).position)
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection and task."""
+        if self._writer is not None:  # first: what waits may fold rows, or ask what a command did
+            await self._writer.close()
         await self.inline.close()
-        writer, pool, notices = self._writer, self._pool, self._notices
-        self._writer = self._pool = self._notices = None
-        if writer is not None:
-            await writer.close()
+        notices, pool = self._notices, self._pool
+        self._writer = self._notices = self._pool = None
         if notices is not None:
             await notices.close()
         if pool is not None:
