@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from diptych.errors import StoreUnavailableError
+from diptych.store.memory import MemoryEventStore
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.reading import Pace
 from tests.projections import shop
@@ -133,3 +134,29 @@ async def test_a_quiet_loop_still_shows_its_heartbeat() -> None:
         with anyio.fail_after(5):
             while progress.heartbeat == before:  # noqa: ASYNC110 - it is looked at, not told
                 await anyio.sleep(0.02)
+
+
+async def test_what_was_read_before_a_store_was_away_is_read_again() -> None:
+    """P1: whoever took over may have lost the last events, and have others in their place."""
+    here: list[Around] = []
+    away: list[Away] = []
+
+    def wrap(store: EventStore) -> EventStore:
+        here.append(Around(store))
+        return here[0]
+
+    def wrap_views(views: ViewStore) -> ViewStore:
+        away.append(Away(views, "commit", 1_000_000))
+        return away[0]
+
+    async with running("memory:", shop.Baskets, wrap=wrap, wrap_views=wrap_views) as shop_:
+        await shop_.append([FACTS[0], FACTS[1], FACTS[1]])
+        while away[0].left > 1_000_000 - 3:  # its page is read, and cannot be written  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        other = MemoryEventStore()
+        await other.open()
+        await shop.append(other, FACTS)
+        here[0].inner, away[0].left = other, 0
+
+        assert await shop_.engine.progress["baskets"].wait_for(2, 5.0)
+        assert (await shop_.rows(shop.Basket))[shop.order("1").id].items == 1

@@ -79,6 +79,7 @@ class Runner:
             self.progress.error = str(error)
             _log.warning("%s waits for its store: %s", self._definition.name, error)
             await asyncio.sleep(backoff.next())
+            self._reader.forget()
         else:
             await asyncio.sleep(backoff.next() / 10)
 

@@ -100,6 +100,10 @@ class LogReader:
         """
         return self._kept(after) or await self._read(after)
 
+    def forget(self) -> None:
+        """Keep no page: after trouble another server may answer, which took over without the last events."""
+        self._pages.clear()
+
     async def read_ahead(self, after: int) -> None:
         """Fetch the page that will be asked for next. Its troubles are for whoever asks."""
         with suppress(Exception):
