@@ -100,7 +100,7 @@ async def test_another_store_in_its_place_is_noticed(store: PostgresEventStore, 
     """R3: a restored backup of something else."""
     await store.open()
     await store.close()
-    await owner.execute("UPDATE store SET store_id = gen_random_uuid()")
+    await owner.execute("UPDATE event_store SET store_id = gen_random_uuid()")
     with pytest.raises(OtherHistoryError):
         await store.open()
     await store.close()

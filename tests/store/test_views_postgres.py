@@ -18,11 +18,13 @@ from diptych.errors import (
     ValueDoesNotFitError,
 )
 from diptych.events.recorded import StoredEvent
+from diptych.store.opening import open_stores
 from diptych.store.postgres.connection import Database, database_of, open_connection
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.sql_text import numbered
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import Db, Load, ProjectionTables, RowChanges, StoreSettings
+from diptych.store.tables import Table
 from diptych.testing.contracts.view_rows import (
     KINDS,
     SHOP,
@@ -270,6 +272,18 @@ async def test_a_table_of_the_inline_store_is_not_taken_over(database: Database)
         assert (await session.freshness("tallies")).checkpoint.position == 0
     await views.close()
     await inline.close()
+
+
+async def test_a_shop_may_have_stores_and_not_events(postgres_url: str) -> None:
+    """The tables of the log are in the same schema; their names are those that few would give a read model."""
+    stores = open_stores(postgres_url)
+    await stores.events.open()
+    store, events = (Table(name, TALLY.columns, TALLY.key, (), TALLY.build) for name in ("store", "events"))
+    await stores.views.open([ProjectionTables("stores", (store,))], store_id=stores.events.store_id)
+    with pytest.raises(ConfigurationError, match="the table events belongs to Diptych itself"):
+        await stores.views.open([ProjectionTables("calendar", (events,))], store_id=stores.events.store_id)
+    await stores.views.close()
+    await stores.events.close()
 
 
 async def test_a_key_that_no_index_takes_is_refused(views: PostgresViewStore) -> None:

@@ -21,7 +21,7 @@ from diptych.store.seen import Look, Seen, Watched
 _HAS: Final = "SELECT to_regclass($1) IS NOT NULL"
 _HISTORY: Final = """
 SELECT s.store_id = v.store_id, (SELECT coalesce(max(position), 0) FROM diptych.projection_checkpoints)
-FROM diptych.store s, diptych.view_store v
+FROM diptych.event_store s, diptych.view_store v
 """
 
 

@@ -94,7 +94,7 @@ class Target:
                 raise StoreUnavailableError(f"{self.database}: another `diptych db copy` is at work. Wait for it.")
         await migrate(self.connection, self.database, "events")
         async with self._transaction() as connection:
-            found = await self._value("SELECT store_id FROM diptych.store")
+            found = await self._value("SELECT store_id FROM diptych.event_store")
             if found is not None and UUID(bytes=found.bytes) == store_id:
                 return not await self._value(_IS_CLOSED)
             await connection.execute(in_schema(_CLOSE, self.database.schema))
@@ -103,14 +103,14 @@ class Target:
             if found is not None:
                 await self._adopt(store_id, created_at)
             else:
-                await self._run("INSERT INTO diptych.store VALUES (1, $1, $2)", store_id, created_at)
+                await self._run("INSERT INTO diptych.event_store VALUES (1, $1, $2)", store_id, created_at)
         return False
 
     async def _adopt(self, store_id: UUID, created_at: int) -> None:
         """Give an empty store, of `diptych db upgrade` or of a service that never stored anything, another id."""
         if not await self._value(_IS_EMPTY):
             raise OtherHistoryError(str(self.database), (await self.head()).position)
-        await self._run("UPDATE diptych.store SET store_id = $1, created_at = $2", store_id, created_at)
+        await self._run("UPDATE diptych.event_store SET store_id = $1, created_at = $2", store_id, created_at)
         if await self._value("SELECT to_regclass('diptych.view_store') IS NOT NULL"):
             await self._run("UPDATE diptych.view_store SET store_id = $1", store_id)
 

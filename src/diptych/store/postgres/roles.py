@@ -49,7 +49,7 @@ END $$;
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE ALL ON TABLES FROM PUBLIC;
 
 -- The log: written by the writer, never changed; read by the projector.
-GRANT SELECT ON {schema}.migrations, {schema}.store, {schema}.view_store, {schema}.projection_shapes
+GRANT SELECT ON {schema}.migrations, {schema}.event_store, {schema}.view_store, {schema}.projection_shapes
     TO {writer}, {projector};
 GRANT SELECT ON {schema}.events, {schema}.streams, {schema}.event_types TO {writer}, {projector};
 GRANT INSERT ON {schema}.events, {schema}.event_types TO {writer};

@@ -1,7 +1,7 @@
 -- The log and all that commits with it. Times are microseconds since 1970, UTC.
 -- `diptych.` stands for the schema of your choice.
 
-CREATE TABLE diptych.store (
+CREATE TABLE diptych.event_store (
     one        smallint PRIMARY KEY CHECK (one = 1),
     store_id   uuid NOT NULL,
     created_at bigint NOT NULL
