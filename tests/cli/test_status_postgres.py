@@ -1,12 +1,14 @@
 """`diptych status` of a service whose stores are on PostgreSQL: the same table, from outside."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from diptych.store.postgres.migrations import lock_key
 from tests.cli.test_verbs import SHOP, diptych, rows, sell
-from tests.postgres import Server
+from tests.postgres import Server, binaries
 
 
 @pytest.fixture
@@ -32,6 +34,28 @@ def test_status_reads_the_schema_of_a_stopped_service(shop: Path, postgres: Serv
     behind = diptych(shop, "status", "shop.py", "--json", "--fail-lag", "0.001ms")
     assert (behind.returncode, rows(behind)[0]["state"], rows(behind)[0]["lag_events"]) == (1, "behind", 2)
     assert "its next event is position 1, Sold of" in behind.stderr
+
+
+def test_status_names_who_holds_the_lock_of_the_log(shop: Path, postgres: Server, postgres_url: str) -> None:
+    """Section 5.1: a stuck holder is named."""
+    sell(shop, "tea")
+    key = lock_key(postgres_url.partition("schema=")[2], "append")
+    holding = f"BEGIN; SELECT pg_advisory_xact_lock({key}); SELECT pg_sleep(60)"
+    settings = {**os.environ, "PGAPPNAME": "a stuck one"}
+    command = [str(binaries() / "psql"), "-h", str(postgres.folder), "-p", str(postgres.port), "-U", "postgres"]
+    with subprocess.Popen([*command, "-c", holding], env=settings, stdout=subprocess.DEVNULL) as holder:
+        try:
+            told = diptych(shop, "status", "shop.py")
+            while "Nobody can append" not in told.stderr:
+                assert holder.poll() is None
+                told = diptych(shop, "status", "shop.py")
+            assert told.returncode == 1
+            assert "(a stuck one, from a local socket, active for" in told.stderr
+        finally:
+            holder.kill()
+            postgres.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'a stuck one'"
+            )
 
 
 def test_status_of_rows_of_another_history_says_so(shop: Path, postgres: Server, postgres_url: str) -> None:

@@ -12,14 +12,14 @@ from diptych.errors import ConfigurationError
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.store.opening import look_at
-from diptych.store.protocols import Head
-from diptych.store.seen import Seen, Watched
+from diptych.store.seen import Look, Seen, Watched
 
 COLUMNS = ("projection", "mode", "state", "position", "lag_events", "lag_seconds", "parked", "error")
 
 
 def report(app: App, *, limit: float | None, as_json: bool) -> int:
-    """Write one line per projection; return 1 when one is parked or lags longer than `limit` seconds, else 0.
+    """Write one line per projection; return 1 when one is parked or lags longer than `limit` seconds, or
+    when nobody can append; else 0.
 
     :raises ConfigurationError: the app keeps nothing on disk. :raises StoreError: its stores cannot be read.
     """
@@ -29,17 +29,18 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
             "Ask the running service: /health/ready"
         )
     modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
-    place, head, rows = _measure(app.url, define_all(modes.items()))
+    seen, rows = _measure(app.url, define_all(modes.items()))
     if not as_json:
-        talk(f"{place}: {head.position} events")
+        talk(f"{seen.place}: {seen.head.position} events")
     show(COLUMNS, rows, as_json=as_json)
-    problems = [problem for row in rows if (problem := _problem(row, limit)) is not None]
+    problems = [] if seen.trouble is None else [seen.trouble]
+    problems += [problem for row in rows if (problem := _problem(row, limit)) is not None]
     for problem in problems:
         talk(problem)
     return 1 if problems else 0
 
 
-def _measure(url: str, definitions: tuple[Definition, ...]) -> tuple[str, Head, list[dict[str, Any]]]:
+def _measure(url: str, definitions: tuple[Definition, ...]) -> tuple[Look, list[dict[str, Any]]]:
     def row(definition: Definition, seen: Seen, now: float) -> dict[str, Any]:
         failing = next((one for one in seen.parked if one.error), None)
         state = "parked" if seen.parked else "behind" if seen.next else "caught up"
@@ -56,8 +57,9 @@ def _measure(url: str, definitions: tuple[Definition, ...]) -> tuple[str, Head, 
         }
 
     watched = [Watched(one.name, one.mode == "inline", one.takes) for one in definitions]
-    place, head, found = look_at(url, watched)
-    return place, head, [row(one, seen, time.time()) for one, seen in zip(definitions, found, strict=True)]
+    look = look_at(url, watched)
+    head = look.head
+    return look, [row(one, seen, time.time()) for one, seen in zip(definitions, look.projections, strict=True)]
 
 
 def _problem(row: dict[str, Any], limit: float | None) -> str | None:

@@ -30,3 +30,4 @@ class Look(NamedTuple):
     place: str
     head: Head
     projections: Sequence[Seen]
+    trouble: str | None = None  # what keeps everybody from appending, as a sentence

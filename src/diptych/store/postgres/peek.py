@@ -13,11 +13,13 @@ from diptych.store.postgres.changes import Changes
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
 from diptych.store.postgres.connections import Connections, close_connection
 from diptych.store.postgres.guard import Judge
+from diptych.store.postgres.holder import holder_of
 from diptych.store.postgres.log import SETTINGS, Log
 from diptych.store.postgres.migrations import check_known, in_schema
 from diptych.store.protocols import Checkpoint, Head
 from diptych.store.seen import Look, Seen, Watched
 
+_LONG: Final = 1.0  # seconds that nobody holds the lock of a log
 _HAS: Final = "SELECT to_regclass($1) IS NOT NULL"
 _HISTORY: Final = """
 SELECT s.store_id = v.store_id, (SELECT coalesce(max(position), 0) FROM diptych.projection_checkpoints)
@@ -38,7 +40,9 @@ async def _peek(database: Database, projections: Collection[Watched]) -> Look:
     connection = await open_connection(database, {**SETTINGS, "default_transaction_read_only": "on"}, writes=False)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return await _look(connection, database, projections)
+            found = await _look(connection, database, projections)
+            holder = await holder_of(connection, database.schema, seconds=_LONG)
+        return found if holder is None else found._replace(trouble=f"Nobody can append: {holder} holds the lock.")
     except DRIVER_ERRORS as error:
         raise translate(error, database) from error
     finally:

@@ -15,7 +15,8 @@ from diptych.errors import DiptychError, StoreReadOnlyError, StoreUnavailableErr
 from diptych.store.grouping import copy_of, fit_together
 from diptych.store.postgres.appending import AppendJob
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
-from diptych.store.postgres.migrations import in_schema, lock_key
+from diptych.store.postgres.holder import holder_of
+from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.session import AppendSession, Fold, FoldFailedError, Outcome, open_session
 from diptych.store.protocols import Appended, StoreSettings
 
@@ -31,14 +32,6 @@ AND recorded_at < extract(epoch FROM clock_timestamp()) * 1000000 - $2::bigint
 """
 _PRUNE_AFTER: Final = 250  # stored command ids; then up to twice as many are dropped, so that the table stops growing
 _DAY: Final = 86_400_000_000  # microseconds
-_HOLDER: Final = """
-SELECT format('process %s (%s, from %s, %s for %s s)', a.pid, a.application_name,
-    coalesce(host(a.client_addr), 'a local socket'), a.state,
-    round(extract(epoch FROM clock_timestamp() - a.xact_start)))
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND (l.classid::bigint << 32) + l.objid::bigint = $1
-AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
 
 
 class _Waiting(NamedTuple):
@@ -103,7 +96,7 @@ class Writer:
         """Who holds the lock of the log now, as a sentence names it; None if nobody does."""
         connection = await open_connection(self.database, {})
         try:
-            found: str | None = await connection.fetchval(_HOLDER, lock_key(self.database.schema, "append"))
+            found = await holder_of(connection, self.database.schema)
         except DRIVER_ERRORS as error:
             raise translate(error, self.database) from error
         finally:
