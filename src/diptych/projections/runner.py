@@ -72,8 +72,7 @@ class Runner:
 
     async def _recover(self, error: Exception, backoff: Backoff) -> None:
         self.progress.beat()
-        kind = remedy(error)
-        if kind is Remedy.STOP:
+        if (kind := remedy(error)) is Remedy.STOP:
             await self._stand(error)
         elif kind is Remedy.PAUSE:
             self.progress.error = str(error)
