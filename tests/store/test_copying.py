@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from diptych.store.protocols import Append, CheckpointMove, CommandKeyTaken, Eve
 from diptych.store.sqlite.moving import SourceFile
 from diptych.stream import ANY, StreamName
 from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
-from tests.postgres import Server
+from tests.postgres import Server, had_or_skipped
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -237,6 +237,64 @@ async def test_two_copies_at_once_do_not_meet(source: str, postgres_url: str) ->
     await fill(source, 50)
     outcomes = await asyncio.gather(*[move(source, postgres_url) for _ in range(2)], return_exceptions=True)
     assert sorted(isinstance(each, StoreUnavailableError) for each in outcomes) == [False, True]
+
+
+async def test_a_server_that_is_away_for_a_moment_is_gone_on_with(source: str) -> None:
+    """X2: a typed error, and the same call again does the rest."""
+    await fill(source, 100)
+    with had_or_skipped():
+        server = Server(is_durable=True)
+    try:
+
+        def restart(what: str, done: int, total: int) -> None:
+            if what == "events":
+                server.restart(signal.SIGQUIT)
+
+        with pytest.raises(StoreUnavailableError):
+            await move(source, server.url(), restart)
+        await move(source, server.url())
+        async with opened(source) as file, opened(server.url()) as store:
+            assert await everything(file) == await everything(store)
+    finally:
+        server.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+async def test_killed_at_any_moment_while_services_write_nothing_is_lost_or_doubled(
+    source: str, postgres_url: str, seed: int
+) -> None:
+    """X1, L1: what either side acknowledged is in the one log that there is in the end."""
+    await fill(source, 100)
+    chance, is_over = random.Random(seed), False
+    acknowledged: list[bytes] = []
+
+    async def write(store: EventStore) -> None:
+        while not is_over:
+            new = event("Meanwhile")
+            with suppress(StoreMovedError, StoreUnavailableError):
+                await store.append(to(stream(), new))
+                acknowledged.append(new.event_id)
+            await asyncio.sleep(0.001)
+
+    async with opened(source) as file, asyncio.TaskGroup() as group:
+        group.create_task(write(file))
+        code: int | None = None
+        while code != 0:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", CHILD, source, postgres_url, stdout=asyncio.subprocess.DEVNULL
+            )
+            with suppress(TimeoutError):
+                code = await asyncio.wait_for(child.wait(), chance.uniform(0.5, 2.5))
+                continue
+            child.send_signal(signal.SIGKILL)
+            await child.wait()
+        is_over = True
+    async with opened(postgres_url) as server:
+        there = [each.event_id for each in await everything(server)]
+    assert len(there) == len(set(there))
+    assert set(acknowledged) <= set(there)
+    assert len(acknowledged) > 10
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from diptych.errors import (
     StoreCorruptedError,
     StoreMovedError,
 )
+from diptych.events.recorded import StoredEvent
 from diptych.store.copying_rows import Line, RowsCopy, Tell
 from diptych.store.opening import path_of, shown, views_path
 from diptych.store.postgres.connection import database_of
@@ -165,10 +166,11 @@ class StoreCopy:
 
 def _received(page: Sequence[SourceEvent], types: dict[str, int]) -> Received:
     rows: list[tuple[Any, ...]] = []
-    streams: dict[int, tuple[int, UUID, str, str]] = {}
+    last: dict[int, StoredEvent] = {}
     for event, first, slice in page:
         checked = (event.recorded_at, event.checksum, UUID(bytes=event.event_id))
         kind = (event.schema_version, event.format, types[event.type], slice, event.tenant)
         rows.append((event.position, first, event.version, *checked, *kind, event.metadata, event.payload))
-        streams[first] = (event.version, event.stream.id, event.category, event.tenant)
+        last[first] = event
+    streams = {first: (one.version, one.stream.id, one.category, one.tenant) for first, one in last.items()}
     return Received(rows, streams)
