@@ -5,6 +5,7 @@ import json
 import random
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -231,6 +232,37 @@ async def test_a_target_refuses_appends_until_it_is_whole(source: str, postgres_
     async with opened(source) as file:
         await file.append(to(stream(), event()))
     assert (await move(source, postgres_url)).lines
+
+
+async def test_a_copy_that_is_cancelled_lets_go_of_the_file(
+    source: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(source, 50)
+    started, events = threading.Event(), SourceFile.events
+
+    def slowly(self: SourceFile, after: int, limit: int) -> Any:
+        started.set()
+        count = "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 2000000) SELECT max(n) FROM c"
+        self._rows(count)
+        return events(self, after, limit)
+
+    monkeypatch.setattr(SourceFile, "events", slowly)
+    running = asyncio.create_task(move(source, postgres_url))
+    await asyncio.to_thread(started.wait)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    monkeypatch.setattr(SourceFile, "events", events)
+    assert (await move(source, postgres_url)).lines
+
+
+async def test_a_backup_of_a_moved_file_is_not_moved_again(source: str, postgres_url: str, tmp_path: Path) -> None:
+    """The server may have gone on: what the backup would add has no place there."""
+    await fill(source, 5)
+    (tmp_path / "backup.db").write_bytes((tmp_path / "shop.db").read_bytes())
+    await move(source, postgres_url)
+    with pytest.raises(StoreMovedError):
+        await move(f"sqlite:///{tmp_path}/backup.db", postgres_url)
 
 
 async def test_two_copies_at_once_do_not_meet(source: str, postgres_url: str) -> None:

@@ -5,7 +5,6 @@ the server refuses all until they are there and equal. Killed at any moment, the
 Rule: nothing is decoded; events, ids, positions, times and checksums are the same on both sides, byte for byte.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -18,7 +17,7 @@ from diptych.errors import (
     StoreMovedError,
 )
 from diptych.events.recorded import StoredEvent
-from diptych.store.copying_rows import Line, RowsCopy, Tell
+from diptych.store.copying_rows import Line, RowsCopy, Tell, in_thread
 from diptych.store.opening import path_of, shown, views_path
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.receiving import Received, Target, open_target
@@ -84,12 +83,12 @@ class StoreCopy:
             if moved_to is None:
                 checked = await self._compare_streams(0)
                 await self._catch_up(1)
-                await asyncio.to_thread(self._source.mark, self._to)
+                await in_thread(self._source.mark, self._to)
                 self._tell("source closed", 1, 1)
             await self._catch_up(1)
             lines = await self._compare(checked)
         except (CorruptedEventError, StoreCorruptedError) as error:
-            await asyncio.to_thread(self._source.unmark)  # the target never took an append, nor does it now
+            await in_thread(self._source.unmark)  # the target never took an append, nor does it now
             raise StoreCorruptedError(
                 f"{self._to} is not what {self._path} is: {error} {self._path} takes appends as before. "
                 "Drop the schema and copy again."
@@ -105,8 +104,10 @@ class StoreCopy:
         at = min(head.position, last) if is_whole else head.position
         ours = self._source.event_at(at) if at else None
         is_same = at == 0 or (ours is not None and (at < head.position or ours.event_id == head.event_id))
-        if not is_same or (is_whole and not is_marked):
+        if not is_same:
             raise OtherHistoryError(self._to, head.position)
+        if is_whole and not is_marked:  # a backup of the file, say
+            raise StoreMovedError(self._path, self._to)
 
     async def _catch_up(self, rounds: int) -> None:
         """Copy what is in the source when a round begins; what is written meanwhile is for the next."""
@@ -119,7 +120,7 @@ class StoreCopy:
         position, last = (await self._target.head()).position, self._source.head()
         types: dict[str, int] = {}
         while position < last:
-            page = await asyncio.to_thread(self._source.events, position, _EVENTS_PAGE)
+            page = await in_thread(self._source.events, position, _EVENTS_PAGE)
             named = {each.event.type for each in page}
             if not named <= types.keys():
                 types = await self._target.types(named)
@@ -129,7 +130,7 @@ class StoreCopy:
 
     async def _copy_commands(self) -> None:
         after = await self._target.last_command()
-        while page := await asyncio.to_thread(self._source.commands, after, _COMMANDS_PAGE):
+        while page := await in_thread(self._source.commands, after, _COMMANDS_PAGE):
             await self._target.write_commands(page)
             after = page[-1].id
 
@@ -144,7 +145,7 @@ class StoreCopy:
             if not theirs:
                 return head
             versions = {stream: version for stream, (version, _) in theirs.items()}
-            ours = await asyncio.to_thread(self._source.chains, versions)
+            ours = await in_thread(self._source.chains, versions)
             for stream, (version, chain) in theirs.items():
                 if ours[stream] != chain:
                     raise StoreCorruptedError(f"{stream[1]}-{stream[2]} differs at version {version} or before it.")
@@ -154,7 +155,7 @@ class StoreCopy:
     async def _compare(self, checked: int) -> list[Line]:
         """Compare everything, writers being locked out of both. :raises StoreCorruptedError: something differs."""
         await self._compare_streams(checked)
-        ours = await asyncio.to_thread(self._source.counts)
+        ours = await in_thread(self._source.counts)
         theirs = await self._target.counts(ours._fields)
         lines = [Line(*each) for each in zip(ours._fields, ours, theirs, strict=True)]
         lines.append(Line("head", self._source.head(), (await self._target.head()).position))

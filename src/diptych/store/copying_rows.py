@@ -6,7 +6,7 @@ Rule: rows travel as Python objects, through the codecs of both sides, in one tr
 import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from diptych.errors import StoreCorruptedError, ValueDoesNotFitError
@@ -16,8 +16,19 @@ from diptych.store.protocols import ProjectionTables
 from diptych.store.sqlite.moving_rows import ProjectionSnapshot, plain, snapshot
 from diptych.store.tables import Table
 
+T = TypeVar("T")
 Tell = Callable[[str, int, int], None]
 """Hear how far a stage is, and of how much."""
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run what blocks in a thread. Who is cancelled meanwhile waits for its end: the thread has the file in use."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 class Line(NamedTuple):
@@ -81,7 +92,7 @@ class RowsCopy:
     ) -> Line:
         count, pages = found.count(table), found.rows(table)
         ours, theirs = _Sum(table), _Sum(table)
-        while rows := await asyncio.to_thread(pages.next_page):
+        while rows := await in_thread(pages.next_page):
             await ours.add(rows)
             await received.write(table, rows)
             tell(table.name, ours.rows, count)
