@@ -1,8 +1,11 @@
 """`diptych db`: what it prints, what it asks, how it exits."""
 
 import json
+import os
+import pty
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,7 +13,7 @@ from uuid import UUID
 import apsw
 import pytest
 
-from tests.cli.test_verbs import SHOP, diptych, sell
+from tests.cli.test_verbs import SHOP, diptych, environment, sell
 from tests.postgres import Server
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
@@ -62,6 +65,21 @@ def test_without_an_app_read_models_are_left_to_be_built_again(shop: Path, postg
     sell(shop, "paper")
     schema = postgres_url.rpartition("schema=")[2]
     assert postgres.query(f"SELECT count(*) FROM {schema}.sale_row") == "4"
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_stage(shop: Path, postgres_url: str) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "diptych.cli", "db", "copy", FROM, postgres_url, "--yes"]
+    done = subprocess.run(command, cwd=shop, env=environment(TERM="xterm", COLUMNS="80"), stderr=theirs, check=False)
+    os.set_blocking(ours, False)
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0
+    for stage in ("events", "compared", "source closed", "target opened"):
+        assert stage in said
+    assert "3 / 3" in said
+    assert "━" in said
 
 
 def test_a_projection_with_another_shape_is_left_out_and_named(shop: Path, postgres_url: str) -> None:
