@@ -86,7 +86,12 @@ class Pair:
 
         It was copied before commits waited for it, so they now wait for nobody, as when Patroni promotes.
         """
-        assert self.standby.query("SELECT pg_promote()") == "t", "the standby was not promoted"
+        self.standby.query("SELECT pg_promote(false)")  # one that waits may be cancelled by what is replayed meanwhile
+        deadline = time.monotonic() + _PATIENCE
+        while self.standby.query("SELECT pg_is_in_recovery()") == "t":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the standby was not promoted: {self.standby.log()[-2000:]}")
+            time.sleep(0.01)
         self.primary, self.standby = self.standby, self.primary
 
     def renew(self) -> None:
