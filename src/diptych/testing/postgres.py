@@ -16,7 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -123,20 +124,17 @@ class PostgresServer:
     def kill(self) -> None:
         """End it and all its sessions as a power switch would, but for the disk."""
         self.pause()
-        for each in self._forked():
-            os.kill(each, signal.SIGKILL)
+        self._signal(signal.SIGKILL, self._forked())
         self.stop(signal.SIGKILL)
 
     def pause(self) -> None:
         """Stop it and its sessions where they are: nothing answers, and no connection is cut."""
         os.kill(self.pid, signal.SIGSTOP)  # first, so that it forks no more
-        for each in self._forked():
-            os.kill(each, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP, self._forked())
 
     def resume(self) -> None:
         """Let it go on where it was."""
-        for each in [*self._forked(), self.pid]:
-            os.kill(each, signal.SIGCONT)
+        self._signal(signal.SIGCONT, [*self._forked(), self.pid])
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it and start it again on the same port and data."""
@@ -175,6 +173,12 @@ class PostgresServer:
         if done.returncode != 0:
             raise RuntimeError(f"{sql}: {done.stderr}")
         return done.stdout.rstrip("\n")
+
+    @staticmethod
+    def _signal(what: signal.Signals, pids: Iterable[int]) -> None:
+        for each in pids:
+            with suppress(ProcessLookupError):  # a session may end at any time
+                os.kill(each, what)
 
     def _forked(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
