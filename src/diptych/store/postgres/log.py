@@ -28,33 +28,39 @@ SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
 }
 _STREAM_PAGE: Final = 2000
-_KIND: Final = "concat_ws(chr(29), t.name, e.schema_version, e.format)"
 _ID: Final = """upper(encode(uuid_send(e.event_id), 'hex') COLLATE "C")"""
-_TEXT: Final = f"""concat_ws(chr(31), {_ID}, e.tenant, {{stream}}, {_KIND}, e.metadata, e.payload,
-    e.position, e.version, e.recorded_at)"""  # a row's text: see `recorded.text_of`
-_ROWS: Final = f"""convert_to(string_agg({_TEXT}, chr(30) ORDER BY e.{{order}}) FILTER (WHERE {{kept}}), 'UTF8'),
-    string_agg(e.checksum::text, ', ' ORDER BY e.{{order}}) FILTER (WHERE {{kept}})"""
+_KIND: Final = "concat_ws(chr(29), (SELECT types FROM n) ->> e.type::text, e.schema_version, e.format)"
+# Of rows of `m`, in its order. Names are looked up in `n`: a join would look for each row in the tables again.
+_ROWS: Final = f"""convert_to(string_agg(concat_ws(chr(31), {_ID}, e.tenant, {{stream}}, {_KIND}, e.metadata, e.payload,
+    e.position, e.version, e.recorded_at), chr(30)), 'UTF8'), string_agg(e.checksum::text, ', ')"""  # see `text_of`
+_TYPES: Final = "SELECT jsonb_object_agg(id, name) FROM diptych.event_types WHERE id = ANY(ARRAY(SELECT type FROM m))"
 _OF_TYPES: Final = "AND type = ANY(ARRAY(SELECT id FROM diptych.event_types WHERE name = ANY($3)))"
 _PAGE: Final = f"""
-SELECT h.position, h.event_id, h.recorded_at, r.is_full, r.texts, r.checksums
-FROM (SELECT count(*) >= $2 OR NOT bool_and(e.before < {PAGE_BYTES}), {_ROWS}
-      FROM (SELECT m.*, coalesce(sum(octet_length(m.payload::text)) OVER (
-                ORDER BY m.position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-            FROM (SELECT * FROM diptych.events
-                  WHERE position > $1 AND position <= $1 + {{scan}} {{types}} ORDER BY position LIMIT $2) m) e
-      LEFT JOIN diptych.streams s ON s.id = e.stream LEFT JOIN diptych.event_types t ON t.id = e.type
-     ) r (is_full, texts, checksums)
+WITH m AS MATERIALIZED (SELECT * FROM diptych.events
+        WHERE position > $1 AND position <= $1 + {{scan}} {{types}} ORDER BY position LIMIT $2),
+    n AS MATERIALIZED (SELECT ({_TYPES}) AS types,
+        (SELECT jsonb_object_agg(id, concat_ws(chr(31), category, stream_id)) FROM diptych.streams
+         WHERE id = ANY(ARRAY(SELECT stream FROM m))) AS streams),
+    kept AS MATERIALIZED (SELECT max(position) AS found, count(*) >= $2 AS is_full,
+        CASE WHEN sum(octet_length(payload::text)) < {PAGE_BYTES} THEN max(position) ELSE (
+            SELECT max(position) FROM (
+                SELECT position, sum(octet_length(payload::text)) OVER (
+                    ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
+            WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
+SELECT h.position, h.event_id, h.recorded_at, k.is_full OR k.last < k.found, r.texts, r.checksums
+FROM (SELECT {_ROWS.format(stream="(SELECT streams FROM n) ->> e.stream::text")}
+      FROM m e WHERE e.position <= (SELECT last FROM kept)) r (texts, checksums)
+CROSS JOIN kept k
 LEFT JOIN (SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1) h ON true
 """  # noqa: S608 - constants of this file
-_IN_LOG: Final = {"stream": "s.category, s.stream_id", "order": "position", "kept": f"e.before < {PAGE_BYTES}"}
-_ALL: Final = _PAGE.format(**_IN_LOG, scan="$2::bigint", types="")
-_FILTERED: Final = _PAGE.format(**_IN_LOG, scan=str(SCAN), types=_OF_TYPES)
+_ALL: Final = _PAGE.format(scan="$2::bigint", types="")
+_FILTERED: Final = _PAGE.format(scan=str(SCAN), types=_OF_TYPES)
 _WHICH: Final = "FROM diptych.streams WHERE stream_id = $3 AND category = $2 AND tenant = $1"
 _STREAM: Final = f"""
-SELECT (SELECT version {_WHICH}), {_ROWS.format(stream="$2::text, $3::uuid", order="version", kept="true")}
-FROM (SELECT * FROM diptych.events WHERE stream = (SELECT id {_WHICH}) AND version >= $4
-      ORDER BY version LIMIT {_STREAM_PAGE}) e
-LEFT JOIN diptych.event_types t ON t.id = e.type
+WITH m AS MATERIALIZED (SELECT * FROM diptych.events WHERE stream = (SELECT id {_WHICH}) AND version >= $4
+        ORDER BY version LIMIT {_STREAM_PAGE}),
+    n AS MATERIALIZED (SELECT ({_TYPES}) AS types, concat_ws(chr(31), $2::text, $3::uuid) AS name)
+SELECT (SELECT version {_WHICH}), {_ROWS.format(stream="(SELECT name FROM n)")} FROM m e
 """  # noqa: S608 - constants of this file
 _HEAD: Final = "SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1"
 
