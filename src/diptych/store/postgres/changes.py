@@ -68,9 +68,11 @@ class Changes:
         self._database, self._judge, self._schema = database, judge, database.schema
         self._known: dict[tuple[tuple[int, bool, bool], ...], str] = {}
         texts = (_CHECKPOINT, _HELD, _MOVE, _BEGIN_LANE, _HAS_SHAPE, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
-        shaped = f"{_SHAPED} AND {_IN_LOG}" if is_beside_log else _SHAPED
-        moving = [text.replace(_SHAPED, shaped) if "$6" in text else text for text in texts]
-        placed = [in_schema(text, database.schema) for text in moving]
+        if is_beside_log:
+            texts = tuple(
+                [text.replace(_SHAPED, f"{_SHAPED} AND {_IN_LOG}") if "$6" in text else text for text in texts]
+            )
+        placed = [in_schema(text, database.schema) for text in texts]
         self._checkpoint, self._held, self._move, self._begin_lane, self._has_shape, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked = of_parked
 
