@@ -25,9 +25,6 @@ _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of th
 _OF_LANE: Final = "projection = $1 AND lane = $2 AND tenant = ''"
 _SHAPED: Final = """EXISTS (
     SELECT FROM diptych.projection_shapes WHERE projection = $1 AND version = $3 AND fingerprint = $4)"""
-_IN_LOG: Final = (
-    "($6 = ''::bytea OR EXISTS (SELECT FROM diptych.events WHERE position = $5 AND uuid_send(event_id) = $6))"
-)
 _CHECKPOINT: Final = (
     f"SELECT position, epoch, event_id, recorded_at FROM diptych.projection_checkpoints WHERE {_OF_LANE}"  # noqa: S608
 )
@@ -60,18 +57,10 @@ class Shape(NamedTuple):
 class Changes:
     """The statements of one schema, and what they are run for."""
 
-    def __init__(self, database: Database, judge: Judge, *, is_beside_log: bool = False) -> None:
-        """With `is_beside_log` a checkpoint moves only onto an event that is in the log of the same schema.
-
-        After a fail-over that lost the tail, a batch that was read before it must not be written.
-        """
+    def __init__(self, database: Database, judge: Judge) -> None:
         self._database, self._judge, self._schema = database, judge, database.schema
         self._known: dict[tuple[tuple[int, bool, bool], ...], str] = {}
         texts = (_CHECKPOINT, _HELD, _MOVE, _BEGIN_LANE, _HAS_SHAPE, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
-        if is_beside_log:
-            texts = tuple(
-                [text.replace(_SHAPED, f"{_SHAPED} AND {_IN_LOG}") if "$6" in text else text for text in texts]
-            )
         placed = [in_schema(text, database.schema) for text in texts]
         self._checkpoint, self._held, self._move, self._begin_lane, self._has_shape, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked = of_parked
