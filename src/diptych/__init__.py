@@ -24,7 +24,7 @@ from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.read.models import Index, Key, ReadModel
 from diptych.read.pages import Page
 from diptych.read.read_models import ReadModels, given
-from diptych.store.protocols import Db
+from diptych.store.batches import Db
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandHandler
 from diptych.write.repository import Repository

@@ -8,7 +8,8 @@
     |  `- ReadModelNotFoundError
     |- ConflictError            try again, or look first
     |  |- WrongExpectedVersionError
-    |  `- CommandIdReusedError
+    |  |- CommandIdReusedError
+    |  `- SwapRefusedError
     |- StaleReadError           try again: the read side has not caught up with what the caller has seen
     |- UnknownOutcomeError      the caller: the commit was sent and no answer came; dispatch again, same command id
     |- ConfigurationError       the developer, at start-up
@@ -103,6 +104,14 @@ class CommandIdReusedError(ConflictError):
             "Send the same fields again to get the first answer, or use a new id."
         )
         self.command_type, self.command_id = command_type, command_id
+
+
+class SwapRefusedError(ConflictError):
+    """This generation of a projection cannot be read now, or must not be dropped; nothing is changed."""
+
+    def __init__(self, projection: str, generation: int, why: str) -> None:
+        super().__init__(f"{projection}, generation {generation}: {why}.")
+        self.projection, self.generation, self.why = projection, generation, why
 
 
 class StaleReadError(DiptychError):

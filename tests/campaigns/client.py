@@ -14,6 +14,7 @@ from uuid import UUID
 from diptych.clock import id_for, new_id
 from diptych.errors import ConflictError, DiptychError, UnknownOutcomeError, WrongExpectedVersionError
 from diptych.events.recorded import NewEvent, StoredEvent, is_intact
+from diptych.store.batches import Fold
 from diptych.store.protocols import (
     Append,
     Appended,
@@ -21,7 +22,6 @@ from diptych.store.protocols import (
     CommandKeyTaken,
     CommandRecord,
     EventStore,
-    Fold,
     StreamWrite,
 )
 from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expected, StreamName

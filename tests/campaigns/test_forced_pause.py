@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from diptych.events.recorded import StoredEvent
-from diptych.store.protocols import EventStore, Fold, Load, ProjectionTables, RowChanges
+from diptych.store.batches import Fold, Load, ProjectionTables, RowChanges
+from diptych.store.protocols import EventStore
 from tests.campaigns.client import Client, InMemory, Reader, new_event, stream_name, whole_log
 from tests.campaigns.history import ANY_VERSION, History, Read, violations
 from tests.campaigns.naive import NaiveStore

@@ -14,7 +14,8 @@ from diptych.handlers import on
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.projection import Projection
 from diptych.read.models import Index, Key, ReadModel
-from diptych.store.protocols import Append, Appended, Db, EventStore, StreamWrite
+from diptych.store.batches import Db
+from diptych.store.protocols import Append, Appended, EventStore, StreamWrite
 from diptych.stream import ANY, StreamName
 
 Money = Annotated[Decimal, Field(decimal_places=2)]

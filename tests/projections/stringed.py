@@ -10,7 +10,7 @@ from diptych.handlers import on
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.projection import Projection
 from diptych.read.models import Index, Key, ReadModel
-from diptych.store.protocols import Db
+from diptych.store.batches import Db
 from tests.projections.shop import Money, Placed, Registered, Renamed
 
 

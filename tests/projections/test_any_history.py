@@ -23,8 +23,9 @@ from diptych.projections.definition import define
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Mode
 from diptych.read.models import ReadModel, table_of
+from diptych.store.batches import ViewBatch
 from diptych.store.opening import open_stores
-from diptych.store.protocols import Append, CheckpointMove, StreamWrite, ViewBatch, ViewStore
+from diptych.store.protocols import Append, CheckpointMove, StreamWrite, ViewStore
 from diptych.stream import ANY, StreamName
 from diptych.subscriptions.reading import Pace, SharedPage
 from tests.postgres import Server

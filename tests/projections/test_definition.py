@@ -11,7 +11,7 @@ from diptych.messages import DomainEvent, Metadata
 from diptych.projections.definition import define, define_all
 from diptych.projections.projection import Projection
 from diptych.read.models import Key, ReadModel
-from diptych.store.protocols import Db
+from diptych.store.batches import Db
 from tests.projections import shop
 from tests.projections.shop import Added, Basket, Order, Placed, ProductSales, Registered
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from diptych.errors import ProjectionError, StaleReadError, StoreFullError, StoreUnavailableError
-from diptych.store.protocols import CheckpointMove, ViewBatch
+from diptych.store.batches import ViewBatch
+from diptych.store.protocols import CheckpointMove
 from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.naive import naive_orders, naive_sales

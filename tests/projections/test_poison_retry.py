@@ -11,7 +11,7 @@ import pytest
 from diptych.handlers import on
 from diptych.messages import Metadata
 from diptych.projections.projection import Projection
-from diptych.store.protocols import ParkedEvent
+from diptych.store.batches import ParkedEvent
 from tests.projections import shop
 from tests.projections.running import Running, running
 from tests.projections.shop import Added, Basket, Placed

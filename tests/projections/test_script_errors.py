@@ -9,7 +9,7 @@ import pytest
 from diptych.errors import DiptychError, StaleReadError
 from diptych.projections.plan import Mode
 from diptych.projections.projection import Projection
-from diptych.store.protocols import Db
+from diptych.store.batches import Db
 from tests.projections import shop
 from tests.projections.running import running
 from tests.projections.shop import Added, HandWritten

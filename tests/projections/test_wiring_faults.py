@@ -16,7 +16,7 @@ from diptych.messages import DomainEvent, Metadata
 from diptych.projections.definition import define
 from diptych.projections.projection import Projection
 from diptych.read.models import Key, ReadModel
-from diptych.store.protocols import Db
+from diptych.store.batches import Db
 from tests.projections import shop, stringed
 from tests.projections.shop import Added, Basket, CustomerName, Order, Placed, ProductSales
 

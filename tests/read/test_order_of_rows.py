@@ -15,7 +15,8 @@ from pydantic import AwareDatetime, Field
 from diptych.errors import ProgrammingError
 from diptych.read.models import Key, ReadModel, table_of
 from diptych.read.read_models import ReadModels
-from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
+from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove, StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 
 pytestmark = pytest.mark.anyio

@@ -28,9 +28,10 @@ from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.pages import from_cursor
 from diptych.read.read_models import ReadModels
 from diptych.read.read_models import given as filters_given
+from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
+from diptych.store.protocols import CheckpointMove, StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 from diptych.store.tables import Column, Kind
 

@@ -12,10 +12,11 @@ from diptych.errors import StoreUnavailableError
 from diptych.read.models import table_of
 from diptych.read.read_models import ReadModels
 from diptych.store import copying_rows
+from diptych.store.batches import ParkedEvent, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.copying import Moved, copy
 from diptych.store.copying_rows import Tell
 from diptych.store.opening import Stores, open_stores
-from diptych.store.protocols import CheckpointMove, ParkedEvent, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove
 from diptych.store.sqlite.moving_rows import plain
 from diptych.testing.contracts.events_samples import event, stream, to
 from tests.store.test_views_alike import ROWS, Wide

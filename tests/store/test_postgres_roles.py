@@ -10,9 +10,10 @@ import pytest
 from diptych.clock import new_id
 from diptych.errors import AccessDeniedError
 from diptych.read.models import Key, ReadModel, table_of
+from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
 from diptych.store.opening import Stores, open_stores
 from diptych.store.postgres.roles import grants, roles_of
-from diptych.store.protocols import Append, CheckpointMove, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import Append, CheckpointMove
 from diptych.store.upgrading import upgrade
 from diptych.testing.contracts.events_samples import event, key, record, stream, to
 from tests.postgres import Server

@@ -8,7 +8,8 @@ import apsw
 import pytest
 
 from diptych.errors import ProgrammingError, StoreFullError
-from diptych.store.protocols import Db, StoreSettings
+from diptych.store.batches import Db
+from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.views import SqliteViewStore, views_file
 from diptych.store.sqlite.writer import Task

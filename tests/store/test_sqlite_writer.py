@@ -11,7 +11,8 @@ import apsw
 import pytest
 
 from diptych.errors import DomainError, ProgrammingError, StoreUnavailableError, WrongExpectedVersionError
-from diptych.store.protocols import Append, Appended, Fold, StoreSettings, StreamWrite
+from diptych.store.batches import Fold
+from diptych.store.protocols import Append, Appended, StoreSettings, StreamWrite
 from diptych.store.sqlite.appending import Appender, AppendJob
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.events import SqliteEventStore

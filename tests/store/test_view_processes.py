@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from diptych.errors import CheckpointMovedError, StoreUnavailableError
-from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, StoreSettings, ViewBatch
+from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove, StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, views_file
 from diptych.store.tables import Column, Kind
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
@@ -23,7 +24,8 @@ _WORKER = """
 import asyncio, sys
 from uuid import UUID
 from diptych.errors import CheckpointMovedError
-from diptych.store.protocols import CheckpointMove, Load, RowChanges, StoreSettings, ViewBatch
+from diptych.store.batches import Load, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove, StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, views_file
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
 

@@ -19,7 +19,8 @@ from diptych.errors import (
     StoreUnavailableError,
 )
 from diptych.events.recorded import NewEvent, StoredEvent
-from diptych.store.protocols import Append, Checkpoint, Load, ProjectionTables, RowChanges, StoreSettings, StreamWrite
+from diptych.store.batches import Checkpoint, Load, ProjectionTables, RowChanges
+from diptych.store.protocols import Append, StoreSettings, StreamWrite
 from diptych.store.sqlite import connections
 from diptych.store.sqlite.connection import open_writer
 from diptych.store.sqlite.events import SqliteEventStore

@@ -14,9 +14,10 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.read_models import ReadModels
+from diptych.store.batches import Load, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import CheckpointMove, Load, ProjectionTables, RowChanges, StoreSettings, ViewBatch
+from diptych.store.protocols import CheckpointMove, StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 
 pytestmark = pytest.mark.anyio

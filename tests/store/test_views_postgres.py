@@ -18,12 +18,13 @@ from diptych.errors import (
     ValueDoesNotFitError,
 )
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import Db, Load, ProjectionTables, RowChanges
 from diptych.store.opening import open_stores
 from diptych.store.postgres.connection import Database, database_of, open_connection
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.sql_text import numbered
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import Db, Load, ProjectionTables, RowChanges, StoreSettings
+from diptych.store.protocols import StoreSettings
 from diptych.store.tables import Table
 from diptych.testing.contracts.view_rows import (
     KINDS,

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from diptych.cli.output import show, talk
 from diptych.errors import ConfigurationError
+from diptych.store.batches import ProjectionTables
 from diptych.store.opening import open_stores, path_of, shown
-from diptych.store.protocols import ProjectionTables
 
 _EVERY = 10.0  # seconds between two lines where there is no terminal
 

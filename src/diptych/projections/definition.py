@@ -16,7 +16,7 @@ from diptych.projections.methods import Faults, Models, read_method
 from diptych.projections.plan import Definition, Handler, Mode, Script
 from diptych.projections.projection import Projection
 from diptych.read.models import ReadModel, table_name, table_of
-from diptych.store.protocols import ProjectionTables
+from diptych.store.batches import ProjectionTables
 from diptych.store.tables import check_identifier
 
 

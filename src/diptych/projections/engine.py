@@ -12,7 +12,8 @@ from diptych.events.codec import Codec
 from diptych.projections.inline import InlineFold
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Runner
-from diptych.store.protocols import Appended, EventStore, ProjectionTables, ViewStore
+from diptych.store.batches import ProjectionTables
+from diptych.store.protocols import Appended, EventStore, ViewStore
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
 

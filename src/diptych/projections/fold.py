@@ -14,7 +14,7 @@ from diptych.projections.keys import RowKeys, comparable
 from diptych.projections.piece import Piece
 from diptych.projections.plan import Definition, Each, Handler
 from diptych.read.models import ReadModel
-from diptych.store.protocols import Load, RowChanges
+from diptych.store.batches import Load, RowChanges
 from diptych.store.tables import Kind
 from diptych.subscriptions.failures import EventFailure
 

@@ -12,7 +12,7 @@ from diptych.projections.batch import script_of
 from diptych.projections.fold import BatchFold
 from diptych.projections.piece import Piece, piece
 from diptych.projections.plan import Definition
-from diptych.store.protocols import Db, Load, RowChanges
+from diptych.store.batches import Db, Load, RowChanges
 from diptych.subscriptions.failures import EventFailure
 
 

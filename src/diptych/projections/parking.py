@@ -9,7 +9,8 @@ from typing import Self
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft, draft_parked
 from diptych.projections.plan import Definition
-from diptych.store.protocols import ParkedEvent, ViewStore
+from diptych.store.batches import ParkedEvent
+from diptych.store.protocols import ViewStore
 from diptych.subscriptions.reading import LogReader
 from diptych.subscriptions.thread import WorkThread
 

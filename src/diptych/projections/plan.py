@@ -12,7 +12,7 @@ from diptych.handlers import where
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.keys import RowKeys
 from diptych.projections.projection import Projection
-from diptych.store.protocols import ProjectionTables
+from diptych.store.batches import ProjectionTables
 
 Mode: TypeAlias = Literal["async", "inline"]
 Find: TypeAlias = Callable[[StoredEvent, DomainEvent, Metadata | None], Hashable]

@@ -14,7 +14,8 @@ from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft, draft
 from diptych.projections.parking import Parked, fold_key
 from diptych.projections.plan import Definition
-from diptych.store.protocols import Checkpoint, CheckpointMove, ViewBatch, ViewStore
+from diptych.store.batches import Checkpoint, ViewBatch
+from diptych.store.protocols import CheckpointMove, ViewStore
 from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, may_be_parked, remedy
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace, SharedPage

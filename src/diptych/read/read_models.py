@@ -13,7 +13,8 @@ from diptych.read.conditions import conditions, orders, total_orders
 from diptych.read.models import ReadModel, table_of
 from diptych.read.pages import Page, from_cursor, list_digest, to_cursor
 from diptych.read.results import results
-from diptych.store.protocols import Freshness, ReadSession, ViewStore
+from diptych.store.batches import Freshness
+from diptych.store.protocols import ReadSession, ViewStore
 from diptych.store.tables import Table
 
 M = TypeVar("M", bound=ReadModel)

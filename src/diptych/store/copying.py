@@ -17,11 +17,11 @@ from diptych.errors import (
     StoreMovedError,
 )
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import ProjectionTables
 from diptych.store.copying_rows import Line, RowsCopy, Tell, in_thread
 from diptych.store.opening import path_of, shown, views_path
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.receiving import Received, Target, open_target
-from diptych.store.protocols import ProjectionTables
 from diptych.store.sqlite.moving import SourceEvent, SourceFile
 
 _EVENTS_PAGE: Final = 2000

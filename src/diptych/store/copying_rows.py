@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from diptych.errors import StoreCorruptedError, ValueDoesNotFitError
+from diptych.store.batches import ProjectionTables
 from diptych.store.postgres.receiving import Target
 from diptych.store.postgres.receiving_rows import ReceivedProjection, make_tables, receiving
-from diptych.store.protocols import ProjectionTables
 from diptych.store.sqlite.moving_rows import ProjectionSnapshot, plain, snapshot
 from diptych.store.tables import Table
 

@@ -17,6 +17,7 @@ from diptych.errors import (
     WrongExpectedVersionError,
 )
 from diptych.events.recorded import StoredEvent, checksum, to_microseconds
+from diptych.store.batches import Fold
 from diptych.store.heads import HeadSignal
 from diptych.store.limits import check_append
 from diptych.store.protocols import (
@@ -24,7 +25,6 @@ from diptych.store.protocols import (
     Appended,
     CommandKey,
     CommandKeyTaken,
-    Fold,
     Head,
     Page,
     StoredCommand,

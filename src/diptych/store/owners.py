@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from diptych.errors import ConfigurationError, ProgrammingError
-from diptych.store.protocols import ProjectionTables
+from diptych.store.batches import ProjectionTables
 
 T = TypeVar("T")
 

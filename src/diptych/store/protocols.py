@@ -4,12 +4,15 @@
 Rule: whatever is said here holds on every backend, and `diptych.testing.contracts` shows it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.store.batches import Checkpoint, Fold, Freshness, Load, ParkedEvent, ProjectionTables, ViewBatch
+from diptych.store.generations import Generations
+from diptych.store.leases import Leases
 from diptych.store.tables import Column, Table
 from diptych.stream import Expected, StreamName
 
@@ -73,7 +76,7 @@ class Append(NamedTuple):
     metadata: str = "{}"
     command: CommandRecord | None = None
     checkpoint: CheckpointMove | None = None
-    inline: Sequence["Fold"] = ()
+    inline: Sequence[Fold] = ()
 
 
 class Appended(NamedTuple):
@@ -169,97 +172,7 @@ class CommandKeyTaken(Exception):  # noqa: N818 - not a failure: the bus turns i
         self.stored = stored
 
 
-# --- rows and their checkpoint ----------------------------------------------------------------------------------
-
-
-class Checkpoint(NamedTuple):
-    """How far a projection got. `event_id` is of the event at `position`, so that another history is noticed."""
-
-    position: int = 0
-    epoch: int = 0
-    event_id: bytes = b""
-    recorded_at: int = 0  # of the event at `position`
-
-
-class Load(NamedTuple):
-    """Rows to fetch: those whose `columns` equal one of `values` (tuples of Python values)."""
-
-    table: Table
-    columns: tuple[str, ...]
-    values: Sequence[tuple[Any, ...]]
-
-
-class RowChanges(NamedTuple):
-    """What a batch does to one table: the rows as they shall be, and the keys of those that shall be gone."""
-
-    table: Table
-    upserts: Sequence[Any] = ()
-    deletes: Sequence[tuple[Any, ...]] = ()
-
-
-class ParkedEvent(NamedTuple):
-    """One event put aside: the failing one of its key, or a later one of the same key waiting behind it."""
-
-    key: str
-    position: int
-    error: str = ""  # empty for those that only wait
-
-
-class Db(Protocol):
-    """What hand-written SQL of a projection gets: named parameters, its own tables, its batch's transaction."""
-
-    async def execute(self, sql: str, **parameters: Any) -> None:
-        """Write. INSERT needs ON CONFLICT, so that it may run twice."""
-        ...
-
-    async def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Read."""
-        ...
-
-
-class ViewBatch(NamedTuple):
-    """What one step of a projection writes, in one transaction with its checkpoint (P1, P2)."""
-
-    projection: str
-    checkpoint: CheckpointMove
-    recorded_at: int = 0  # of the event at the new checkpoint
-    changes: Sequence[RowChanges] = ()
-    parked: Sequence[ParkedEvent] = ()
-    unparked: Sequence[str] = ()  # keys whose parked events are part of `changes`
-    script: Callable[[Db], Awaitable[None]] | None = None  # hand-written SQL, run before `changes`
-
-
-class Fold(Protocol):
-    """A projection as a store sees it when it folds inside an append. All pure but `script`."""
-
-    name: str
-
-    def loads(self, events: Sequence[StoredEvent]) -> Sequence[Load]:
-        """Say which rows these events may change or look at."""
-        ...
-
-    def fold(self, events: Sequence[StoredEvent], rows: Mapping[str, Sequence[Any]]) -> Sequence[RowChanges]:
-        """Return what these events do to those rows (by table name). :raises ProjectionError:"""
-        ...
-
-    def script(self, events: Sequence[StoredEvent]) -> Callable[[Db], Awaitable[None]] | None:
-        """Hand-written SQL for these events, or None."""
-        ...
-
-
-class ProjectionTables(NamedTuple):
-    """What a view store must know of a projection before it can keep its rows."""
-
-    name: str
-    tables: Sequence[Table]
-    version: int = 1
-
-
-class Freshness(NamedTuple):
-    """Where a projection stood in the very snapshot a read was made from."""
-
-    checkpoint: Checkpoint
-    parked: int = 0
+# --- rows ---------------------------------------------------------------------------------------------------------
 
 
 class Selected(NamedTuple):
@@ -302,9 +215,20 @@ class ReadSession(Protocol):
 class ViewStore(Protocol):
     """Rows, and beside them how far they are: always from one transaction, so that they cannot disagree (P2)."""
 
-    async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
-        """Create what is missing. A projection whose tables changed shape, or whose version rose, starts again from 0.
+    @property
+    def generations(self) -> Generations:
+        """The builds of its projections."""
+        ...
 
+    @property
+    def leases(self) -> Leases:
+        """Who works on them."""
+        ...
+
+    async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
+        """Create what is missing. A projection that was never seen gets a first generation, which is live.
+
+        One that changed keeps what it has: `Generations.begin` builds another beside it.
         :raises StoreNewerThanCodeError: and nothing is touched.
         :raises OtherHistoryError: these rows were made from an event store with another id.
         """
@@ -314,24 +238,27 @@ class ViewStore(Protocol):
         """Let go of every connection, thread and file."""
         ...
 
-    async def checkpoint(self, projection: str, lane: int = 0) -> Checkpoint:
-        """How far this projection is on disk."""
+    async def places(self, projection: str, generation: int | None = None) -> Sequence[Checkpoint]:
+        """How far each lane is on disk, by lane; of the live generation if none is named."""
         ...
 
-    async def load(self, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
-        """Fetch rows, built, by table name; each row once."""
+    async def load(self, generation: int, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
+        """Fetch rows of a generation, built, by plain table name; each row once."""
         ...
 
     async def commit(self, batch: ViewBatch) -> None:
-        """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
+        """Write all of it or nothing, to its generation.
+
+        :raises CheckpointMovedError: somebody else was there; nothing is written.
+        """
         ...
 
-    async def parked(self, projection: str) -> Sequence[ParkedEvent]:
-        """All parked events of a projection, by position."""
+    async def parked(self, projection: str, generation: int | None = None) -> Sequence[ParkedEvent]:
+        """All parked events of a generation (the live one if none is named), by position."""
         ...
 
     def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds."""
+        """One snapshot of what is live, from the first read in it to its end. Waits for a connection up to 5 s."""
         ...
 
     @property

@@ -8,14 +8,14 @@ from operator import attrgetter
 from typing import Any
 
 from diptych.errors import ValueDoesNotFitError
-from diptych.store.protocols import Load
-from diptych.store.tables import Table, check_identifier
+from diptych.store.batches import Load
+from diptych.store.tables import PLACED, Table, check_identifier
 from diptych.store.values import BAD_VALUE, Form
 
 
 def quoted(name: str) -> str:
     """Return an identifier as SQL takes it; one that may not be one is refused (I3)."""
-    return f'"{check_identifier(name, "The identifier")}"'
+    return f'"{name if PLACED.fullmatch(name) else check_identifier(name, "The identifier")}"'
 
 
 class RowCodec:

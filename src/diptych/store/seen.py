@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from diptych.events.recorded import StoredEvent
-from diptych.store.protocols import Checkpoint, Head, ParkedEvent
+from diptych.store.batches import Checkpoint, ParkedEvent
+from diptych.store.protocols import Head
 
 
 class Watched(NamedTuple):

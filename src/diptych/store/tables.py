@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
+PLACED: Final = re.compile(r"[a-z][a-z0-9_]{0,47}__g\d{1,12}")
 
 
 class Kind(Enum):
@@ -76,8 +77,9 @@ class Bound(NamedTuple):
 
 def check_identifier(name: str, what: str) -> str:
     """Return the name if it may be one of a table, column or projection (I3), else raise ValueError."""
-    if not IDENTIFIER.fullmatch(name):
+    if not IDENTIFIER.fullmatch(name) or PLACED.fullmatch(name):
         raise ValueError(f"{what} {name!r}: use lower-case letters, digits and _, at most 48, starting with a letter.")
+
     return name
 
 

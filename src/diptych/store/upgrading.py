@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from diptych.errors import ConfigurationError
+from diptych.store.batches import ProjectionTables
 from diptych.store.opening import open_stores, path_of, shown, views_path
-from diptych.store.protocols import ProjectionTables
 from diptych.store.tables import check_identifier
 
 

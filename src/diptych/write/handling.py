@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from diptych.errors import StoreError, UnknownOutcomeError, WrongExpectedVersionError
 from diptych.messages import Command, Envelope, Receipt
-from diptych.store.protocols import Append, Appended, CommandKeyTaken, Fold, StreamWrite
+from diptych.store.batches import Fold
+from diptych.store.protocols import Append, Appended, CommandKeyTaken, StreamWrite
 from diptych.write.idempotency import key_of, record_of, replayed
 from diptych.write.queues import Queues
 from diptych.write.unit_of_work import UnitOfWork, WriteSide, refuse_itself, run

@@ -11,12 +11,13 @@ import asyncpg
 
 from diptych.errors import CheckpointMovedError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, RowChanges, ViewBatch
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.guard import Judge, first_line
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.rows import PostgresRowCodec, codec_of
 from diptych.store.postgres.script import Script
-from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove
 from diptych.store.rows import by_table
 from diptych.store.tables import Table
 

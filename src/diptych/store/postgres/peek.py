@@ -9,6 +9,7 @@ from typing import Final
 
 from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import Checkpoint
 from diptych.store.postgres.changes import Changes
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
 from diptych.store.postgres.connections import Connections, close_connection
@@ -16,7 +17,7 @@ from diptych.store.postgres.guard import Judge
 from diptych.store.postgres.holder import holder_of
 from diptych.store.postgres.log import SETTINGS, Log
 from diptych.store.postgres.migrations import check_known, in_schema
-from diptych.store.protocols import Checkpoint, Head
+from diptych.store.protocols import Head
 from diptych.store.seen import Look, Seen, Watched
 
 _LONG: Final = 1.0  # seconds that nobody holds the lock of a log

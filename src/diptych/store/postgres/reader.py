@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 from diptych.errors import ProgrammingError, ValueDoesNotFitError
+from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.owners import known_to
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.guard import Judge, first_line
 from diptych.store.postgres.rows import codec_of
 from diptych.store.postgres.statements import Statements
-from diptych.store.protocols import Checkpoint, Freshness, Selected
+from diptych.store.protocols import Selected
 from diptych.store.rows import quoted
 from diptych.store.tables import Table
 from diptych.store.values import asked_for

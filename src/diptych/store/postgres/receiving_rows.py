@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
+from diptych.store.batches import ProjectionTables
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.rows import codec_of
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import ProjectionTables, StoreSettings
+from diptych.store.protocols import StoreSettings
 from diptych.store.tables import Table
 
 _STANDS = """

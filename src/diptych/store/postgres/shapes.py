@@ -9,10 +9,10 @@ from typing import Final
 from uuid import UUID
 
 from diptych.errors import ConfigurationError, OtherHistoryError
+from diptych.store.batches import ProjectionTables
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.migrations import lock_key
 from diptych.store.postgres.rows import schema
-from diptych.store.protocols import ProjectionTables
 from diptych.store.rows import quoted
 from diptych.store.tables import fingerprint
 

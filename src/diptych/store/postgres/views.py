@@ -10,6 +10,7 @@ from uuid import UUID
 
 from diptych.errors import StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.owners import known_to, refuse_shared
 from diptych.store.postgres.changes import Changes, Shape
 from diptych.store.postgres.connection import Connection, Database
@@ -19,16 +20,7 @@ from diptych.store.postgres.migrations import migrate
 from diptych.store.postgres.reader import CONNECTIONS, Readers
 from diptych.store.postgres.replica import Replica
 from diptych.store.postgres.shapes import Shapes, digest
-from diptych.store.protocols import (
-    Checkpoint,
-    Fold,
-    Load,
-    ParkedEvent,
-    ProjectionTables,
-    ReadSession,
-    StoreSettings,
-    ViewBatch,
-)
+from diptych.store.protocols import ReadSession, StoreSettings
 from diptych.store.tables import Table
 
 _WRITERS: Final = 4

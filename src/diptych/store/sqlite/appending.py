@@ -14,8 +14,9 @@ import apsw
 
 from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
 from diptych.events.recorded import NewEvent, StoredEvent, chained, text_of
+from diptych.store.batches import Fold
 from diptych.store.heads import HeadSignal
-from diptych.store.protocols import Append, Appended, CommandKeyTaken, Fold, Head
+from diptych.store.protocols import Append, Appended, CommandKeyTaken, Head
 from diptych.store.sqlite.log import read_command
 from diptych.store.sqlite.writer import run_in_savepoint
 from diptych.stream import SLICES, Expected, is_met

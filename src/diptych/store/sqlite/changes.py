@@ -11,7 +11,8 @@ import apsw
 
 from diptych.errors import CheckpointMovedError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
-from diptych.store.protocols import Checkpoint, CheckpointMove, Fold, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove
 from diptych.store.rows import by_table, quoted
 from diptych.store.sqlite.rows import SqliteRowCodec, codec_of
 from diptych.store.sqlite.script import ScriptDb

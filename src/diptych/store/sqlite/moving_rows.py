@@ -12,7 +12,7 @@ from uuid import UUID
 import apsw
 
 from diptych.errors import OtherHistoryError
-from diptych.store.protocols import ProjectionTables
+from diptych.store.batches import ProjectionTables
 from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.rows import codec_of

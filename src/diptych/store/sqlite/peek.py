@@ -11,7 +11,8 @@ import apsw
 
 from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
-from diptych.store.protocols import Checkpoint, Head, ParkedEvent
+from diptych.store.batches import Checkpoint, ParkedEvent
+from diptych.store.protocols import Head
 from diptych.store.seen import Look, Seen, Watched
 from diptych.store.sqlite.changes import read_checkpoint, read_parked
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate

@@ -13,7 +13,8 @@ from typing import Any, Final, Self, TypeVar
 import apsw
 
 from diptych.errors import ProgrammingError, ValueDoesNotFitError
-from diptych.store.protocols import Checkpoint, Freshness, Selected
+from diptych.store.batches import Checkpoint, Freshness
+from diptych.store.protocols import Selected
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
 from diptych.store.sqlite.guard import ReadGuard

@@ -12,8 +12,8 @@ from uuid import UUID
 import apsw
 
 from diptych.errors import ConfigurationError, OtherHistoryError, StoreNewerThanCodeError
+from diptych.store.batches import ProjectionTables
 from diptych.store.owners import refuse_shared
-from diptych.store.protocols import ProjectionTables
 from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.rows import schema

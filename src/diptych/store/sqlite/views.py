@@ -18,17 +18,9 @@ import apsw
 
 from diptych.errors import StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.owners import known_to
-from diptych.store.protocols import (
-    Checkpoint,
-    Fold,
-    Load,
-    ParkedEvent,
-    ProjectionTables,
-    ReadSession,
-    StoreSettings,
-    ViewBatch,
-)
+from diptych.store.protocols import ReadSession, StoreSettings
 from diptych.store.sqlite.changes import (
     fold_inline,
     load_rows,

@@ -8,7 +8,8 @@ import pytest
 
 from diptych.errors import ProjectionError, WrongExpectedVersionError
 from diptych.events.recorded import StoredEvent
-from diptych.store.protocols import Append, EventStore, Load, RowChanges, StreamWrite
+from diptych.store.batches import Load, RowChanges
+from diptych.store.protocols import Append, EventStore, StreamWrite
 from diptych.stream import ANY, NO_STREAM, Expected, StreamName
 from diptych.testing.contracts.events_samples import EventStoreHarness, event, everything, stream, to
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally

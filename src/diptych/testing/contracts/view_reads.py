@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from diptych.errors import AccessDeniedError, DiptychError, ProgrammingError
-from diptych.store.protocols import Checkpoint, Freshness, ParkedEvent, RowChanges, ViewStore
+from diptych.store.batches import Checkpoint, Freshness, ParkedEvent, RowChanges
+from diptych.store.protocols import ViewStore
 from diptych.store.tables import Bound
 from diptych.testing.contracts.view_rows import (
     KINDS,

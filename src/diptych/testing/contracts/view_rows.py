@@ -9,7 +9,8 @@ from uuid import UUID, uuid5
 from pydantic import AwareDatetime, BaseModel, Field
 
 from diptych.read.models import Index, Key, ReadModel, table_of
-from diptych.store.protocols import CheckpointMove, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove
 
 STORE = UUID("01890000-0000-7000-8000-000000000001")
 

@@ -8,7 +8,8 @@ import asyncio
 import pytest
 
 from diptych.errors import CheckpointMovedError, ProgrammingError
-from diptych.store.protocols import Db, Load, RowChanges, ViewStore
+from diptych.store.batches import Db, Load, RowChanges
+from diptych.store.protocols import ViewStore
 from diptych.testing.contracts.view_rows import SHOP, STOCK, TALLIES, TALLY, Stock, Tally, batch, id_of
 from diptych.testing.contracts.views import ViewStoreContract
 

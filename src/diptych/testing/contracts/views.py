@@ -15,16 +15,8 @@ from diptych.errors import (
     StoreUnavailableError,
     ValueDoesNotFitError,
 )
-from diptych.store.protocols import (
-    Checkpoint,
-    CheckpointMove,
-    Load,
-    ParkedEvent,
-    ProjectionTables,
-    RowChanges,
-    ViewBatch,
-    ViewStore,
-)
+from diptych.store.batches import Checkpoint, Load, ParkedEvent, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import CheckpointMove, ViewStore
 from diptych.store.tables import Table
 from diptych.testing.contracts.view_rows import (
     KINDS,
