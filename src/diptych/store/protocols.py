@@ -238,6 +238,10 @@ class ViewStore(Protocol):
         """Let go of every connection, thread and file."""
         ...
 
+    async def checkpoint(self, projection: str) -> Checkpoint:
+        """How far this projection is on disk: the least lane of its live generation; the beginning if it has none."""
+        ...
+
     async def places(self, projection: str, generation: int | None = None) -> Sequence[Checkpoint]:
         """How far each lane is on disk, by lane; of the live generation if none is named."""
         ...
