@@ -92,7 +92,7 @@ async def views() -> AsyncIterator[SqliteViewStore]:
     """A store with many ties."""
     store, table = temporary_view_store(StoreSettings()), table_of(Sample)
     await store.open([ProjectionTables("samples", (table,))], store_id=STORE)
-    await store.commit(ViewBatch("samples", CheckpointMove("samples", 0, 0, 0, 1), 1, [RowChanges(table, ROWS)]))
+    await store.commit(ViewBatch("samples", 1, [LaneMove(0, 0, 0)], 1, b"", 1, [RowChanges(table, ROWS)]))
     yield store
     await store.close()
 

@@ -92,7 +92,7 @@ async def views(request: pytest.FixtureRequest) -> AsyncIterator[AnyStore]:
         store = PostgresViewStore(database_of(request.getfixturevalue("postgres_url"))[0], StoreSettings())
     table = table_of(SaleRow)
     await store.open([ProjectionTables("sales", (table,))], store_id=STORE)
-    await store.commit(ViewBatch("sales", CheckpointMove("sales", 0, 0, 0, 100), 1, [RowChanges(table, ROWS)]))
+    await store.commit(ViewBatch("sales", 1, [LaneMove(0, 0, 0)], 100, b"", 1, [RowChanges(table, ROWS)]))
     yield store
     assert store.connections_in_use == 0
     await store.close()
@@ -301,7 +301,7 @@ async def test_a_value_that_the_code_has_forgotten_is_named(read: ReadModels, vi
     await views.open([ProjectionTables("painted", (table,))], store_id=STORE)
     plain = replace(table, columns=(table.columns[0], Column("colour", Kind.TEXT)))
     rows = [RowChanges(plain, [SimpleNamespace(id=1, colour="mauve")])]
-    await views.commit(ViewBatch("painted", CheckpointMove("painted", 0, 0, 0, 1), 1, rows))
+    await views.commit(ViewBatch("painted", 1, [LaneMove(0, 0, 0)], 1, b"", 1, rows))
     async with views.reader() as session:
         with pytest.raises(ValueDoesNotFitError, match=r"painted\.colour: 'mauve' .* does not know this value"):
             await session.get(table, (1,))

@@ -136,7 +136,7 @@ async def both(postgres_url: str) -> AsyncIterator[Sequence[ReadModels]]:
     )
     for store in stores:
         await store.open([ProjectionTables("wide", (TABLE,))], store_id=STORE)
-        await store.commit(ViewBatch("wide", CheckpointMove("wide", 0, 0, 0, 9), 1, [RowChanges(TABLE, ROWS)]))
+        await store.commit(ViewBatch("wide", 1, [LaneMove(0, 0, 0)], 9, b"", 1, [RowChanges(TABLE, ROWS)]))
     reading = [ReadModels(store) for store in stores]
     yield reading
     for each in reading:
@@ -253,7 +253,7 @@ async def test_what_is_loaded_is_the_same(postgres_url: str) -> None:
     found = []
     for store in stores:
         await store.open([ProjectionTables("wide", (TABLE,))], store_id=STORE)
-        await store.commit(ViewBatch("wide", CheckpointMove("wide", 0, 0, 0, 9), 1, [RowChanges(TABLE, ROWS)]))
+        await store.commit(ViewBatch("wide", 1, [LaneMove(0, 0, 0)], 9, b"", 1, [RowChanges(TABLE, ROWS)]))
         loads = [
             Load(TABLE, ("id", "name"), [(row.id, row.name) for row in ROWS[:40]]),
             Load(TABLE, ("text",), [("ä",), ("",)]),
