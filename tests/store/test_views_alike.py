@@ -14,10 +14,10 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.read_models import ReadModels
-from diptych.store.batches import Load, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.batches import LaneMove, Load, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import CheckpointMove, StoreSettings
+from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 
 pytestmark = pytest.mark.anyio
@@ -259,7 +259,7 @@ async def test_what_is_loaded_is_the_same(postgres_url: str) -> None:
             Load(TABLE, ("text",), [("ä",), ("",)]),
             Load(TABLE, ("at", "colour"), [(TIMES[0], Colour.RED), (TIMES[1], Colour.NONE)]),
         ]
-        rows = (await store.load(loads))["wide"]
+        rows = (await store.load(1, loads))["wide"]
         found.append(sorted(json.dumps([repr(row)]) for row in rows))
         await store.close()
     assert found[0] == found[1]

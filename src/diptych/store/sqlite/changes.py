@@ -104,7 +104,7 @@ def write_batch(connection: apsw.Connection, batch: ViewBatch, placing: Placing)
     move_checkpoints(connection, batch)
     if batch.script is not None:
         ScriptDb(connection, batch.projection, placing).drive(batch.script)
-    write_rows(connection, batch.changes, placing)
+    write_rows(connection, batch.changes, batch.generation)
     key_of = (batch.projection, batch.generation)
     for key in batch.unparked:
         connection.execute(_UNPARK, (*key_of, key))
@@ -142,10 +142,10 @@ def _moved(connection: apsw.Connection, batch: ViewBatch) -> CheckpointMovedErro
     return CheckpointMovedError(batch.projection, batch.moves[0].lane, batch.moves[0].expected, batch.position)
 
 
-def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges], placing: Placing) -> None:
+def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges], generation: int) -> None:
     """Delete and upsert, one statement each for a table. :raises ValueDoesNotFitError: a value has no place."""
     for change in changes:
-        codec = codec_of(placing.table(change.table))
+        codec = codec_of(placed(change.table, generation))
         try:
             if change.deletes:
                 connection.executemany(codec.delete, map(codec.encode_key, change.deletes))

@@ -91,7 +91,7 @@ def make(connection: apsw.Connection, projection: ProjectionTables, *, with_inde
 def set_live(connection: apsw.Connection, projection: str, number: int) -> None:
     """From now on this generation is read; a view keeps the plain names of its tables, for people."""
     connection.execute(_SET_LIVE, (projection, number))
-    connection.execute("UPDATE view_store SET swaps = swaps + 1")
+    connection.execute(f"UPDATE view_store SET swaps = max(swaps + 1, {NOW})")  # noqa: S608 - a constant
     connection.execute(f"UPDATE projection_generations SET is_kept = 1, since = {NOW} WHERE generation = ?", (number,))  # noqa: S608 - a constant
     for name in _tables(connection, number):
         connection.execute(f"DROP VIEW IF EXISTS {quoted(name)}")

@@ -158,6 +158,8 @@ class SqliteViewStore:
 
     async def commit(self, batch: ViewBatch) -> None:
         """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
+        if self._writer is None:
+            raise self._not_open()
         placing = known_to(self._known, batch.projection).placing(batch.generation)
         await self._submit(Task(lambda connection: write_batch(connection, batch, placing)))
 

@@ -99,6 +99,6 @@ GENERATION = {"shop": 1, "tallies": 2}
 
 
 def batch(projection: ProjectionTables, *changes: RowChanges, at: int = 0, to: int = 1, **more: Any) -> ViewBatch:
-    """Return a batch that moves the projection from one position to another."""
-    number = GENERATION[projection.name]
+    """Return a batch that moves the first generation of the projection from one position to another."""
+    number = more.pop("generation", GENERATION[projection.name])
     return ViewBatch(projection.name, number, [LaneMove(0, 0, at)], to, b"e%d" % to, to * 1000, changes, **more)

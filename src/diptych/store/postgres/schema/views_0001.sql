@@ -5,7 +5,7 @@ CREATE TABLE diptych.view_store (
     one boolean PRIMARY KEY CHECK (one),
     store_id uuid NOT NULL, -- of the event store that these rows were made from
     last_generation bigint NOT NULL DEFAULT 0,
-    swaps bigint NOT NULL DEFAULT 0 -- how often a `live` below was set: who reads sees by it whether to look again
+    swaps bigint NOT NULL DEFAULT 0 -- rises when a `live` below is set, and differs from file to file: by it who reads sees whether to look again
 );
 
 -- `live` is the generation that is read: a swap changes this and nothing else. Paused until 0: until it is resumed.

@@ -6,7 +6,7 @@ CREATE TABLE view_store (
     schema_version INTEGER NOT NULL,
     store_id TEXT NOT NULL, -- of the event store that these rows were made from
     last_generation INTEGER NOT NULL DEFAULT 0,
-    swaps INTEGER NOT NULL DEFAULT 0 -- how often a `live` below was set: who reads sees by it whether to look again
+    swaps INTEGER NOT NULL DEFAULT 0 -- rises when a `live` below is set, and differs from file to file: by it who reads sees whether to look again
 ) STRICT;
 
 -- `live` is the generation that is read: a swap changes this and nothing else. Paused until 0: until it is resumed.
