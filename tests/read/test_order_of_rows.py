@@ -15,8 +15,8 @@ from pydantic import AwareDatetime, Field
 from diptych.errors import ProgrammingError
 from diptych.read.models import Key, ReadModel, table_of
 from diptych.read.read_models import ReadModels
-from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
-from diptych.store.protocols import CheckpointMove, StoreSettings
+from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ async def views() -> AsyncIterator[SqliteViewStore]:
     """A store with many ties."""
     store, table = temporary_view_store(StoreSettings()), table_of(Sample)
     await store.open([ProjectionTables("samples", (table,))], store_id=STORE)
-    await store.commit(ViewBatch("samples", CheckpointMove("samples", 0, 0, 0, 1), 1, [RowChanges(table, ROWS)]))
+    await store.commit(ViewBatch("samples", 1, [LaneMove(0, 0, 0)], 1, b"", 1, [RowChanges(table, ROWS)]))
     yield store
     await store.close()
 
@@ -124,9 +124,10 @@ async def test_a_cursor_outlives_its_row(views: SqliteViewStore) -> None:
     read = ReadModels(views)
     first = await read.page(Sample, order_by=["-day", "text"], size=40)
     await read.close()
-    move = CheckpointMove("samples", 0, 0, 1, 2)
     gone = [(row.id,) for row in first.items]
-    await views.commit(ViewBatch("samples", move, 2, [RowChanges(table_of(Sample), (), gone)]))
+    await views.commit(
+        ViewBatch("samples", 1, [LaneMove(0, 0, 1)], 2, b"", 2, [RowChanges(table_of(Sample), (), gone)])
+    )
     read = ReadModels(views)
     rest = await read.page(Sample, order_by=["-day", "text"], size=1000, after=first.next_cursor)
     assert rest.items == (await read.page(Sample, order_by=["-day", "text"], size=1000)).items

@@ -28,10 +28,10 @@ from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.pages import from_cursor
 from diptych.read.read_models import ReadModels
 from diptych.read.read_models import given as filters_given
-from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
+from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import CheckpointMove, StoreSettings
+from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 from diptych.store.tables import Column, Kind
 
@@ -92,7 +92,7 @@ async def views(request: pytest.FixtureRequest) -> AsyncIterator[AnyStore]:
         store = PostgresViewStore(database_of(request.getfixturevalue("postgres_url"))[0], StoreSettings())
     table = table_of(SaleRow)
     await store.open([ProjectionTables("sales", (table,))], store_id=STORE)
-    await store.commit(ViewBatch("sales", CheckpointMove("sales", 0, 0, 0, 100), 1, [RowChanges(table, ROWS)]))
+    await store.commit(ViewBatch("sales", 1, [LaneMove(0, 0, 0)], 100, b"", 1, [RowChanges(table, ROWS)]))
     yield store
     assert store.connections_in_use == 0
     await store.close()
@@ -301,7 +301,7 @@ async def test_a_value_that_the_code_has_forgotten_is_named(read: ReadModels, vi
     await views.open([ProjectionTables("painted", (table,))], store_id=STORE)
     plain = replace(table, columns=(table.columns[0], Column("colour", Kind.TEXT)))
     rows = [RowChanges(plain, [SimpleNamespace(id=1, colour="mauve")])]
-    await views.commit(ViewBatch("painted", CheckpointMove("painted", 0, 0, 0, 1), 1, rows))
+    await views.commit(ViewBatch("painted", 2, [LaneMove(0, 0, 0)], 1, b"", 1, rows))
     async with views.reader() as session:
         with pytest.raises(ValueDoesNotFitError, match=r"painted\.colour: 'mauve' .* does not know this value"):
             await session.get(table, (1,))
@@ -389,7 +389,8 @@ async def test_a_handler_that_reads_nothing_opens_nothing(views: AnyStore) -> No
 async def test_all_reads_are_of_one_snapshot(views: AnyStore, read: ReadModels) -> None:
     """R2: what was read first decides the moment."""
     assert await read.count(SaleRow) == 100
-    move = CheckpointMove("sales", 0, 0, 100, 101)
-    await views.commit(ViewBatch("sales", move, 2, [RowChanges(table_of(SaleRow), (), [(ROWS[0].id,)])]))
+    await views.commit(
+        ViewBatch("sales", 1, [LaneMove(0, 0, 100)], 101, b"", 2, [RowChanges(table_of(SaleRow), (), [(ROWS[0].id,)])])
+    )
     assert await read.get(SaleRow, ROWS[0].id) == ROWS[0]
     assert (await read.freshness("sales")).checkpoint.position == 100

@@ -12,11 +12,11 @@ from diptych.errors import StoreUnavailableError
 from diptych.read.models import table_of
 from diptych.read.read_models import ReadModels
 from diptych.store import copying_rows
-from diptych.store.batches import ParkedEvent, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.batches import LaneMove, ParkedEvent, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.copying import Moved, copy
 from diptych.store.copying_rows import Tell
 from diptych.store.opening import Stores, open_stores
-from diptych.store.protocols import CheckpointMove
+from diptych.store.protocols import Appended
 from diptych.store.sqlite.moving_rows import plain
 from diptych.testing.contracts.events_samples import event, stream, to
 from tests.store.test_views_alike import ROWS, Wide
@@ -39,17 +39,17 @@ async def opened(url: str, wide: ProjectionTables = WIDE, *, is_inline: bool = F
         await stores.events.close()
 
 
-async def fill(url: str, *, is_inline: bool = False) -> CheckpointMove:
+async def fill(url: str, *, is_inline: bool = False) -> Appended:
     """Make a log, rows of a part of it, and a parked event."""
     async with opened(url, is_inline=is_inline) as stores:
         for _ in range(5):
             await stores.events.append(to(stream(), event()))
         at = (await stores.events.read_log(after=2, limit=1)).events[0]
-        move = CheckpointMove("wide", 0, 0, 0, at.position, at.event_id)
+        moves, changes = [LaneMove(0, 0, 0)], [RowChanges(WIDE.tables[0], ROWS)]
         parked = [ParkedEvent("k", 2, "no"), ParkedEvent("k", 3)]
         views = stores.events.inline if is_inline else stores.views
-        await views.commit(ViewBatch("wide", move, at.recorded_at, [RowChanges(WIDE.tables[0], ROWS)], parked))
-    return move
+        await views.commit(ViewBatch("wide", 1, moves, at.position, at.event_id, at.recorded_at, changes, parked))
+    return Appended(at.position, at.event_id, at.recorded_at, ())
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -92,8 +92,9 @@ async def test_a_projection_goes_on_from_its_checkpoint_on_the_server(source: st
     checkpoint = await fill(source)
     await move(source, postgres_url)
     async with opened(postgres_url) as server:
-        following = CheckpointMove("wide", 0, 0, checkpoint.position, checkpoint.position + 1, new_id().bytes)
-        await server.views.commit(ViewBatch("wide", following))
+        (live,) = await server.views.generations.all("wide")
+        moves = [LaneMove(0, 0, checkpoint.position)]
+        await server.views.commit(ViewBatch("wide", live.number, moves, checkpoint.position + 1, new_id().bytes))
         assert (await server.views.checkpoint("wide")).position == checkpoint.position + 1
 
 

@@ -14,10 +14,10 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from diptych.read.models import Index, Key, ReadModel, table_of
 from diptych.read.read_models import ReadModels
-from diptych.store.batches import Load, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.batches import LaneMove, Load, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.views import PostgresViewStore
-from diptych.store.protocols import CheckpointMove, StoreSettings
+from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.views import SqliteViewStore, temporary_view_store
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +136,7 @@ async def both(postgres_url: str) -> AsyncIterator[Sequence[ReadModels]]:
     )
     for store in stores:
         await store.open([ProjectionTables("wide", (TABLE,))], store_id=STORE)
-        await store.commit(ViewBatch("wide", CheckpointMove("wide", 0, 0, 0, 9), 1, [RowChanges(TABLE, ROWS)]))
+        await store.commit(ViewBatch("wide", 1, [LaneMove(0, 0, 0)], 9, b"", 1, [RowChanges(TABLE, ROWS)]))
     reading = [ReadModels(store) for store in stores]
     yield reading
     for each in reading:
@@ -253,13 +253,13 @@ async def test_what_is_loaded_is_the_same(postgres_url: str) -> None:
     found = []
     for store in stores:
         await store.open([ProjectionTables("wide", (TABLE,))], store_id=STORE)
-        await store.commit(ViewBatch("wide", CheckpointMove("wide", 0, 0, 0, 9), 1, [RowChanges(TABLE, ROWS)]))
+        await store.commit(ViewBatch("wide", 1, [LaneMove(0, 0, 0)], 9, b"", 1, [RowChanges(TABLE, ROWS)]))
         loads = [
             Load(TABLE, ("id", "name"), [(row.id, row.name) for row in ROWS[:40]]),
             Load(TABLE, ("text",), [("ä",), ("",)]),
             Load(TABLE, ("at", "colour"), [(TIMES[0], Colour.RED), (TIMES[1], Colour.NONE)]),
         ]
-        rows = (await store.load(loads))["wide"]
+        rows = (await store.load(1, loads))["wide"]
         found.append(sorted(json.dumps([repr(row)]) for row in rows))
         await store.close()
     assert found[0] == found[1]

@@ -6,28 +6,24 @@ Rule: a statement's words are looked at, never its meaning: a name too many in t
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from diptych.errors import ProgrammingError
+from diptych.store.batches import ProjectionTables
 from diptych.store.generations import placed
-from diptych.store.sql_text import short
-from diptych.store.tables import PLACED, Table
+from diptych.store.sql_text import short, words
+from diptych.store.tables import PLACED, Table, plain_name
 
 _TOKEN: Final = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|e'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|[:@$]\w+"""
     r'|"(?P<quoted>(?:[^"]|"")*)"|`(?P<ticked>[^`]*)`|\[(?P<boxed>[^\]]*)\]|(?P<word>[^\W\d]\w*)|(?P<dot>\.)',
     re.S | re.I,
 )
-_SUFFIX: Final = re.compile(r"__g\d{1,12}$")
 _TARGET: Final = ("INTO", "UPDATE", "FROM", "ONLY")
 _NO_ALIAS: Final = frozenset({"", "SET", "WHERE", "USING", "RETURNING", "DEFAULT", "VALUES", "SELECT", "WITH", "ON"})
+_VERBS: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE"})  # others are refused as they are
 _MOST: Final = 1000
-
-
-def plain_name(name: str) -> str:
-    """Return the plain name of a generation's table; another name as it is."""
-    return _SUFFIX.sub("", name)
 
 
 class Placing:
@@ -40,17 +36,23 @@ class Placing:
         self._reads: dict[str, str] = {}
         self._changes: dict[str, str] = {}
 
+    @property
+    def tables(self) -> Collection[Table]:
+        """The tables of the generations."""
+        return self._tables.values()
+
     def table(self, table: Table) -> Table:
         """Return the table that stands for a read model's. KeyError: it is none of these."""
         return self._tables[table.name]
 
     def read(self, sql: str) -> str:
-        """Return a SELECT over plain names as one over the generations'."""
+        """Return a SELECT over plain names as one over the generations'; what is none, as it is, to be refused."""
         known = self._reads.get(sql)
         if known is None:
             if len(self._reads) >= _MOST:
                 self._reads.clear()
-            known = self._reads[sql] = self._with_names(sql, sql)
+            is_select = (words(sql) or ("",))[0] in ("SELECT", "WITH", "VALUES")
+            known = self._reads[sql] = self._with_names(sql, sql) if is_select else sql
         return known
 
     def change(self, sql: str) -> str:
@@ -72,7 +74,7 @@ class Placing:
                 raise ProgrammingError(f"{name} is a generation's own table; say {plain_name(name)}: {short(given)}")
             if name in self._tables:
                 names.setdefault(name, self._tables[name].name)
-        if not names or first is None:
+        if not names or first is None or first.group().upper() not in _VERBS:
             return sql
         parts = [f'"{name}" AS NOT MATERIALIZED (SELECT * FROM "{place}")' for name, place in sorted(names.items())]  # noqa: S608 - checked names
         start = next(match for match, _, _ in _identifiers(sql))
@@ -93,10 +95,28 @@ class Placing:
             is_target = last in _TARGET and (last != "FROM" or before == "DELETE") and name in self._tables
             if not is_target or is_part:
                 continue
-            alias = f' AS "{name}"' if after in _NO_ALIAS or last == "INTO" and after != "AS" else ""
+            alias = f' AS "{name}"' if after in _NO_ALIAS or (last == "INTO" and after != "AS") else ""
             pieces += [sql[end : match.start()], f'"{self._tables[name].name}"{alias}']
             end = match.end()
         return "".join([*pieces, sql[end:]])
+
+
+class Known:
+    """A projection as this process knows it, with the placings of its generations."""
+
+    def __init__(self, projection: ProjectionTables) -> None:
+        self.projection, self.version, self.shape = projection, projection.version, projection.shape
+        self._tables = {table.name: table for table in projection.tables}
+        self._placings: dict[int, Placing] = {}
+
+    def placing(self, generation: int) -> Placing:
+        """Return where the tables of a generation are."""
+        found = self._placings.get(generation)
+        if found is None:
+            name = self.projection.name
+            found = Placing({name: generation}, self._tables, dict.fromkeys(self._tables, name))
+            self._placings[generation] = found
+        return found
 
 
 def _identifiers(sql: str) -> Iterator[tuple[re.Match[str], str, bool]]:

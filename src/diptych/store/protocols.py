@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Freshness, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.generations import Generations
 from diptych.store.leases import Leases
@@ -225,6 +226,11 @@ class ViewStore(Protocol):
         """Who works on them."""
         ...
 
+    @property
+    def alerts(self) -> Alerts:
+        """What is wrong with them."""
+        ...
+
     async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
         """Create what is missing. A projection that was never seen gets a first generation, which is live.
 
@@ -236,6 +242,10 @@ class ViewStore(Protocol):
 
     async def close(self) -> None:
         """Let go of every connection, thread and file."""
+        ...
+
+    async def checkpoint(self, projection: str) -> Checkpoint:
+        """How far this projection is on disk: the least lane of its live generation; the beginning if it has none."""
         ...
 
     async def places(self, projection: str, generation: int | None = None) -> Sequence[Checkpoint]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.errors import ValueDoesNotFitError
 from diptych.store.batches import Load
-from diptych.store.tables import PLACED, Table, check_identifier
+from diptych.store.tables import PLACED, Table, check_identifier, plain_name
 from diptych.store.values import BAD_VALUE, Form
 
 
@@ -22,7 +22,7 @@ class RowCodec:
     """Turns rows of one table into the values that are kept, and back."""
 
     def __init__(self, table: Table, form: Form) -> None:
-        self.table, self._form = table, form
+        self.table, self._form, self._name = table, form, plain_name(table.name)
         self.names = tuple(column.name for column in table.columns)
         self._get: Callable[[Any], Any] = attrgetter(*self.names)
         self._key = attrgetter(*table.key)
@@ -45,24 +45,23 @@ class RowCodec:
     def _culprit(self, values: Sequence[Any]) -> ValueDoesNotFitError:
         for column, value in zip(self.table.columns, values, strict=True):
             try:
-                self._form.encode(column, value, self.table.name)
+                self._form.encode(column, value, self._name)
             except ValueDoesNotFitError as found:
                 return found
-        return ValueDoesNotFitError(self.table.name, values, "it changed while it was written")
+        return ValueDoesNotFitError(self._name, values, "it changed while it was written")
 
     def encode_key(self, key: Sequence[Any]) -> tuple[Any, ...]:
         """Return a key's values as they are kept. :raises ValueDoesNotFitError: one is not of its column's type."""
         if len(key) != len(self._key_encoders):
-            raise ValueDoesNotFitError(self.table.name, key, f"its key is ({', '.join(self.table.key)})")
+            raise ValueDoesNotFitError(self._name, key, f"its key is ({', '.join(self.table.key)})")
         try:
             return tuple([convert(value) for convert, value in zip(self._key_encoders, key, strict=True)])
         except BAD_VALUE:
             return self._encode_one_by_one(self.table.key, key)
 
     def _encode_one_by_one(self, names: Sequence[str], values: Sequence[Any]) -> tuple[Any, ...]:
-        table = self.table
         pairs = zip(names, values, strict=True)
-        return tuple(self._form.encode(table.column(name), value, table.name) for name, value in pairs)
+        return tuple(self._form.encode(self.table.column(name), value, self._name) for name, value in pairs)
 
     def wanted(self, load: Load) -> list[tuple[Any, ...]]:
         """Return what a load looks for as it is kept, each once. :raises ValueDoesNotFitError: it cannot be there."""
@@ -91,7 +90,7 @@ class RowCodec:
                 row[name] = convert(row[name])
         except BAD_VALUE as error:
             why = "the code does not know this value any more; raise the projection's version to build it again"
-            raise ValueDoesNotFitError(f"{self.table.name}.{name}", row[name], why) from error
+            raise ValueDoesNotFitError(f"{self._name}.{name}", row[name], why) from error
         return self.table.build(row)
 
     def decode_all(self, rows: Iterable[Sequence[Any]]) -> list[Any]:

@@ -83,6 +83,11 @@ def check_identifier(name: str, what: str) -> str:
     return name
 
 
+def plain_name(name: str) -> str:
+    """Return the plain name of a generation's table, `order_summary` of `order_summary__g7`; another name as it is."""
+    return name[: name.rindex("__g")] if PLACED.fullmatch(name) else name
+
+
 def fingerprint(tables: Sequence[Table]) -> str:
     """Changes when the shape of any of these tables does."""
     return "\n".join(sorted(table.fingerprint for table in tables))

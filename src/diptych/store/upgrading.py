@@ -9,6 +9,7 @@ from typing import NamedTuple
 from diptych.errors import ConfigurationError
 from diptych.store.batches import ProjectionTables
 from diptych.store.opening import open_stores, path_of, shown, views_path
+from diptych.store.protocols import ViewStore
 from diptych.store.tables import check_identifier
 
 
@@ -57,13 +58,19 @@ async def upgrade(
         await stores.events.inline.open(inline, store_id=stores.events.store_id)
         await stores.views.open(asynchronous, store_id=stores.events.store_id)
         head = (await stores.events.head()).position
-        places = [(stores.events.inline, each.name) for each in inline]
-        places += [(stores.views, each.name) for each in asynchronous]
-        anew = [name for views, name in places if head and (await views.checkpoint(name)).position == 0]
+        places = [(stores.events.inline, each) for each in inline] + [(stores.views, each) for each in asynchronous]
+        anew = [each.name for views, each in places if head and not await _is_kept(views, each)]
     finally:
         await stores.views.close()
         await stores.events.close()
     return Upgraded(steps, anew)
+
+
+async def _is_kept(views: ViewStore, projection: ProjectionTables) -> bool:
+    """Whether rows that fit the code are there; else they are yet to be built."""
+    live = [one for one in await views.generations.all(projection.name) if one.state == "live"]
+    begun = [place.position for place in await views.places(projection.name)]
+    return any(one.fits(projection) for one in live) and min(begun, default=0) > 0
 
 
 def script(url: str | None, schema: str | None) -> str:

@@ -3,7 +3,8 @@
 Rule: all of it synchronous, on one connection; who owns the transaction is the caller's business.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -11,46 +12,66 @@ import apsw
 
 from diptych.errors import CheckpointMovedError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
-from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, RowChanges, ViewBatch
-from diptych.store.protocols import CheckpointMove
+from diptych.store.batches import Checkpoint, Fold, LaneMove, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.generations import placed
+from diptych.store.placing import Known, Placing
 from diptych.store.rows import by_table, quoted
 from diptych.store.sqlite.rows import SqliteRowCodec, codec_of
 from diptych.store.sqlite.script import ScriptDb
-from diptych.store.tables import Table
+from diptych.store.sqlite.shapes import NOW
 
 _CHUNKS: Final = (1, 8, 64, 512)  # few sizes, so that few statements are prepared
 _UPSERTS: Final = (256, 64, 16, 4, 1)
 _MOST_VALUES: Final = 30_000  # in one statement; SQLite takes 32,766
-_CHECKPOINT: Final = (
-    "SELECT position, epoch, event_id, recorded_at FROM projection_checkpoints WHERE projection = ? AND lane = ?"
+_PLACES: Final = (
+    "SELECT position, epoch, event_id, recorded_at FROM projection_checkpoints "
+    "WHERE projection = ? AND generation = ? ORDER BY lane"
 )
-_MOVE: Final = (
-    "UPDATE projection_checkpoints SET position = ?, event_id = ?, recorded_at = ? "
-    "WHERE projection = ? AND lane = ? AND tenant = '' AND epoch = ? AND position = ?"
+_SET: Final = (
+    "UPDATE projection_checkpoints SET position = ?, event_id = ?, recorded_at = ?, attempt = 0, trouble = '' "
+    "WHERE projection = ? AND generation = ? AND tenant = '' AND "
 )
-_BEGIN_LANE: Final = "INSERT INTO projection_checkpoints VALUES (?, ?, '', ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_PARK: Final = "INSERT INTO parked_events VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET error = excluded.error"
-_UNPARK: Final = "DELETE FROM parked_events WHERE projection = ? AND key = ?"
-_FIRST_ERROR: Final = "SELECT error FROM parked_events WHERE projection = ? AND key = ? ORDER BY position LIMIT 1"
-_PARKED: Final = "SELECT key, position, error FROM parked_events WHERE projection = ? ORDER BY position, key"
+_PARK: Final = (
+    "INSERT INTO parked_events (projection, generation, position, key, lane, error) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET error = excluded.error"
+)
+_OF_KEY: Final = "WHERE projection = ? AND generation = ? AND key = ?"
+_UNPARK: Final = f"DELETE FROM parked_events {_OF_KEY}"  # noqa: S608 - a constant
+_FIRST_ERROR: Final = f"SELECT error FROM parked_events {_OF_KEY} ORDER BY position LIMIT 1"  # noqa: S608 - a constant
+_PARKED: Final = (
+    "SELECT key, position, error, lane FROM parked_events WHERE projection = ? AND generation = ? "
+    "ORDER BY position, key"
+)
+_LIVE: Final = "SELECT live FROM projections WHERE projection = ?"
+_FITTING: Final = f"""
+    SELECT g.generation, c.epoch, c.position FROM projections p
+    JOIN projection_generations g ON g.generation = p.live
+    JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live AND c.lane = 0
+    WHERE p.projection = ? AND g.version = ? AND g.shape = ?
+        AND (p.paused_until IS NULL OR p.paused_until BETWEEN 1 AND {NOW})"""  # noqa: S608 - a constant
 
 
-def read_checkpoint(connection: apsw.Connection, projection: str, lane: int = 0) -> Checkpoint:
-    """Return how far a projection is; the beginning when it never moved."""
-    found: list[Any] = connection.execute(_CHECKPOINT, (projection, lane)).fetchall()
-    return Checkpoint(*found[0]) if found else Checkpoint()
+def read_live(connection: apsw.Connection, projection: str) -> int:
+    """Return the number of the generation that is read; 0 when there is none."""
+    found: int | None = connection.execute(_LIVE, (projection,)).get
+    return found or 0
 
 
-def read_parked(connection: apsw.Connection, projection: str) -> list[ParkedEvent]:
-    """Return all parked events of a projection, by position."""
-    return [ParkedEvent(*row) for row in connection.execute(_PARKED, (projection,))]
+def read_places(connection: apsw.Connection, projection: str, generation: int) -> list[Checkpoint]:
+    """Return how far each lane of a generation is, by lane."""
+    return [Checkpoint(*row) for row in connection.execute(_PLACES, (projection, generation))]
 
 
-def load_rows(connection: apsw.Connection, loads: Sequence[Load]) -> dict[str, list[Any]]:
+def read_parked(connection: apsw.Connection, projection: str, generation: int) -> list[ParkedEvent]:
+    """Return all parked events of a generation, by position."""
+    return [ParkedEvent(*row) for row in connection.execute(_PARKED, (projection, generation))]
+
+
+def load_rows(connection: apsw.Connection, loads: Sequence[Load], generation: int) -> dict[str, list[Any]]:
     """Return the rows asked for, built, by table name; each row once, whatever how many loads ask for it."""
     found: dict[str, list[Any]] = {}
     for table, wanted in by_table(loads):
-        codec = codec_of(table)
+        codec = codec_of(placed(table, generation))
         rows = (row for load in wanted for row in _matching(connection, codec, load))
         # distinct values match distinct rows
         found[table.name] = codec.decode_all(rows) if len(wanted) == 1 else codec.decode_distinct(rows)
@@ -75,51 +96,56 @@ def _matching(connection: apsw.Connection, codec: SqliteRowCodec, load: Load) ->
         yield from connection.execute(f"{codec.select} WHERE {condition}", [each for value in chunk for each in value])
 
 
-def write_batch(connection: apsw.Connection, batch: ViewBatch, tables: Sequence[Table]) -> None:
-    """Write a batch and move its checkpoint.
+def write_batch(connection: apsw.Connection, batch: ViewBatch, placing: Placing) -> None:
+    """Write a batch and move the checkpoints of its lanes.
 
     :raises CheckpointMovedError: somebody else was there first, or has released a parked key that this batch relies on.
     """
-    move_checkpoint(connection, batch.checkpoint, batch.recorded_at)
+    move_checkpoints(connection, batch)
     if batch.script is not None:
-        ScriptDb(connection, batch.projection, tables).drive(batch.script)
-    write_rows(connection, batch.changes)
+        ScriptDb(connection, batch.projection, placing).drive(batch.script)
+    write_rows(connection, batch.changes, batch.generation)
+    key_of = (batch.projection, batch.generation)
     for key in batch.unparked:
-        connection.execute(_UNPARK, (batch.projection, key))
+        connection.execute(_UNPARK, (*key_of, key))
         if not connection.changes():  # released already, its events applied: they may not be a second time (P1)
-            raise _moved(connection, batch.checkpoint)
+            raise _moved(connection, batch)
     if batch.parked:
-        rows = [(batch.projection, each.position, each.key, each.error) for each in batch.parked]
+        rows = [(*key_of, each.position, each.key, each.lane, each.error) for each in batch.parked]
         connection.executemany(_PARK, rows)
         for key in {each.key for each in batch.parked}:
-            if not connection.execute(_FIRST_ERROR, (batch.projection, key)).get:  # what it waits for was released
-                raise _moved(connection, batch.checkpoint)
+            if not connection.execute(_FIRST_ERROR, (*key_of, key)).get:  # what it waits for was released
+                raise _moved(connection, batch)
 
 
-def move_checkpoint(connection: apsw.Connection, move: CheckpointMove, recorded_at: int) -> None:
-    """Compare and set. :raises CheckpointMovedError: it stands elsewhere, or under another epoch."""
-    connection.execute(
-        _MOVE, (move.position, move.event_id, recorded_at, move.name, move.lane, move.epoch, move.expected)
-    )
-    if connection.changes():
-        return
-    if move.expected == 0:
-        values = (move.name, move.lane, move.epoch, move.position, move.event_id, recorded_at)
-        connection.execute(_BEGIN_LANE, values)
-        if connection.changes():
-            return
-    raise _moved(connection, move)
+def move_checkpoints(connection: apsw.Connection, batch: ViewBatch) -> None:
+    """Compare and set, all lanes or none. :raises CheckpointMovedError: one stands elsewhere, or has another epoch."""
+    to = (batch.position, batch.event_id, batch.recorded_at, batch.projection, batch.generation)
+    connection.execute(_move(len(batch.moves)), (*to, *chain.from_iterable(batch.moves)))
+    if connection.changes() != len(batch.moves):
+        raise _moved(connection, batch)
 
 
-def _moved(connection: apsw.Connection, move: CheckpointMove) -> CheckpointMovedError:
-    actual = read_checkpoint(connection, move.name, move.lane)
-    return CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
+@lru_cache(maxsize=64)
+def _move(lanes: int) -> str:
+    if lanes == 1:
+        return f"{_SET} lane = ? AND epoch = ? AND position = ?"
+    return f"{_SET} (lane, epoch, position) IN (VALUES {', '.join(['(?, ?, ?)'] * lanes)})"
 
 
-def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges]) -> None:
+def _moved(connection: apsw.Connection, batch: ViewBatch) -> CheckpointMovedError:
+    places = read_places(connection, batch.projection, batch.generation)
+    for lane, epoch, expected in batch.moves:
+        actual = places[lane] if lane < len(places) else Checkpoint(-1, -1)
+        if actual.epoch != epoch or actual.position not in (expected, batch.position):  # or it was just moved, in vain
+            return CheckpointMovedError(batch.projection, lane, expected, actual.position)
+    return CheckpointMovedError(batch.projection, batch.moves[0].lane, batch.moves[0].expected, batch.position)
+
+
+def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges], generation: int) -> None:
     """Delete and upsert, one statement each for a table. :raises ValueDoesNotFitError: a value has no place."""
     for change in changes:
-        codec = codec_of(change.table)
+        codec = codec_of(placed(change.table, generation))
         try:
             if change.deletes:
                 connection.executemany(codec.delete, map(codec.encode_key, change.deletes))
@@ -143,23 +169,23 @@ def fold_inline(
     fold: Fold,
     events: Sequence[StoredEvent],
     head_before: int,
-    tables: Callable[[str], Sequence[Table]],
+    known: Known,
 ) -> bool:
-    """Fold the events of one append into its projection's rows, inside the append's transaction.
+    """Fold the events of one append into its projection's live rows, inside the append's transaction.
 
-    Returns False, and does nothing, when the projection is not at the head before them: the asynchronous worker
-    catches it up first. What it raises refuses the append; the caller undoes it.
+    Returns False, and does nothing, when that generation is not this code's, is paused, or is not at the head before
+    the events: the asynchronous worker catches it up first. What it raises refuses the append; the caller undoes it.
     """
     if not events:
         return True
-    checkpoint = read_checkpoint(connection, fold.name)
-    if checkpoint.position != head_before:
+    found: list[Any] = connection.execute(_FITTING, (fold.name, known.version, known.shape)).fetchall()
+    if not found or found[0][2] != head_before:
         return False
-    rows: Mapping[str, Sequence[Any]] = load_rows(connection, fold.loads(events))
+    generation, epoch, _ = found[0]
+    rows: Mapping[str, Sequence[Any]] = load_rows(connection, fold.loads(events), generation)
     changes = fold.fold(events, rows)
-    last = events[-1]
-    move = CheckpointMove(fold.name, 0, checkpoint.epoch, head_before, last.position, last.event_id)
-    write_batch(
-        connection, ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events)), tables(fold.name)
-    )
+    last, moves = events[-1], [LaneMove(0, epoch, head_before)]
+    place = (last.position, last.event_id, last.recorded_at)
+    batch = ViewBatch(fold.name, generation, moves, *place, changes, script=fold.script(events))
+    write_batch(connection, batch, known.placing(generation))
     return True

@@ -9,10 +9,11 @@ from typing import Final
 import apsw
 
 from diptych.store.sqlite.script import JSON_TABLES, existing_tables
+from diptych.store.tables import plain_name
 
 _PASSIVE: Final = frozenset({apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_TRANSACTION})
 _OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
-_OWN: Final = frozenset({"projection_checkpoints", "parked_events"})
+_OWN: Final = frozenset({"projection_checkpoints", "parked_events", "projections", "view_store"})
 
 
 class ReadGuard:
@@ -28,9 +29,10 @@ class ReadGuard:
     def __call__(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
         """Answer SQLite's question whether a statement may do this."""
         if action == apsw.SQLITE_READ:
-            table = str(first)
+            table = plain_name(str(first))
             if table in self._tables and schema in (None, self._tables[table]):
-                self.used.add(table)
+                if table != first:  # not only its plain name, which stands for that
+                    self.used.add(table)
                 return apsw.SQLITE_OK
             if first in self._allowed or (second == "" and first not in self._existing):
                 return apsw.SQLITE_OK

@@ -13,32 +13,37 @@ import apsw
 
 from diptych.errors import OtherHistoryError
 from diptych.store.batches import ProjectionTables
+from diptych.store.generations import Generation, placed
 from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
+from diptych.store.sqlite.generations import read_generations
 from diptych.store.sqlite.rows import codec_of
-from diptych.store.sqlite.shapes import VIEWS_APPLICATION_ID, VIEWS_SCHEMA, has_shape
+from diptych.store.sqlite.shapes import VIEWS_APPLICATION_ID, VIEWS_SCHEMA
 from diptych.store.tables import Table
 
-_LANES = "SELECT lane, tenant, epoch, position, event_id, recorded_at FROM projection_checkpoints WHERE projection = ?"
-_PARKED = "SELECT position, key, tenant, error FROM parked_events WHERE projection = ? ORDER BY position, key"
+_OF_LIVE = "WHERE projection = ? AND generation = ?"
+_LANES = f"SELECT lane, tenant, epoch, position, event_id, recorded_at FROM projection_checkpoints {_OF_LIVE}"  # noqa: S608
+_PARKED = f"SELECT position, key, tenant, error, lane FROM parked_events {_OF_LIVE} ORDER BY position, key"  # noqa: S608
 _PAGE = 500
 
 
 class ProjectionSnapshot:
-    """One projection at one moment: `lanes` and `parked` are rows as the store keeps them."""
+    """The live generation of a projection at one moment: `lanes` and `parked` are rows as the store keeps them."""
 
-    def __init__(self, connection: apsw.Connection, projection: str, path: str) -> None:
-        self._connection, self._path = connection, path
-        self.lanes: Sequence[tuple[Any, ...]] = connection.execute(_LANES, (projection,)).fetchall()
-        self.parked: Sequence[tuple[Any, ...]] = connection.execute(_PARKED, (projection,)).fetchall()
+    def __init__(self, connection: apsw.Connection, live: Generation, path: str) -> None:
+        self._connection, self._path, self._number = connection, path, live.number
+        of_live = (live.projection, live.number)
+        self.lanes: Sequence[tuple[Any, ...]] = connection.execute(_LANES, of_live).fetchall()
+        self.parked: Sequence[tuple[Any, ...]] = connection.execute(_PARKED, of_live).fetchall()
 
     def count(self, table: Table) -> int:
         """How many rows a table has."""
-        return int(self._connection.execute(f"SELECT count(*) FROM {quoted(table.name)}").get)  # noqa: S608 - quoted
+        place = quoted(placed(table, self._number).name)
+        return int(self._connection.execute(f"SELECT count(*) FROM {place}").get)  # noqa: S608 - quoted
 
     def rows(self, table: Table) -> "Pages":
         """Read a table page by page."""
-        return Pages(self._connection, table, self._path)
+        return Pages(self._connection, placed(table, self._number), self._path)
 
 
 class Pages:
@@ -75,12 +80,13 @@ def snapshot(
         connection = open_reader(DatabaseFile(path, VIEWS_APPLICATION_ID, VIEWS_SCHEMA))
         try:
             connection.execute("BEGIN")
-            if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'projection_shapes'").get:
+            if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'projection_generations'").get:
                 if connection.execute("SELECT store_id FROM view_store").get != str(store_id):
                     raise OtherHistoryError(f"{path} (delete it and it is built again)", 0)
-                if has_shape(connection, projection):
-                    yield ProjectionSnapshot(connection, projection.name, path)
-                    return
+                for one in read_generations(connection):
+                    if one.state == "live" and one.projection == projection.name and one.fits(projection):
+                        yield ProjectionSnapshot(connection, one, path)
+                        return
         except apsw.Error as error:
             raise translate(error, path) from error
         finally:

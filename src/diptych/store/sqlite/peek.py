@@ -14,7 +14,7 @@ from diptych.events.recorded import StoredEvent
 from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.protocols import Head
 from diptych.store.seen import Look, Seen, Watched
-from diptych.store.sqlite.changes import read_checkpoint, read_parked
+from diptych.store.sqlite.changes import read_live, read_parked, read_places
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
 from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
 from diptych.store.sqlite.log import read_head, read_page
@@ -71,7 +71,9 @@ def _check_history(log: apsw.Connection, rows: apsw.Connection, views: str) -> N
 def _look(log: apsw.Connection, rows: apsw.Connection | None, one: Watched, head: Head) -> Seen:
     checkpoint, parked = Checkpoint(), list[ParkedEvent]()
     if rows is not None and _has(rows, "view_store"):
-        checkpoint, parked = read_checkpoint(rows, one.name, 0), list(read_parked(rows, one.name))
+        live = read_live(rows, one.name)
+        checkpoint = min(read_places(rows, one.name, live), default=checkpoint)
+        parked = read_parked(rows, one.name, live)
     return Seen(one.name, checkpoint, _first_after(log, checkpoint.position, one.types, head.position), parked)
 
 

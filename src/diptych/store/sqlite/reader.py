@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import inf
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import apsw
 
-from diptych.errors import ProgrammingError, ValueDoesNotFitError
+from diptych.errors import AccessDeniedError, ProgrammingError, ValueDoesNotFitError
 from diptych.store.batches import Checkpoint, Freshness
+from diptych.store.placing import Placing
 from diptych.store.protocols import Selected
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
@@ -28,25 +29,42 @@ T = TypeVar("T")
 CONNECTIONS: Final = 8
 
 
+class Shelf(NamedTuple):
+    """One file of rows, under the name it has on a reading connection, and the tables of each projection in it."""
+
+    place: str
+    file: DatabaseFile
+    tables: Mapping[str, Sequence[Table]]
+
+
 class Readers:
     """What all sessions of a view store share: the connections, the tables they may read, the reading threads."""
 
-    def __init__(
-        self,
-        files: Sequence[DatabaseFile],
-        tables: Mapping[str, Sequence[Table]],
-        places: Mapping[str, str],
-        *,
-        query_seconds: float = 10.0,
-    ) -> None:
-        """`files`: the rows, and the event store's when it has rows too. `tables`, `places`: by projection."""
-        self.files, self.query_seconds = files, query_seconds
-        self._places = {table.name: places[name] for name, owned in tables.items() for table in owned}
+    def __init__(self, shelves: Sequence[Shelf], *, query_seconds: float = 10.0) -> None:
+        """`shelves`: the file of rows, and the event store's when it has rows too."""
+        self.files, self.query_seconds = [shelf.file for shelf in shelves], query_seconds
+        owned = [(shelf.place, name, table) for shelf in shelves for name, all in shelf.tables.items() for table in all]
+        self._places = {table.name: place for place, _, table in owned}
+        self._owners = {table.name: name for _, name, table in owned}
+        self._tables = {table.name: table for _, _, table in owned}
         self.threads = ThreadPoolExecutor(2, "diptych-read")
-        self.pool = ConnectionPool(tuple(file.path for file in files), self._open, size=CONNECTIONS)
-        by_name = {table.name: table for owned in tables.values() for table in owned}
-        self.statements = Statements(files[0].path, by_name)
-        self.freshness = {name: _freshness_sql(place) for name, place in places.items()}
+        self.pool = ConnectionPool(tuple(file.path for file in self.files), self._open, size=CONNECTIONS)
+        self.statements = Statements(self.files[0].path, self._tables)
+        self.freshness = {name: _freshness_sql(shelf.place) for shelf in shelves for name in shelf.tables}
+        self._swaps = "SELECT " + ", ".join(f"(SELECT swaps FROM {shelf.place}.view_store)" for shelf in shelves)  # noqa: S608
+        self._live = " UNION ALL ".join(f"SELECT projection, live FROM {shelf.place}.projections" for shelf in shelves)  # noqa: S608
+        self._placing: tuple[Any, Placing] = (None, Placing({}, {}, {}))
+
+    def placing(self, connection: apsw.Connection) -> Placing:
+        """Return where plain names are in the snapshot of a connection."""
+        swaps, placing = self._placing
+        now = connection.execute(self._swaps).fetchall()[0]
+        if now != swaps:
+            rows: list[Any] = connection.execute(self._live).fetchall()
+            live = dict(rows)
+            placing = Placing(live, {n: t for n, t in self._tables.items() if self._owners[n] in live}, self._owners)
+            self._placing = now, placing
+        return placing
 
     def _open(self) -> PooledConnection:
         connection = open_reader(self.files[0])
@@ -75,8 +93,8 @@ class Readers:
 def _freshness_sql(place: str) -> str:
     return (
         "SELECT position, epoch, event_id, recorded_at, "  # noqa: S608 - a schema's name out of two
-        f"(SELECT count(*) FROM {place}.parked_events WHERE projection = ?1) "
-        f"FROM {place}.projection_checkpoints WHERE projection = ?1 ORDER BY position LIMIT 1"
+        f"(SELECT count(*) FROM {place}.parked_events WHERE projection = ?1 AND generation = ?2) "
+        f"FROM {place}.projection_checkpoints WHERE projection = ?1 AND generation = ?2 ORDER BY position LIMIT 1"
     )
 
 
@@ -86,6 +104,7 @@ class SqliteReadSession:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
         self._held: PooledConnection | None = None
+        self._placing = Placing({}, {}, {})  # of the snapshot, once it is begun
         self._running: Future[Any] | None = None
         self._turn = asyncio.Lock()
         self._is_closed = False
@@ -116,12 +135,15 @@ class SqliteReadSession:
 
     async def get(self, table: Table, key: tuple[Any, ...]) -> Any | None:
         """Return the row with this key, built, or None."""
-        codec = codec_of(table)
+        held = await self._begun()
         try:
+            codec = codec_of(self._placing.table(table))
             values = codec.encode_key(key)
         except ValueDoesNotFitError as error:
             raise asked_for(error) from error
-        rows = await self._on_this_thread(codec.get, values)
+        except KeyError:
+            raise AccessDeniedError(f"The read side may not read {table.name}: it is no projection's table.") from None
+        rows = self._fetch_now(held, codec.get, values)
         return codec.decode(rows[0]) if rows else None
 
     async def freshness(self, projection: str) -> Freshness:
@@ -129,8 +151,11 @@ class SqliteReadSession:
         sql = self._readers.freshness.get(projection)
         if sql is None:
             raise ProgrammingError(f"The store was not opened with the projection {projection}.")
-        for position, epoch, event_id, recorded_at, parked in await self._on_this_thread(sql, (projection,)):
-            return Freshness(Checkpoint(position, epoch, event_id, recorded_at), parked)
+        held = await self._begun()
+        generation = self._placing.generations.get(projection, 0)
+        for row in self._fetch_now(held, sql, (projection, generation)):
+            position, epoch, event_id, recorded_at, parked = row
+            return Freshness(Checkpoint(position, epoch, event_id, recorded_at), parked, generation)
         return Freshness(Checkpoint())
 
     async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -146,12 +171,13 @@ class SqliteReadSession:
         """Build rows of raw values that stand in the order of the table's columns."""
         return codec_of(table).decode_all(rows)
 
-    async def _on_this_thread(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    async def _begun(self) -> PooledConnection:
+        """Return the session's connection, for a read on this thread."""
         held = self._held
         if held is None or self._turn.locked():
             async with self._turn:
-                return self._fetch_now(await self._begin(), sql, values)
-        return self._fetch_now(held, sql, values)
+                return await self._begin()
+        return held
 
     def _fetch_now(self, held: PooledConnection, sql: str, values: tuple[Any, ...]) -> list[Any]:
         try:
@@ -171,6 +197,7 @@ class SqliteReadSession:
             self._held = held
             try:
                 held.connection.execute("BEGIN")
+                self._placing = self._readers.placing(held.connection)
             except apsw.Error as error:
                 raise translate(error, self._readers.files[0].path) from error
         return self._held
@@ -181,7 +208,8 @@ class SqliteReadSession:
         async with self._turn:
             held = await self._begin()
             held.deadline = time.monotonic() + self._readers.query_seconds
-            running = self._running = self._readers.threads.submit(work, held, sql, parameters)
+            text = self._placing.read(sql)
+            running = self._running = self._readers.threads.submit(work, held, text, parameters)
             try:
                 return await asyncio.wrap_future(running)
             finally:

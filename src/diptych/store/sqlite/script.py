@@ -3,6 +3,7 @@
 Rule: it reaches its own tables and nothing else, and it waits for nothing but its `db`.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
@@ -14,9 +15,10 @@ from uuid import UUID
 import apsw
 
 from diptych.errors import ProgrammingError, StoreError
-from diptych.store.sql_text import refuse_several, refuse_unrepeatable, short
+from diptych.store.placing import Placing
+from diptych.store.sql_text import refuse_several, refuse_unrepeatable, short, words
 from diptych.store.sqlite.connection import translate
-from diptych.store.tables import Bound, Column, Kind, Table
+from diptych.store.tables import Bound, Column, Kind, Table, plain_name
 from diptych.store.values import PLAIN
 
 _PASSIVE: Final = frozenset({apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE})
@@ -24,6 +26,9 @@ _WRITES: Final = {apsw.SQLITE_INSERT: "insert into", apsw.SQLITE_UPDATE: "update
 _VOLATILE: Final = frozenset({"random", "randomblob", "changes", "total_changes", "last_insert_rowid"})
 _CLOCK: Final = frozenset({"current_time", "current_date", "current_timestamp"})
 _OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
+VIEW: Final = re.compile(r"cannot modify (\w+) because it is a view")
+_VERBS: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE"})
+_ONLY: Final = "its SQL may only SELECT, INSERT, UPDATE and DELETE; tables come from read models."
 _FORBIDDEN: Final = _VOLATILE | _CLOCK | _OUTSIDE
 JSON_TABLES: Final = frozenset({"json_each", "json_tree"})
 
@@ -41,9 +46,11 @@ def existing_tables(connection: apsw.Connection) -> frozenset[str]:
 class ScriptDb:
     """The `Db` that hand-written SQL gets. It is only valid while its batch is written."""
 
-    def __init__(self, connection: apsw.Connection, projection: str, tables: Sequence[Table]) -> None:
-        self._connection, self._projection, self._tables = connection, projection, tables
-        self._names = frozenset(table.name for table in tables)
+    def __init__(self, connection: apsw.Connection, projection: str, placing: Placing) -> None:
+        self._connection, self._projection, self._placing = connection, projection, placing
+        self._tables = list(placing.tables)
+        self._names = frozenset(table.name for table in self._tables)
+        self._plain = frozenset(map(plain_name, self._names))
         self._existing = existing_tables(connection)
         self._denied: str | None = None
         self._trouble: StoreError | None = None
@@ -65,9 +72,12 @@ class ScriptDb:
         if self._trouble is not None:
             raise self._trouble
         refuse_several(sql)
+        if (words(sql) or ("",))[0] not in _VERBS:
+            raise ProgrammingError(f"{self._projection}: {_ONLY}")
         self._denied = None
         try:
-            return self._connection.execute(sql, bindings(parameters, self._tables)).fetchall()
+            placed = self._placing.change(sql)
+            return self._connection.execute(placed, bindings(parameters, self._tables)).fetchall()
         except apsw.AuthError as error:
             raise ProgrammingError(f"{self._projection}: {self._denied or error}") from error
         except apsw.Error as error:
@@ -75,7 +85,9 @@ class ScriptDb:
             if isinstance(failure, StoreError):
                 self._trouble = failure
                 raise failure from error
-            raise ProgrammingError(f"{self._projection}: {self._denied or error} In: {short(sql)}") from error
+            foreign = VIEW.search(str(error))  # the plain name of another projection's table
+            why = self._denied or (self._not_own("change", foreign[1]) if foreign else error)
+            raise ProgrammingError(f"{self._projection}: {why} In: {short(sql)}") from error
 
     def authorize(self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None) -> int:
         """Answer SQLite's question whether a statement may do this."""
@@ -86,19 +98,19 @@ class ScriptDb:
                 return apsw.SQLITE_OK
             self._denied = f"{second}() gives another answer the next time; rows must follow from events alone."
         elif (action == apsw.SQLITE_READ or action in _WRITES) and not str(first).startswith("sqlite_"):
-            if first in self._names or first in JSON_TABLES or (second == "" and not self._is_table(first)):
+            if first in self._names or first in JSON_TABLES or (second == "" and self._is_given(first)):
                 return apsw.SQLITE_OK
-            self._denied = (
-                f"it may not {_WRITES.get(action, 'read')} {first}, which is not one of its tables "
-                f"({', '.join(sorted(self._names))})."
-            )
+            self._denied = self._not_own(_WRITES.get(action, "read"), first)
         else:
-            self._denied = "its SQL may only SELECT, INSERT, UPDATE and DELETE; tables come from read models."
+            self._denied = _ONLY
         return apsw.SQLITE_DENY
 
-    def _is_table(self, name: str | None) -> bool:
-        """Whether a name is a table's; else it is one that the statement itself gave to a part of it."""
-        return name in self._existing
+    def _not_own(self, verb: str, table: str | None) -> str:
+        return f"it may not {verb} {table}, which is not one of its tables ({', '.join(sorted(self._plain))})."
+
+    def _is_given(self, name: str | None) -> bool:
+        """Whether a name is no table's, but one that the statement itself gave to a part of it, or the placing did."""
+        return name in self._plain or name not in self._existing
 
     def drive(self, script: Callable[["ScriptDb"], Awaitable[None]]) -> None:
         """Run it to its end without an event loop. :raises ProgrammingError: it awaited something else than its db.

@@ -1,4 +1,4 @@
-"""The tables of projections: created, and dropped when their shape or version is another one.
+"""A file of rows made ready: our own tables, and for each projection that was never seen a first generation.
 
 Rule: runs on the writer's connection alone, and finds by itself what has to be done; running it again changes nothing.
 """
@@ -13,14 +13,21 @@ import apsw
 
 from diptych.errors import ConfigurationError, OtherHistoryError, StoreNewerThanCodeError
 from diptych.store.batches import ProjectionTables
+from diptych.store.generations import placed, placed_name
 from diptych.store.owners import refuse_shared
 from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.rows import schema
-from diptych.store.tables import fingerprint
 
 VIEWS_SCHEMA: Final = 1
 VIEWS_APPLICATION_ID: Final = 0x44505456  # "DPTV"
+NOW: Final = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+_NEXT: Final = "UPDATE view_store SET last_generation = last_generation + 1 RETURNING last_generation"
+_GENERATION: Final = f"INSERT INTO projection_generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {NOW})"  # noqa: S608
+_LANE: Final = "INSERT INTO projection_checkpoints VALUES (?, ?, ?, '', 0, 0, x'', 0, '', 0, '')"
+_SET_LIVE: Final = (
+    "INSERT INTO projections (projection, live) VALUES (?, ?) ON CONFLICT DO UPDATE SET live = excluded.live"
+)
 
 
 def prepare(connection: apsw.Connection, file: DatabaseFile, store_id: UUID) -> None:
@@ -32,7 +39,7 @@ def prepare(connection: apsw.Connection, file: DatabaseFile, store_id: UUID) -> 
                 connection.pragma("application_id", VIEWS_APPLICATION_ID)
                 connection.pragma("user_version", VIEWS_SCHEMA)
         if connection.execute("SELECT 1 FROM view_store").get is None:
-            connection.execute("INSERT INTO view_store VALUES (1, ?, ?)", (VIEWS_SCHEMA, str(store_id)))
+            connection.execute("INSERT INTO view_store VALUES (1, ?, ?, 0, 0)", (VIEWS_SCHEMA, str(store_id)))
         version, found = connection.execute("SELECT schema_version, store_id FROM view_store").get
         if version > VIEWS_SCHEMA:
             raise StoreNewerThanCodeError(f"{file.path} (rows)", version, VIEWS_SCHEMA)
@@ -46,79 +53,93 @@ def _script(version: int) -> str:
     return (folder / f"views_{version:04d}.sql").read_text("utf-8")
 
 
-def shape(connection: apsw.Connection, projections: Sequence[ProjectionTables], *, is_again: bool = False) -> None:
-    """Give each projection its tables; one whose shape or version differs loses its rows and starts again from 0.
+def make_first(connection: apsw.Connection, projections: Sequence[ProjectionTables]) -> None:
+    """Give each projection that was never seen a generation, which is live; and see that the tables of all are there.
 
-    `is_again`: a connection was lost and opened anew. What differs then is the work of another process, and is left.
+    A generation whose tables somebody dropped by hand is made anew.
     """
     refuse_shared(projections)
     with connection:
-        anew = [
-            each
-            for each in projections
-            if not (is_again and _shape_of(connection, each.name)) and not _is_whole(connection, each)
-        ]
-        for projection in anew:  # all of them first: a table may go from one to another
-            _drop(connection, projection.name)
-        for projection in anew:
-            _shape_one(connection, projection, {each.name for each in projections})
+        for projection in projections:
+            for table in projection.tables:
+                _refuse_taken(connection, projection.name, table.name)
+            live = connection.execute("SELECT live FROM projections WHERE projection = ?", (projection.name,)).get
+            if live is not None and not _is_whole(connection, live):
+                drop(connection, live)
+                live = None
+            if live is None:
+                set_live(connection, projection.name, make(connection, projection))
 
 
-def has_shape(connection: apsw.Connection, projection: ProjectionTables) -> bool:
-    """Whether the tables of a projection still are as this process made or found them."""
-    return bool(_shape_of(connection, projection.name) == (projection.version, fingerprint(projection.tables)))
+def make(connection: apsw.Connection, projection: ProjectionTables, *, with_indexes: bool = True) -> int:
+    """Make the tables of a new generation, its lanes at the beginning. Returns its number; it is not read yet."""
+    number: int = connection.execute(_NEXT).get
+    missing: list[str] = []
+    for table in projection.tables:
+        create, *indexes = schema(placed(table, number))
+        connection.execute(create)
+        for statement in indexes if with_indexes else ():
+            connection.execute(statement)
+        missing += [] if with_indexes else indexes
+    names, lanes = json.dumps([table.name for table in projection.tables]), projection.lanes
+    told = (projection.version, projection.shape, lanes, projection.code, names, json.dumps(missing))
+    connection.execute(_GENERATION, (number, projection.name, 0, *told))
+    connection.executemany(_LANE, [(projection.name, number, lane) for lane in range(lanes)])
+    return number
 
 
-def _shape_of(connection: apsw.Connection, projection: str) -> Any:
-    return connection.execute(
-        "SELECT version, fingerprint FROM projection_shapes WHERE projection = ?", (projection,)
-    ).get
+def set_live(connection: apsw.Connection, projection: str, number: int) -> None:
+    """From now on this generation is read; a view keeps the plain names of its tables, for people."""
+    connection.execute(_SET_LIVE, (projection, number))
+    connection.execute(f"UPDATE view_store SET swaps = max(swaps + 1, {NOW})")  # noqa: S608 - a constant
+    connection.execute(f"UPDATE projection_generations SET is_kept = 1, since = {NOW} WHERE generation = ?", (number,))  # noqa: S608 - a constant
+    for name in _tables(connection, number):
+        connection.execute(f"DROP VIEW IF EXISTS {quoted(name)}")
+        place = quoted(placed_name(name, number))
+        connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {place}")  # noqa: S608 - quoted
+
+
+def drop(connection: apsw.Connection, number: int) -> None:
+    """Drop the tables of a generation and all that is said of it."""
+    for name in _tables(connection, number):
+        place = placed_name(name, number)
+        shown = connection.execute("SELECT sql FROM main.sqlite_schema WHERE type = 'view' AND name = ?", (name,)).get
+        if shown is not None and shown.endswith(quoted(place)):
+            connection.execute(f"DROP VIEW {quoted(name)}")
+        connection.execute(f"DROP TABLE IF EXISTS {quoted(place)}")
+    connection.execute("DELETE FROM projections WHERE live = ?", (number,))
+    for ours in ("projection_generations", "projection_checkpoints", "parked_events"):
+        connection.execute(f"DELETE FROM {ours} WHERE generation = ?", (number,))  # noqa: S608 - of the line above
 
 
 def forget(connection: apsw.Connection, projections: Collection[str]) -> None:
     """Drop what is kept of these projections, if anything: their rows live elsewhere now."""
     with connection:
         for projection in projections:
-            _drop(connection, projection)
+            numbers: list[Any] = connection.execute(
+                "SELECT generation FROM projection_generations WHERE projection = ?", (projection,)
+            ).fetchall()
+            for (number,) in numbers:
+                drop(connection, number)
 
 
-def _shape_one(connection: apsw.Connection, projection: ProjectionTables, current: Collection[str]) -> None:
-    for table in projection.tables:
-        _make_room(connection, projection.name, table.name, current)
-        for statement in schema(table):
-            connection.execute(statement)
-    names = json.dumps([table.name for table in projection.tables])
-    shape_row = (projection.name, projection.version, fingerprint(projection.tables), names)
-    connection.execute("INSERT INTO projection_shapes VALUES (?, ?, ?, ?)", shape_row)
-    connection.execute("INSERT INTO projection_checkpoints VALUES (?, 0, '', 0, 0, x'', 0)", (projection.name,))
+def _tables(connection: apsw.Connection, number: int) -> list[str]:
+    found = connection.execute("SELECT tables FROM projection_generations WHERE generation = ?", (number,)).get
+    names: list[str] = json.loads(found or "[]")
+    return names
 
 
-def _is_whole(connection: apsw.Connection, projection: ProjectionTables) -> bool:
-    return has_shape(connection, projection) and all(_exists(connection, table.name) for table in projection.tables)
+def _is_whole(connection: apsw.Connection, number: int) -> bool:
+    return all(_exists(connection, placed_name(name, number)) for name in _tables(connection, number))
 
 
-def _drop(connection: apsw.Connection, projection: str) -> None:
-    tables = connection.execute("SELECT tables FROM projection_shapes WHERE projection = ?", (projection,)).get
-    for name in json.loads(tables or "[]"):
-        connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
-    for ours in ("projection_shapes", "projection_checkpoints", "parked_events"):
-        connection.execute(f"DELETE FROM {ours} WHERE projection = ?", (projection,))  # noqa: S608 - of the line above
-
-
-def _make_room(connection: apsw.Connection, projection: str, table: str, current: Collection[str]) -> None:
-    """Take a table's name over from a projection that is no more; refuse a name that is somebody else's."""
-    if not _exists(connection, table):
-        return
-    owner = connection.execute(
-        "SELECT projection FROM projection_shapes, json_each(tables) WHERE json_each.value = ?", (table,)
-    ).get
-    if owner is None or owner in current:
-        whose = f"projection {owner}" if owner else "Diptych itself"
+def _refuse_taken(connection: apsw.Connection, projection: str, table: str) -> None:
+    kind = connection.execute("SELECT type FROM main.sqlite_schema WHERE name = ?", (table,)).get
+    if kind not in (None, "view"):
         raise ConfigurationError(
-            f"{projection}: the table {table} belongs to {whose}. Give the read model another name."
+            f"{projection}: the table {table} belongs to Diptych itself. Give the read model another name."
         )
-    _drop(connection, owner)
 
 
-def _exists(connection: apsw.Connection, table: str) -> bool:
+def _exists(connection: apsw.Connection, table: str) -> Any:
     return connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = ?", (table,)).get is not None

@@ -20,8 +20,8 @@ from diptych.store.protocols import Selected
 from diptych.store.sql_text import refuse_several, words
 from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.connections import PooledConnection
-from diptych.store.sqlite.script import bindings
-from diptych.store.tables import Column, Table
+from diptych.store.sqlite.script import VIEW, bindings
+from diptych.store.tables import Column, Table, plain_name
 from diptych.store.values import PLAIN, asked_for, converted
 
 _KNOWN: Final = 1000
@@ -89,6 +89,8 @@ class Statements:
         if isinstance(error, apsw.AuthError | apsw.SQLError) and held.guard is not None and held.guard.denied:
             denied, held.guard.denied = held.guard.denied, None
             return AccessDeniedError(denied)
+        if VIEW.search(str(error)):  # the plain name of a table
+            return AccessDeniedError(f"The read side may only SELECT ({error}). Changes are made by commands.")
         if isinstance(error, apsw.InterruptError):
             return StoreUnavailableError(f"{self._path}: the query ran for too long and was stopped. Add an Index.")
         if type(error) is apsw.SQLError:
@@ -128,8 +130,9 @@ class Statements:
     def _column(self, described: Sequence[Any], tables: frozenset[str]) -> Column | None:
         """Return the column a value came from; for an expression the one it is named as, if all tables agree."""
         name, _, _, table, origin = described
-        if table in self._tables:
-            known = {column.name: column for column in self._tables[table].columns}
+        plain = plain_name(table or "")
+        if plain in self._tables:
+            known = {column.name: column for column in self._tables[plain].columns}
             return known.get(origin)
         named = [column for table in self._of(tables) for column in table.columns if column.name == name]
         return named[0] if len({(column.kind, column.scale) for column in named}) == 1 else None

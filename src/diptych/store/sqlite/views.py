@@ -9,7 +9,6 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -18,20 +17,28 @@ import apsw
 
 from diptych.errors import StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
+from diptych.store.generations import Generations
+from diptych.store.leases import Leases
 from diptych.store.owners import known_to
+from diptych.store.placing import Known
 from diptych.store.protocols import ReadSession, StoreSettings
+from diptych.store.sqlite.alerts import SqliteAlerts
 from diptych.store.sqlite.changes import (
     fold_inline,
     load_rows,
-    read_checkpoint,
+    read_live,
     read_parked,
+    read_places,
     write_batch,
 )
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
-from diptych.store.sqlite.reader import Readers
-from diptych.store.sqlite.shapes import VIEWS_APPLICATION_ID, VIEWS_SCHEMA, forget, has_shape, prepare, shape
+from diptych.store.sqlite.generations import SqliteGenerations
+from diptych.store.sqlite.leases import SqliteLeases
+from diptych.store.sqlite.reader import Readers, Shelf
+from diptych.store.sqlite.shapes import VIEWS_APPLICATION_ID, VIEWS_SCHEMA, forget, make_first, prepare
 from diptych.store.sqlite.writer import Task, Writer
 from diptych.store.tables import Table
 
@@ -65,17 +72,18 @@ class SqliteViewStore:
         self.file, self._settings, self._inline, self._query_seconds = file, settings, inline, query_seconds
         self._shared_writer = writer
         self._writer = writer
-        self._projections: Mapping[str, ProjectionTables] = {}
-        self._tables: dict[str, Sequence[Table]] = {}
+        self._known: Mapping[str, Known] = {}
         self._store_id: UUID | None = None
-        self._is_shaped = False
         self._loaders: ConnectionPool | None = None
         self._readers: Readers | None = None
+        self.generations: Generations = SqliteGenerations(file, self._submit, is_beside_log=writer is not None)
+        self.leases: Leases = SqliteLeases(self._submit, self._read)
+        self.alerts: Alerts = SqliteAlerts(self._submit)
 
     @property
     def tables(self) -> Mapping[str, Sequence[Table]]:
         """The tables of each projection that the store was opened with."""
-        return self._tables
+        return {name: known.projection.tables for name, known in self._known.items()}
 
     @property
     def connections_in_use(self) -> int:
@@ -84,10 +92,8 @@ class SqliteViewStore:
         return sum(pool.in_use for pool in pools if pool is not None)
 
     async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
-        """Create what is missing. A projection whose tables changed shape, or whose version differs, starts from 0."""
-        self._projections, self._store_id = {each.name: each for each in projections}, store_id
-        self._is_shaped = False
-        self._tables = {each.name: tuple(each.tables) for each in projections}
+        """Create what is missing. A projection that was never seen gets a first generation, which is live."""
+        self._known, self._store_id = {each.name: Known(each) for each in projections}, store_id
         if self._shared_writer is not None:
             await self._shared_writer.submit(Task(self._prepare))
         else:
@@ -103,8 +109,7 @@ class SqliteViewStore:
             prepare(connection, self.file, self._store_id)
             if self._inline is not None:
                 forget(connection, self._inline.tables)
-            shape(connection, tuple(self._projections.values()), is_again=self._is_shaped)
-            self._is_shaped = True
+            make_first(connection, [known.projection for known in self._known.values()])
         except apsw.Error as error:
             raise translate(error, self.file.path, connection.system_errno) from error
 
@@ -112,12 +117,11 @@ class SqliteViewStore:
         return PooledConnection(open_reader(self.file))
 
     def _make_readers(self) -> Readers:
-        files, places, tables = [self.file], dict.fromkeys(self._tables, "main"), dict(self._tables)
-        if self._inline is not None and self._inline.tables:
-            files.append(self._inline.file)
-            places.update(dict.fromkeys(self._inline.tables, "inline"))
-            tables.update(self._inline.tables)
-        return Readers(files, tables, places, query_seconds=self._query_seconds)
+        stores = [self] if self._inline is None or not self._inline.tables else [self, self._inline]
+        shelves = [
+            Shelf(place, store.file, store.tables) for place, store in zip(("main", "inline"), stores, strict=False)
+        ]
+        return Readers(shelves, query_seconds=self._query_seconds)
 
     async def _close_readers(self) -> None:
         loaders, readers, self._loaders, self._readers = self._loaders, self._readers, None, None
@@ -132,36 +136,41 @@ class SqliteViewStore:
         if writer is not None and writer is not self._shared_writer:
             await writer.close()
 
-    async def checkpoint(self, projection: str, lane: int = 0) -> Checkpoint:
-        """How far this projection is on disk."""
-        return await self._read(lambda connection: read_checkpoint(connection, projection, lane))
+    async def checkpoint(self, projection: str) -> Checkpoint:
+        """How far this projection is on disk: the least lane of its live generation."""
+        return min(await self.places(projection), default=Checkpoint())
 
-    async def parked(self, projection: str) -> Sequence[ParkedEvent]:
-        """All parked events of a projection, by position."""
-        return await self._read(lambda connection: read_parked(connection, projection))
+    async def places(self, projection: str, generation: int | None = None) -> Sequence[Checkpoint]:
+        """How far each lane is on disk, by lane; of the live generation if none is named."""
+        return await self._read(
+            lambda connection: read_places(connection, projection, generation or read_live(connection, projection))
+        )
 
-    async def load(self, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
+    async def parked(self, projection: str, generation: int | None = None) -> Sequence[ParkedEvent]:
+        """All parked events of a generation (the live one if none is named), by position."""
+        return await self._read(
+            lambda connection: read_parked(connection, projection, generation or read_live(connection, projection))
+        )
+
+    async def load(self, generation: int, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
         """Fetch rows, built, by table name; each row once. Few of them on the caller's thread, many in another."""
         is_quick = sum([len(each.values) for each in loads]) <= _FEW and all(
             each.columns == each.table.key for each in loads
         )
-        return await self._read(lambda connection: load_rows(connection, loads), in_thread=not is_quick)
+        return await self._read(lambda connection: load_rows(connection, loads, generation), in_thread=not is_quick)
 
     async def commit(self, batch: ViewBatch) -> None:
         """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
         if self._writer is None:
             raise self._not_open()
-        tables = known_to(self._tables, batch.projection)
+        placing = known_to(self._known, batch.projection).placing(batch.generation)
+        await self._submit(Task(lambda connection: write_batch(connection, batch, placing)))
 
-        def work(connection: apsw.Connection) -> None:
-            if not has_shape(connection, self._projections[batch.projection]):
-                raise StoreUnavailableError(
-                    f"{self.file.path}: the tables of {batch.projection} were made anew by another version of the "
-                    "code. Stop one of the two processes."
-                )
-            write_batch(connection, batch, tables)
-
-        await self._writer.submit(Task(work))
+    async def _submit(self, task: Task[T]) -> T:
+        if self._writer is None:
+            raise self._not_open()
+        outcome: T = await self._writer.submit(task)
+        return outcome
 
     def reader(self) -> AbstractAsyncContextManager[ReadSession]:
         """One snapshot, from the first read in it to its end; it costs nothing until then."""
@@ -181,14 +190,8 @@ class SqliteViewStore:
     def fold_inline(
         self, connection: apsw.Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int
     ) -> bool:
-        """Fold one append's events inside its transaction; False when the projection was not at `head_before`.
-
-        Neither when its tables are another version's by now: that one catches it up.
-        """
-        known = self._projections.get(fold.name)
-        if known is not None and not has_shape(connection, known):
-            return False
-        return fold_inline(connection, fold, events, head_before, partial(known_to, self._tables))
+        """Fold one append's events inside its transaction; False when the projection was not at `head_before`."""
+        return fold_inline(connection, fold, events, head_before, known_to(self._known, fold.name))
 
     async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> None:
         """Fold one append's events in a transaction of this store: for an event store that has none of its own."""
@@ -197,9 +200,7 @@ class SqliteViewStore:
             for each in folds:
                 self.fold_inline(connection, each, events, head_before)
 
-        if self._writer is None:
-            raise self._not_open()
-        await self._writer.submit(Task(work))
+        await self._submit(Task(work))
 
     async def _read(self, work: Callable[[apsw.Connection], T], *, in_thread: bool = False) -> T:
         pool, readers = self._loaders, self._readers

@@ -98,5 +98,5 @@ def _appending(count: int, fold: Counting, *, name: StreamName | None = None, ex
 
 async def _standing(store: EventStore) -> tuple[int, int]:
     """What the projection has counted, and where it stands."""
-    rows = (await store.inline.load([Load(TALLY, ("name",), [("events",)])]))["tally"]
+    rows = (await store.inline.load(1, [Load(TALLY, ("name",), [("events",)])]))["tally"]
     return (rows[0].total if rows else 0), (await store.inline.checkpoint(TALLIES.name)).position

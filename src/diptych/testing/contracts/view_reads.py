@@ -72,8 +72,8 @@ class ViewReadsContract(ViewStoreContract):
     async def test_freshness_counts_what_is_parked(self, views: ViewStore) -> None:
         await views.commit(batch(SHOP, parked=[ParkedEvent("k", 2, "boom"), ParkedEvent("k", 3)], to=3))
         async with views.reader() as session:
-            assert await session.freshness("shop") == Freshness(Checkpoint(3, 0, b"e3", 3000), 2)
-            assert await session.freshness("tallies") == Freshness(Checkpoint())
+            assert await session.freshness("shop") == Freshness(Checkpoint(3, 0, b"e3", 3000), 2, 1)
+            assert await session.freshness("tallies") == Freshness(Checkpoint(), generation=2)
             with pytest.raises(ProgrammingError, match="nothing"):
                 await session.freshness("nothing")
 

@@ -9,8 +9,7 @@ from uuid import UUID, uuid5
 from pydantic import AwareDatetime, BaseModel, Field
 
 from diptych.read.models import Index, Key, ReadModel, table_of
-from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
-from diptych.store.protocols import CheckpointMove
+from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
 
 STORE = UUID("01890000-0000-7000-8000-000000000001")
 
@@ -95,7 +94,11 @@ def every_kind(number: int = 1, **changes: Any) -> EveryKind:
     return EveryKind(**{**values, **changes})
 
 
+GENERATION = {"shop": 1, "tallies": 2}
+"""The first generations in a new store that is opened with both, in this order."""
+
+
 def batch(projection: ProjectionTables, *changes: RowChanges, at: int = 0, to: int = 1, **more: Any) -> ViewBatch:
-    """Return a batch that moves the projection from one position to another."""
-    move = CheckpointMove(projection.name, 0, 0, at, to, b"e%d" % to)
-    return ViewBatch(projection.name, move, to * 1000, changes, **more)
+    """Return a batch that moves the first generation of the projection from one position to another."""
+    number = more.pop("generation", GENERATION[projection.name])
+    return ViewBatch(projection.name, number, [LaneMove(0, 0, at)], to, b"e%d" % to, to * 1000, changes, **more)

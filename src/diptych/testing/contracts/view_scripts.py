@@ -10,7 +10,7 @@ import pytest
 from diptych.errors import CheckpointMovedError, ProgrammingError
 from diptych.store.batches import Db, Load, RowChanges
 from diptych.store.protocols import ViewStore
-from diptych.testing.contracts.view_rows import SHOP, STOCK, TALLIES, TALLY, Stock, Tally, batch, id_of
+from diptych.testing.contracts.view_rows import GENERATION, SHOP, STOCK, TALLIES, TALLY, Stock, Tally, batch, id_of
 from diptych.testing.contracts.views import ViewStoreContract
 
 _ADD = "INSERT INTO tally (name, total) VALUES (:name, :by) ON CONFLICT (name) DO UPDATE SET total = tally.total + :by"
@@ -72,7 +72,7 @@ class ViewScriptsContract(ViewStoreContract):
         with pytest.raises(ProgrammingError, match=why):
             await views.commit(batch(TALLIES, script=script))
         assert (await views.checkpoint("shop")).position == 1
-        assert (await views.load([Load(STOCK, ("product",), [(1,)])]))["stock"][0].quantity == 7
+        assert (await views.load(GENERATION["shop"], [Load(STOCK, ("product",), [(1,)])]))["stock"][0].quantity == 7
 
     async def test_a_script_may_wait_for_nothing_else(self, views: ViewStore) -> None:
         async def script(db: Db) -> None:
@@ -103,6 +103,6 @@ class ViewScriptsContract(ViewStoreContract):
 
 
 async def _total(views: ViewStore) -> int | None:
-    rows = (await views.load([Load(TALLY, ("name",), [("a",)])]))["tally"]
+    rows = (await views.load(GENERATION["tallies"], [Load(TALLY, ("name",), [("a",)])]))["tally"]
     assert all(isinstance(row, Tally) for row in rows)
     return rows[0].total if rows else None

@@ -5,7 +5,7 @@ CREATE TABLE diptych.view_store (
     one boolean PRIMARY KEY CHECK (one),
     store_id uuid NOT NULL, -- of the event store that these rows were made from
     last_generation bigint NOT NULL DEFAULT 0,
-    swaps bigint NOT NULL DEFAULT 0 -- how often a `live` below was set: who reads sees by it whether to look again
+    swaps bigint NOT NULL DEFAULT 0 -- rises when a `live` below is set, and differs from file to file: by it who reads sees whether to look again
 );
 
 -- `live` is the generation that is read: a swap changes this and nothing else. Paused until 0: until it is resumed.
@@ -81,3 +81,17 @@ CREATE TABLE diptych.projection_requests (
 );
 
 CREATE INDEX projection_requests_open ON diptych.projection_requests (id) WHERE outcome = '';
+
+-- What is or was wrong with a projection. At most one record of a kind lasts.
+CREATE TABLE diptych.alerts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    projection text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    message text NOT NULL,
+    value double precision NOT NULL,
+    raised_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    resolved_at bigint
+);
+
+CREATE UNIQUE INDEX alerts_open ON diptych.alerts (projection, kind) WHERE resolved_at IS NULL;

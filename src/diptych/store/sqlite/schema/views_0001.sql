@@ -6,7 +6,7 @@ CREATE TABLE view_store (
     schema_version INTEGER NOT NULL,
     store_id TEXT NOT NULL, -- of the event store that these rows were made from
     last_generation INTEGER NOT NULL DEFAULT 0,
-    swaps INTEGER NOT NULL DEFAULT 0 -- how often a `live` below was set: who reads sees by it whether to look again
+    swaps INTEGER NOT NULL DEFAULT 0 -- rises when a `live` below is set, and differs from file to file: by it who reads sees whether to look again
 ) STRICT;
 
 -- `live` is the generation that is read: a swap changes this and nothing else. Paused until 0: until it is resumed.
@@ -81,3 +81,17 @@ CREATE TABLE projection_requests (
 ) STRICT;
 
 CREATE INDEX projection_requests_open ON projection_requests (id) WHERE outcome = '';
+
+-- What is or was wrong with a projection. At most one record of a kind lasts.
+CREATE TABLE alerts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    projection TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL,
+    value REAL NOT NULL,
+    raised_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    resolved_at INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX alerts_open ON alerts (projection, kind) WHERE resolved_at IS NULL;

@@ -1,0 +1,158 @@
+"""The builds of projections in a file of rows: begun, indexed, swapped, dropped by the writer, compared by a reader.
+
+Rule: each change is one transaction, and what it rests on is looked at inside it.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import apsw
+
+from diptych.errors import StoreError, SwapRefusedError
+from diptych.store.batches import ProjectionTables
+from diptych.store.generations import Comparison, Generation, GenerationState
+from diptych.store.sqlite.comparing import compare
+from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
+from diptych.store.sqlite.shapes import drop, make, set_live
+from diptych.store.sqlite.writer import Task
+
+_COLUMNS: Final = "g.generation, g.projection, p.live, g.is_kept, g.version, g.shape, g.lanes, g.code, g.tables, "
+_ALL: Final = (
+    f"SELECT {_COLUMNS} g.missing_indexes = '[]', g.since FROM projection_generations g "  # noqa: S608 - a constant
+    "LEFT JOIN projections p ON p.projection = g.projection ORDER BY g.generation"
+)
+_BEHIND: Final = """
+    SELECT n.lane, n.position, o.position FROM projection_checkpoints n
+    JOIN projections p ON p.projection = n.projection
+    JOIN projection_checkpoints o ON o.projection = p.projection AND o.generation = p.live
+    WHERE n.projection = ? AND n.generation = ? AND n.position < o.position
+        AND (o.lane = n.lane OR (SELECT count(DISTINCT lanes) FROM projection_generations
+                                 WHERE generation IN (n.generation, o.generation)) > 1)
+    ORDER BY n.position LIMIT 1"""
+
+
+def read_generations(connection: apsw.Connection) -> list[Generation]:
+    """Return all generations of a file, by number."""
+    return [_generation(*row) for row in connection.execute(_ALL)]
+
+
+def _generation(number: int, projection: str, live: int | None, is_kept: int, *rest: Any) -> Generation:
+    version, shape, lanes, code, tables, is_indexed, since = rest
+    state: GenerationState = "live" if live == number else "kept" if is_kept else "building"
+    names = tuple(json.loads(tables))
+    return Generation(projection, number, state, version, shape, lanes, code, names, bool(is_indexed), since)
+
+
+class SqliteGenerations:
+    """The builds of one view store. `submit` gives a task to its writer."""
+
+    def __init__(
+        self, file: DatabaseFile, submit: Callable[[Task[Any]], Awaitable[Any]], *, is_beside_log: bool = False
+    ) -> None:
+        """`is_beside_log`: appends wait for the same writer, so that it must not make an index of many rows at once."""
+        self._file, self._submit, self._is_beside_log = file, submit, is_beside_log
+
+    async def all(self, projection: str | None = None) -> Sequence[Generation]:
+        """Return the generations of a projection, or of all, by number."""
+        found: list[Generation] = await self._submit(Task(read_generations))
+        return [one for one in found if projection in (None, one.projection)]
+
+    async def begin(self, projection: ProjectionTables) -> Generation:
+        """Make the tables of a new generation; one that is being built for the same is returned as it is."""
+
+        def work(connection: apsw.Connection) -> Generation:
+            building = [one for one in _of(connection, projection.name) if one.state == "building"]
+            for one in building:
+                if one.fits(projection) and one.code == projection.code:
+                    return one
+                drop(connection, one.number)
+            number = make(connection, projection, with_indexes=self._is_beside_log)
+            return next(one for one in _of(connection, projection.name) if one.number == number)
+
+        begun: Generation = await self._submit(Task(work))
+        return begun
+
+    async def index(self, projection: str, number: int) -> None:
+        """Make the indexes that `begin` left out; done again it does nothing."""
+
+        def work(connection: apsw.Connection) -> None:
+            found = "SELECT missing_indexes FROM projection_generations WHERE projection = ? AND generation = ?"
+            for statement in json.loads(connection.execute(found, (projection, number)).get or "[]"):
+                connection.execute(statement)
+            connection.execute(
+                "UPDATE projection_generations SET missing_indexes = '[]' WHERE generation = ?", (number,)
+            )
+
+        await self._submit(Task(work))
+
+    async def swap(self, projection: str, number: int) -> None:
+        """From now on this generation is read. :raises SwapRefusedError: it is behind the live one, or not there."""
+
+        def work(connection: apsw.Connection) -> None:
+            one = _one(connection, projection, number)
+            if one.state == "live":
+                return
+            if one.state == "building":
+                behind = connection.execute(_BEHIND, (projection, number)).fetchall()
+                if behind:
+                    lane, at, other = behind[0]
+                    why = f"lane {lane} is at position {at}, behind the live one's {other}; catch it up first"
+                    raise SwapRefusedError(projection, number, why)
+            old = connection.execute("SELECT live FROM projections WHERE projection = ?", (projection,)).get
+            set_live(connection, projection, number)
+            connection.execute(
+                "UPDATE projection_generations SET since = (SELECT since FROM projection_generations "
+                "WHERE generation = ?) WHERE generation = ?",
+                (number, old),
+            )
+
+        await self._submit(Task(work))
+
+    async def drop(self, projection: str, number: int) -> None:
+        """Drop its tables and all that is said of it. :raises SwapRefusedError: it is live."""
+
+        def work(connection: apsw.Connection) -> None:
+            if _one(connection, projection, number).state == "live":
+                raise SwapRefusedError(projection, number, "it is the one that is read; swap to another one first")
+            drop(connection, number)
+
+        await self._submit(Task(work))
+
+    async def accept(self, projection: str, number: int, code: str) -> None:
+        """Note that it is as good as if this code had built it."""
+
+        def work(connection: apsw.Connection) -> None:
+            _one(connection, projection, number)
+            connection.execute("UPDATE projection_generations SET code = ? WHERE generation = ?", (code, number))
+
+        await self._submit(Task(work))
+
+    async def compare(self, projection: str, old: int, new: int, *, samples: int = 5) -> Comparison:
+        """Compare the rows of two generations in one snapshot, in a thread."""
+        return await asyncio.to_thread(self._compare, projection, old, new, samples)
+
+    def _compare(self, projection: str, old: int, new: int, samples: int) -> Comparison:
+        connection = open_reader(self._file)
+        try:
+            connection.execute("BEGIN")
+            pair = _one(connection, projection, old), _one(connection, projection, new)
+            return compare(connection, *pair, samples)
+        except apsw.Error as error:
+            raise translate(error, self._file.path) from error
+        except StoreError:
+            raise
+        finally:
+            connection.close(True)
+
+
+def _of(connection: apsw.Connection, projection: str) -> list[Generation]:
+    return [one for one in read_generations(connection) if one.projection == projection]
+
+
+def _one(connection: apsw.Connection, projection: str, number: int) -> Generation:
+    for one in _of(connection, projection):
+        if one.number == number:
+            return one
+    raise SwapRefusedError(projection, number, "there is no such generation")

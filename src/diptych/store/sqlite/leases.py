@@ -1,0 +1,182 @@
+"""Workers and lanes in a file of rows: who is alive, who owns what, what is asked of the owners.
+
+Rule: every change is one task of the writer; the clock is this machine's, which all users of a file share.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import apsw
+
+from diptych.errors import ProgrammingError
+from diptych.store.batches import Checkpoint
+from diptych.store.leases import Board, Held, LaneRow, Pause, Request, Verb, Worker
+from diptych.store.sqlite.generations import read_generations
+from diptych.store.sqlite.shapes import NOW
+from diptych.store.sqlite.writer import Task
+
+_ALIVE: Final = f"(SELECT worker FROM workers WHERE alive_until > {NOW})"  # noqa: S608 - a constant
+_BEAT: Final = f"""
+    INSERT INTO workers VALUES (?, ?, ?, {NOW} + ?) ON CONFLICT DO UPDATE
+    SET takes = excluded.takes, alive_until = excluded.alive_until"""  # noqa: S608 - a constant
+_LANES: Final = """
+    SELECT projection, generation, lane, epoch, position, event_id, recorded_at, owner, trouble
+    FROM projection_checkpoints ORDER BY projection, generation, lane"""
+_CLAIM: Final = f"""
+    UPDATE projection_checkpoints SET owner = ?1, epoch = epoch + 1
+    WHERE projection = ?2 AND generation = ?3 AND lane = ?4 AND tenant = ''
+        AND (owner IN ('', ?1) OR owner NOT IN {_ALIVE})
+    RETURNING epoch, position, event_id, recorded_at, attempt"""  # noqa: S608 - constants of this file
+_OWNER: Final = "SELECT owner FROM projection_checkpoints WHERE projection = ? AND generation = ? AND lane = ?"
+_OWNED: Final = "WHERE projection = ? AND generation = ? AND lane = ? AND owner = ?"
+_RELEASE: Final = f"UPDATE projection_checkpoints SET owner = '', trouble = coalesce(?, trouble), attempt = 0 {_OWNED}"  # noqa: S608
+_MARK: Final = f"UPDATE projection_checkpoints SET attempt = ?, trouble = ? {_OWNED}"  # noqa: S608 - a constant
+_REQUESTS: Final = (
+    "SELECT id, projection, generation, lane, verb, key, position, reason, asked_by, asked_at, outcome "
+    "FROM projection_requests "
+)
+_ASK: Final = f"INSERT INTO projection_requests VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, {NOW}, '') RETURNING id"  # noqa: S608
+_CONCERNED: Final = """
+    SELECT c.generation, c.lane FROM projections p
+    JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live
+    WHERE p.projection = ?1 AND (?2 = '' OR c.lane IN (
+        SELECT lane FROM parked_events e WHERE e.projection = ?1 AND e.generation = p.live AND e.key = ?2))
+        AND (?3 = 0 OR ?2 <> '' OR c.position < ?3)
+    ORDER BY c.lane"""
+
+
+def read_board(connection: apsw.Connection) -> Board:
+    """Return all that steers the workers of a file."""
+    workers = connection.execute(
+        f"SELECT worker, place, takes FROM workers WHERE alive_until > {NOW} ORDER BY worker"  # noqa: S608 - a constant
+    )
+    paused = connection.execute(
+        f"SELECT projection, paused_until, pause_reason FROM projections WHERE paused_until = 0 OR paused_until > {NOW}"  # noqa: S608
+    )
+    return Board(
+        now=connection.execute(f"SELECT {NOW}").get,
+        workers=[Worker(worker, place, frozenset(json.loads(takes))) for worker, place, takes in workers],
+        generations=read_generations(connection),
+        lanes=[_lane(*row) for row in connection.execute(_LANES)],
+        paused={projection: Pause(until or None, reason) for projection, until, reason in paused},
+        requests=[Request(*row) for row in connection.execute(f"{_REQUESTS} WHERE outcome = '' ORDER BY id")],
+    )
+
+
+def _lane(projection: str, generation: int, lane: int, epoch: int, *rest: Any) -> LaneRow:
+    position, event_id, recorded_at, owner, trouble = rest
+    checkpoint = Checkpoint(position, epoch, event_id, recorded_at)
+    return LaneRow(projection, generation, lane, epoch, checkpoint, owner, trouble)
+
+
+class SqliteLeases:
+    """The workers and lanes of one view store. `submit` gives a task to its writer, `read` runs on a reader."""
+
+    def __init__(
+        self,
+        submit: Callable[[Task[Any]], Awaitable[Any]],
+        read: Callable[[Callable[[apsw.Connection], Board]], Awaitable[Board]],
+    ) -> None:
+        self._submit, self._read = submit, read
+
+    async def board(self) -> Board:
+        """Look, and change nothing."""
+        return await self._read(read_board)
+
+    async def beat(self, worker: Worker, seconds: float, *, dead: Sequence[str] = ()) -> Board:
+        """Say that this worker is alive for so many seconds from now, and that those are not; then look."""
+
+        def work(connection: apsw.Connection) -> Board:
+            takes = json.dumps(sorted(worker.takes))
+            connection.execute(_BEAT, (worker.id, worker.place, takes, int(seconds * 1_000_000)))
+            connection.executemany("DELETE FROM workers WHERE worker = ?", [(each,) for each in dead])
+            return read_board(connection)
+
+        board: Board = await self._submit(Task(work))
+        return board
+
+    async def claim(self, worker: str, projection: str, generation: int, lanes: Sequence[int]) -> Sequence[Held]:
+        """Take lanes that nobody alive owns, or that this worker owns. Returns those it got."""
+
+        def work(connection: apsw.Connection) -> list[Held]:
+            held: list[Held] = []
+            for lane in lanes:
+                before = connection.execute(_OWNER, (projection, generation, lane)).get
+                rows: list[Any] = connection.execute(_CLAIM, (worker, projection, generation, lane)).fetchall()
+                for row in rows:
+                    epoch, position, event_id, recorded_at, attempt = row
+                    checkpoint = Checkpoint(position, epoch, event_id, recorded_at)
+                    held.append(Held(lane, epoch, checkpoint, before in ("", worker), attempt))
+            return held
+
+        found: list[Held] = await self._submit(Task(work))
+        return found
+
+    async def release(
+        self, worker: str, projection: str, generation: int, lanes: Sequence[int], *, trouble: str | None = None
+    ) -> None:
+        """Let go of lanes, those of them that this worker still owns."""
+        rows = [(trouble, projection, generation, lane, worker) for lane in lanes]
+        await self._submit(Task(lambda connection: connection.executemany(_RELEASE, rows)))
+
+    async def leave(self, worker: str) -> None:
+        """Let go of every lane, and be no worker any more."""
+
+        def work(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE projection_checkpoints SET owner = '', attempt = 0 WHERE owner = ?", (worker,))
+            connection.execute("DELETE FROM workers WHERE worker = ?", (worker,))
+
+        await self._submit(Task(work))
+
+    async def mark(
+        self, worker: str, projection: str, generation: int, lane: int, *, attempt: int = 0, trouble: str = ""
+    ) -> None:
+        """Note on a lane of this worker what is tried, or why it stands. A commit to the lane wipes both."""
+        row = (attempt, trouble, projection, generation, lane, worker)
+        await self._submit(Task(lambda connection: connection.execute(_MARK, row)))
+
+    async def ask(
+        self, projection: str, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owners of the live generation's lanes. Returns one request for each lane concerned."""
+
+        def work(connection: apsw.Connection) -> list[Request]:
+            made: list[Request] = []
+            at = position if verb == "skip" else 0
+            for generation, lane in connection.execute(_CONCERNED, (projection, key, at)).fetchall():
+                values = (projection, generation, lane, verb, key, position, reason, by)
+                number = connection.execute(_ASK, values).get
+                made.append(Request(*connection.execute(f"{_REQUESTS} WHERE id = ?", (number,)).get))
+            return made
+
+        found: list[Request] = await self._submit(Task(work))
+        return found
+
+    async def settle(self, request: int, outcome: str) -> None:
+        """Note that a request is done, and how. :raises ProgrammingError: it does not say how."""
+        if not outcome:
+            raise ProgrammingError("A request is settled by saying what became of it.")
+        row = (outcome, request)
+        sql = "UPDATE projection_requests SET outcome = ? WHERE id = ?"
+        await self._submit(Task(lambda connection: connection.execute(sql, row)))
+
+    async def requests(self, projection: str | None = None, *, limit: int = 100) -> Sequence[Request]:
+        """Return the last requests, done or not, newest first."""
+        sql = f"{_REQUESTS} WHERE ?1 IS NULL OR projection = ?1 ORDER BY id DESC LIMIT ?2"
+        values = (projection, limit)
+        work = Task(lambda connection: [Request(*row) for row in connection.execute(sql, values)])
+        found: list[Request] = await self._submit(work)
+        return found
+
+    async def pause(self, projection: str, seconds: float | None, *, reason: str, by: str) -> None:
+        """From now on it shall not move, for so long, or until `resume`."""
+        until = "0" if seconds is None else f"{NOW} + {int(seconds * 1_000_000)}"
+        sql = f"UPDATE projections SET paused_until = {until}, pause_reason = ? WHERE projection = ?"  # noqa: S608
+        why = f"{reason} ({by})" if by else reason
+        await self._submit(Task(lambda connection: connection.execute(sql, (why, projection))))
+
+    async def resume(self, projection: str) -> None:
+        """Let it move again."""
+        sql = "UPDATE projections SET paused_until = NULL, pause_reason = '' WHERE projection = ?"
+        await self._submit(Task(lambda connection: connection.execute(sql, (projection,))))
