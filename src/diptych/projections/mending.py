@@ -117,7 +117,9 @@ class Mender:
             return f"Position {position} is not in lane {lane.number}."
         if position != halted or lane.at.position != position - 1:
             where = f"position {halted} did" if halted else "nothing did"
-            return f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."
+            return (
+                f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."
+            )
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
         await self._carrier.write([lane], place, Draft())
         return f"Position {position} is left out for ever."

@@ -4,7 +4,6 @@ Rule: nothing is created, migrated, locked or started; SQLite itself refuses eve
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -15,9 +14,9 @@ from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.protocols import Head
 from diptych.store.seen import Look, Seen, Watched
 from diptych.store.sqlite.changes import read_live, read_parked, read_places
-from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
-from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
+from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.log import read_head, read_page
+from diptych.store.sqlite.outside import events_file, has_table, open_outside
 from diptych.store.sqlite.views import views_file
 
 
@@ -26,12 +25,12 @@ def peek(events: str, views: str, projections: Collection[Watched]) -> Look:
 
     :raises StoreError: a file cannot be read, is not ours, or is of another history. :raises StoreNewerThanCodeError:
     """
-    log = _open(DatabaseFile(events, EVENTS_APPLICATION_ID, EVENTS_SCHEMA))
-    rows = _open(views_file(views)) if Path(views).exists() else None
+    log = open_outside(events_file(events))
+    rows = open_outside(views_file(views)) if Path(views).exists() else None
     try:
-        if not _has(log, "events"):
+        if not has_table(log, "events"):
             return Look(events, Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections])
-        if rows is not None and _has(rows, "view_store"):
+        if rows is not None and has_table(rows, "view_store"):
             _check_history(log, rows, views)
         head = read_head(log)
         return Look(events, head, [_look(log, log if one.is_inline else rows, one, head) for one in projections])
@@ -43,24 +42,6 @@ def peek(events: str, views: str, projections: Collection[Watched]) -> Look:
             rows.close()
 
 
-def _open(file: DatabaseFile) -> apsw.Connection:
-    """Open for reading. A file nobody has open is read as it lies: else SQLite would leave its own files beside it."""
-    is_open = Path(f"{file.path}-wal").exists() or not Path(file.path).exists()
-    connection = open_reader(replace(file, is_at_rest=not is_open))
-    try:
-        check_ours(connection, file)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, apsw.Error):
-            raise translate(error, file.path) from error
-        raise
-    return connection
-
-
-def _has(connection: apsw.Connection, table: str) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).get is not None
-
-
 def _check_history(log: apsw.Connection, rows: apsw.Connection, views: str) -> None:
     store, kept = log.execute("SELECT store_id FROM store").get, rows.execute("SELECT store_id FROM view_store").get
     position = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get
@@ -70,7 +51,7 @@ def _check_history(log: apsw.Connection, rows: apsw.Connection, views: str) -> N
 
 def _look(log: apsw.Connection, rows: apsw.Connection | None, one: Watched, head: Head) -> Seen:
     checkpoint, parked = Checkpoint(), list[ParkedEvent]()
-    if rows is not None and _has(rows, "view_store"):
+    if rows is not None and has_table(rows, "view_store"):
         live = read_live(rows, one.name)
         checkpoint = min(read_places(rows, one.name, live), default=checkpoint)
         parked = read_parked(rows, one.name, live)
