@@ -131,7 +131,9 @@ class Carrier:
         place = (to.position, to.event_id, to.recorded_at)
         moves = [lane.move for lane in lanes]
         await self.work.views.commit(
-            ViewBatch(self.work.name, self.work.generation, moves, *place, batch.changes, parked, unparked, batch.script)
+            ViewBatch(
+                self.work.name, self.work.generation, moves, *place, batch.changes, parked, unparked, batch.script
+            )
         )
         now = time.monotonic()
         for lane in lanes:
@@ -161,9 +163,7 @@ class Carrier:
         if start < indexes.stop:
             await self._take(group, page, range(start, indexes.stop))
 
-    async def _take(
-        self, group: Group, page: SharedPage, indexes: range, blamed: EventFailure | None = None
-    ) -> None:
+    async def _take(self, group: Group, page: SharedPage, indexes: range, blamed: EventFailure | None = None) -> None:
         """Apply a piece of a page, up to the first event that stops the projection."""
         start, stop = indexes.start, indexes.stop
         halt: EventFailure | None = None
