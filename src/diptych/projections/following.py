@@ -61,7 +61,6 @@ class Following:
         self._keep_runners(takes)
         self._steer(board)
         self._knowledge.take_in(board, choice, self._gave_up)
-        self._has_other_lanes()
         self._build(board)
         return frozenset(self._runners)
 

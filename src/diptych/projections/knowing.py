@@ -21,6 +21,7 @@ class Knowledge:
         self._elsewhere = Elsewhere(progress, site.events, site.views)
         self._places: Mapping[int, Place] = {}  # all lanes of the live generation, as they were on disk
         self._troubles: Mapping[int, str] = {}
+        self._of, self._seen = 0, dict[int, Place]()  # where lanes were when others had them, and of which generation
         self._ruled: tuple[State | None, str | None] = (None, None)
 
     def close(self) -> None:
@@ -47,12 +48,17 @@ class Knowledge:
 
     def reckon(self, held: Collection[int], coming: Collection[int]) -> None:
         """Put it together with the lanes that are worked on here, and with those that will be at once."""
-        progress, known = self._progress, self._progress.elsewhere
+        progress = self._progress
+        if self._of != progress.generation:
+            self._of, self._seen = progress.generation, {}
+        self._seen.update(progress.elsewhere)
         here = {*held, *coming}
-        others = {lane: max(at, known.get(lane, at)) for lane, at in self._places.items() if lane not in here}
-        if not held:
-            least = min((at for lane, at in self._places.items() if lane in coming), default=None)
-            progress.has_no_lanes() if least is None else progress.stands(least, least.position)
+        others = {lane: max(at, self._seen.get(lane, at)) for lane, at in self._places.items() if lane not in here}
+        if coming and not held:  # nothing is known of them but what their owner had found to be of this history
+            least = min([self._seen.get(lane, Place()) for lane in coming])
+            progress.stands(least, least.position)
+        elif not held:
+            progress.has_no_lanes()
         progress.hears(others)
         state, error = self._ruled
         trouble = next((why for lane, why in sorted(self._troubles.items()) if lane not in held), None)

@@ -47,6 +47,9 @@ class Mender:
 
     async def try_unasked(self, lanes: Collection[int]) -> None:
         """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
+        if not self._carrier.parked.since:
+            return
+        await self._carrier.look_at_parked()
         parked = self._carrier.parked
         for key in parked.keys(lanes):
             if all(may_be_tried_unasked(each.error) for each in parked.of(key)):
