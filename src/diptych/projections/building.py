@@ -1,144 +1,80 @@
-"""Lanes of a generation that nobody reads yet, carried along the log by a worker of their own.
+"""Generations that a process makes for its code, and drops when nobody has read them for long.
 
-Rule: it writes rows and checkpoints of its generation and nothing else; who is killed here is gone on from by the next.
+Rule: each step may be done by several processes at once, and is done once.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack, suppress
-from typing import Final, NamedTuple, Self
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
-from diptych.errors import CheckpointMovedError, ProjectionError, StoreError
-from diptych.events.codec import Codec
-from diptych.projections.carrying import Carrier
-from diptych.projections.plan import Definition
-from diptych.projections.tenure import Leased
-from diptych.projections.work import Work
-from diptych.store.leases import Worker
-from diptych.store.protocols import EventStore, ViewStore
-from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy
-from diptych.subscriptions.place import forget_worker, has_ended, new_worker, this_place
-from diptych.subscriptions.progress import Progress
-from diptych.subscriptions.reading import LogReader, Pace
+from diptych.errors import StoreError, SwapRefusedError
+from diptych.projections.choosing import is_same_code
+from diptych.projections.site import Site
+from diptych.store.batches import ProjectionTables
+from diptych.store.generations import Generation
 
-_BEATS: Final = 4  # in the time of a lease
-_LOOK: Final = 0.005  # seconds between two looks at a log that has not grown yet
-
-
-class Site(NamedTuple):
-    """What a build works with. The stores are open, and stay the caller's to close."""
-
-    definition: Definition
-    events: EventStore
-    views: ViewStore  # of the projection's rows
-    codec: Codec
-    pace: Pace
-
-    @property
-    def name(self) -> str:
-        """The projection's."""
-        return self.definition.name
+_log: Final = logging.getLogger("diptych.projections")
+_TRIES: Final = 20
+_PAUSE: Final = 0.02
 
 
 class Builder:
-    """A worker that takes lanes of one generation and carries them as far as it is told."""
+    """Begins generations of one projection, has them read when they are done, and drops those that are not."""
 
-    def __init__(self, site: Site, generation: int) -> None:
-        self._site, self._generation, self._id = site, generation, new_worker()
-        self._leases, name = site.views.leases, site.name
-        self._reader = LogReader(site.events, site.codec, site.pace)
-        self.progress = Progress(name, site.definition.mode)
-        tenure = Leased(self._leases, self._id, name, generation)
-        work = Work(site.definition, generation, site.views, self._reader, site.pace, tenure)
-        self._tenure, self._carrier = tenure, Carrier(work, self.progress)
-        self._stack = AsyncExitStack()
+    def __init__(self, tables: ProjectionTables, site: Site) -> None:
+        self._tables, self._site = tables, site
+        self._step: asyncio.Task[None] | None = None
+
+    async def begun(self, generations: Sequence[Generation]) -> int:
+        """Return the generation that is being built for this code; there is one from now on. :raises StoreError:"""
+        for one in generations:
+            is_ours = one.fits(self._tables) and is_same_code(one.code, self._tables.code)
+            if one.state == "building" and is_ours:
+                return one.number
+        begun = await self._site.views.generations.begin(self._tables)
+        _log.info("%s is built again, beside what is read: generation %d", self._tables.name, begun.number)
+        return begun.number
+
+    def finish(self, number: int) -> None:
+        """Make its indexes, and have it read."""
+        self._begin(self._finish(number))
+
+    def tidy(self, generations: Sequence[Generation], now: int) -> None:
+        """Drop what was kept for long enough."""
+        for one in generations:
+            if one.state == "kept" and now - one.since > self._site.rules.pace.keep * 1_000_000:
+                self._begin(self._drop(one.number))
+                return
 
     @property
-    def parked(self) -> int:
-        """How many keys were put aside in the lanes it has."""
-        return len(self._carrier.parked.since)
+    def is_busy(self) -> bool:
+        """Whether a step is being taken."""
+        return self._step is not None and not self._step.done()
 
-    async def __aenter__(self) -> Self:
-        await self._beat()
-        for work in (self._keep_alive(), self._reader.follow()):
-            task = asyncio.create_task(work, name=f"build {self._site.name}")
-            self._stack.push_async_callback(_ended, task)
-        return self
+    def _begin(self, step: Coroutine[Any, Any, None]) -> None:
+        self._step = self._site.start(step, f"diptych-builds-{self._tables.name}")
 
-    async def __aexit__(self, *_: object) -> None:
-        with suppress(StoreError):
-            await self._carrier.save(at_once=True)
-        await self._stack.aclose()
-        self._carrier.close()
-        with suppress(StoreError):
-            await self._leases.leave(self._id)
-        forget_worker(self._id)
+    async def _finish(self, number: int) -> None:
+        generations, name = self._site.views.generations, self._tables.name
+        try:
+            await generations.index(name, number)
+            for _ in range(_TRIES):
+                try:
+                    await generations.swap(name, number)
+                except SwapRefusedError as refused:
+                    _log.debug("%s", refused)
+                    await asyncio.sleep(_PAUSE)
+                else:
+                    _log.info("%s is read from generation %d", name, number)
+                    self._site.look()
+                    return
+        except (StoreError, SwapRefusedError) as error:
+            _log.warning("%s cannot be read from generation %d yet: %s", name, number, error)
 
-    async def take(self, lanes: Collection[int]) -> None:
-        """Claim these lanes; waits for the lease of whoever had them and is gone."""
-        missing = set(lanes)
-        while missing:
-            held = await self._tenure.claim(missing)
-            await self._carrier.take(held)
-            missing -= {one.lane for one in held}
-            if missing:
-                await asyncio.sleep(self._site.pace.lease / _BEATS)
-
-    async def build(self, upto: int) -> None:
-        """Carry all its lanes to a position of the log. While the store is away it waits, and goes on.
-
-        :raises ProjectionError: an event that cannot be applied, nor put aside.
-        """
-        backoff = Backoff(self._site.pace.first_pause, self._site.pace.longest_pause)
-        while any(lane.at.position < upto for lane in self._carrier.lanes.values()):
-            try:
-                if not await self._carrier.step(upto):
-                    self._reader.check()
-                    await asyncio.sleep(_LOOK)
-                backoff.reset()
-            except EventFailure as failure:
-                raise failure.cause from failure
-            except CheckpointMovedError:
-                await self._take_again()
-            except StoreError as error:
-                if remedy(error) is not Remedy.PAUSE:
-                    raise
-                await asyncio.sleep(backoff.next())
-                self._reader.forget()
-        await self._carrier.save(at_once=True)
-
-    async def align(self, places: Mapping[int, int]) -> None:
-        """Carry each lane to its own place, none of which is behind where the lane stands."""
-        for place in sorted(set(places.values())):
-            await self.build(place)
-            there = [lane for lane, at in places.items() if at == place]
-            self._carrier.drop(there)
-            await self._tenure.release(there)
-
-    async def _take_again(self) -> None:
-        lanes = list(self._carrier.lanes)
-        self._carrier.drop(lanes)
-        await self.take(lanes)
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._site.pace.lease / _BEATS)
-            with suppress(StoreError):
-                await self._beat()
-
-    async def _beat(self) -> None:
-        worker = Worker(self._id, this_place(), frozenset({self._generation}))
-        board = await self._leases.beat(worker, self._site.pace.lease)
-        dead = [one.id for one in board.workers if has_ended(one)]
-        if dead:
-            await self._leases.beat(worker, self._site.pace.lease, dead=dead)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait((task,))
-
-
-def why(error: ProjectionError) -> str:
-    """Say what keeps a build from going on, and what to do."""
-    return f"{error} Mend the handler and run the same command again: it goes on from there."
+    async def _drop(self, number: int) -> None:
+        try:
+            await self._site.views.generations.drop(self._tables.name, number)
+            _log.info("Generation %d of %s, not read any more, is dropped", number, self._tables.name)
+        except (StoreError, SwapRefusedError) as error:
+            _log.warning("Generation %d of %s cannot be dropped yet: %s", number, self._tables.name, error)

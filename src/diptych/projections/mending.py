@@ -5,7 +5,7 @@ Rule: all of it under the lane's epoch, like any batch; each attempt is noted on
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from diptych.errors import DiptychError, StoreError
 from diptych.events.recorded import StoredEvent
@@ -18,6 +18,13 @@ from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_una
 from diptych.subscriptions.lanes import lane_of
 
 _log: Final = logging.getLogger("diptych.projections")
+
+
+class Done(NamedTuple):
+    """What became of a request; `has_effect`: something was done, so that what stands may go on."""
+
+    outcome: str
+    has_effect: bool = True
 
 
 class Mender:
@@ -40,13 +47,16 @@ class Mender:
 
     async def try_unasked(self, lanes: Collection[int]) -> None:
         """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
+        if not self._carrier.parked.since:
+            return
+        await self._carrier.look_at_parked()
         parked = self._carrier.parked
         for key in parked.keys(lanes):
             if all(may_be_tried_unasked(each.error) for each in parked.of(key)):
                 await self.retry(self._carrier.lanes[parked.lane(key)], key)
 
-    async def execute(self, request: Request, halted: int) -> str:
-        """Do what is asked, and say what became of it. `halted` is where the event is that stopped the projection."""
+    async def execute(self, request: Request, halted: int) -> Done:
+        """Do what is asked of a lane here. `halted` is where the event is that stopped the projection."""
         await self._carrier.look_at_parked()
         lane = self._carrier.lanes[request.lane]
         if request.verb == "skip":
@@ -59,7 +69,7 @@ class Mender:
                 outcomes.append(f"{key} stays parked: {ENDED}. It is not tried again for this request.")
             else:
                 outcomes.append(await self.retry(lane, key))
-        return " ".join(outcomes) or "Nothing is parked here."
+        return Done(" ".join(outcomes) or "Nothing is parked here.")
 
     async def retry(self, lane: Lane, key: str) -> str:
         """Apply the parked events of a key, all of them in order or none, and say what became of it."""
@@ -106,20 +116,19 @@ class Mender:
         found = [await self._work.reader.at(each.position) for each in parked]
         return [event for event in found if event is not None]
 
-    async def _skip(self, lane: Lane, position: int, halted: int) -> str:
+    async def _skip(self, lane: Lane, position: int, halted: int) -> Done:
         parked = self._carrier.parked.at(position)
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)
             behind = await self._apply(lane, parked.key, events, [position])
-            return f"Position {position} is left out for ever. {behind}"
+            return Done(f"Position {position} is left out for ever. {behind}")
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
-            return f"Position {position} is not in lane {lane.number}."
+            return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
         if position != halted or lane.at.position != position - 1:
             where = f"position {halted} did" if halted else "nothing did"
-            return (
-                f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."
-            )
+            why = f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."
+            return Done(why, has_effect=False)
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
         await self._carrier.write([lane], place, Draft())
-        return f"Position {position} is left out for ever."
+        return Done(f"Position {position} is left out for ever.")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from diptych.errors import SwapRefusedError
-from diptych.projections.building import Builder, Site
+from diptych.projections.backfill import Backfill, Subject
 from diptych.store.generations import Comparison, Generation
 from diptych.store.leases import Board
 
@@ -40,18 +40,18 @@ class Rebuilt(NamedTuple):
 class Rebuild:
     """One rebuild of one projection."""
 
-    def __init__(self, site: Site, jobs: Jobs, tell: Tell) -> None:
+    def __init__(self, subject: Subject, jobs: Jobs, tell: Tell) -> None:
         """`jobs` builds the bulk; what comes after it is done here."""
-        self._site, self._jobs, self._tell = site, jobs, tell
-        self._generations, self._leases = site.views.generations, site.views.leases
+        self._subject, self._jobs, self._tell = subject, jobs, tell
+        self._generations, self._leases = subject.views.generations, subject.views.leases
 
     async def run(self, decide: Decide) -> Rebuilt:
         """Do all of it, or what is left of it.
 
         :raises ProjectionError: an event that cannot be applied, nor put aside.
         """
-        name = self._site.name
-        new = await self._generations.begin(self._site.definition.tables)
+        name = self._subject.name
+        new = await self._generations.begin(self._subject.definition.tables)
         self._tell("begin", 1, 1)
         old = next((one for one in await self._generations.all(name) if one.state == "live"), None)
         moves = old is not None and self._may_move(old, await self._leases.board())
@@ -59,12 +59,12 @@ class Rebuild:
         if old is not None and not moves:
             comparison = await self._build_to_what_stands(old, new)
         await self._build_to_the_end(new)
-        async with Builder(self._site, new.number) as builder:
+        async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
             await self._near(builder)
             if old is not None and moves:
                 comparison = await self._compare_while_it_moves(builder, old, new)
-            parked = len({one.key for one in await self._site.views.parked(name, new.number)})
+            parked = len({one.key for one in await self._subject.views.parked(name, new.number)})
             is_swapped = await decide(comparison)
             if is_swapped:
                 await self._swap(builder, old, new)
@@ -72,9 +72,9 @@ class Rebuild:
 
     def _may_move(self, old: Generation, board: Board) -> bool:
         """Whether anybody works on the live generation now: a living worker, or appends that fold it too."""
-        is_fit = old.fits(self._site.definition.tables)
+        is_fit = old.fits(self._subject.definition.tables)
         return any(old.number in one.takes for one in board.workers) or (
-            self._site.definition.mode == "inline" and is_fit
+            self._subject.definition.mode == "inline" and is_fit
         )
 
     async def _build_to_what_stands(self, old: Generation, new: Generation) -> Comparison | None:
@@ -85,15 +85,15 @@ class Rebuild:
         if wanted is None or any(mine[lane] > wanted[lane] for lane in mine):
             return None
         await self._bulk(new, min(wanted.values()))
-        async with Builder(self._site, new.number) as builder:
+        async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
             await builder.align(wanted)
         return await self._compare(old, new)
 
     async def _build_to_the_end(self, new: Generation) -> None:
-        await self._bulk(new, (await self._site.events.head()).position)
+        await self._bulk(new, (await self._subject.events.head()).position)
         self._tell("index", 0, 1)
-        await self._generations.index(self._site.name, new.number)
+        await self._generations.index(self._subject.name, new.number)
         self._tell("index", 1, 1)
 
     async def _bulk(self, new: Generation, upto: int) -> None:
@@ -109,17 +109,17 @@ class Rebuild:
                 building.cancel()
                 await asyncio.wait((building,))
 
-    async def _near(self, builder: Builder) -> None:
+    async def _near(self, builder: Backfill) -> None:
         """Follow the log until its end is a matter of a moment; what is far behind takes several rounds."""
         while True:
-            head = (await self._site.events.head()).position
+            head = (await self._subject.events.head()).position
             left = head - builder.progress.position
             self._tell("catch up", builder.progress.position, head)
             await builder.build(head)
             if left <= _NEAR:
                 return
 
-    async def _compare_while_it_moves(self, builder: Builder, old: Generation, new: Generation) -> Comparison | None:
+    async def _compare_while_it_moves(self, builder: Backfill, old: Generation, new: Generation) -> Comparison | None:
         """Hold the live one for a moment, until a snapshot of both at one place stands."""
         for _ in range(_TRIES):
             if await self._hold(builder, old, new):
@@ -142,18 +142,18 @@ class Rebuild:
             await asyncio.wait((comparing, standing), return_when=asyncio.FIRST_COMPLETED)
         finally:
             standing.cancel()
-            await self._leases.resume(self._site.name)
+            await self._leases.resume(self._subject.name)
         return await comparing
 
-    async def _hold(self, builder: Builder, old: Generation, new: Generation) -> bool:
+    async def _hold(self, builder: Backfill, old: Generation, new: Generation) -> bool:
         """Pause the live generation and bring the new one to where it stands. False: it moved meanwhile."""
-        await self._leases.pause(self._site.name, _PAUSE, reason=f"generation {new.number} is held against it", by="")
+        await self._leases.pause(self._subject.name, _PAUSE, reason=f"generation {new.number} is held against it", by="")
         await asyncio.sleep(_AGAIN)
         places = await self._places(old)
         wanted = _as_lanes(places, new.lanes)
         mine = await self._places(new)
         if wanted is None or any(mine[lane] > wanted[lane] for lane in mine):
-            await self._leases.resume(self._site.name)
+            await self._leases.resume(self._subject.name)
             await asyncio.sleep(_AGAIN)
             return False
         await builder.align(wanted)
@@ -164,27 +164,27 @@ class Rebuild:
 
     async def _compare(self, old: Generation, new: Generation, opened: Callable[[], None] | None = None) -> Comparison:
         self._tell("compare", 0, 1)
-        compared = await self._generations.compare(self._site.name, old.number, new.number, opened=opened)
+        compared = await self._generations.compare(self._subject.name, old.number, new.number, opened=opened)
         self._tell("compare", 1, 1)
         return compared
 
-    async def _swap(self, builder: Builder, old: Generation | None, new: Generation) -> None:
+    async def _swap(self, builder: Backfill, old: Generation | None, new: Generation) -> None:
         """Catch up and swap; while the live one moves on, it is held for the last step."""
         for attempt in range(_TRIES):
-            await builder.build((await self._site.events.head()).position)
+            await builder.build((await self._subject.events.head()).position)
             try:
-                await self._generations.swap(self._site.name, new.number)
+                await self._generations.swap(self._subject.name, new.number)
                 break
             except SwapRefusedError:
                 if attempt == _TRIES - 1 or old is None:
                     raise
-                await self._leases.pause(self._site.name, _PAUSE, reason=f"generation {new.number} takes over", by="")
+                await self._leases.pause(self._subject.name, _PAUSE, reason=f"generation {new.number} takes over", by="")
                 await asyncio.sleep(_AGAIN)
-        await self._leases.resume(self._site.name)
+        await self._leases.resume(self._subject.name)
         self._tell("swap", 1, 1)
 
     async def _places(self, one: Generation) -> Mapping[int, int]:
-        found = await self._site.views.places(self._site.name, one.number)
+        found = await self._subject.views.places(self._subject.name, one.number)
         return {lane: place.position for lane, place in enumerate(found)}
 
 
@@ -196,11 +196,11 @@ def _as_lanes(places: Mapping[int, int], lanes: int) -> Mapping[int, int] | None
     return dict.fromkeys(range(lanes), stand.pop()) if len(stand) == 1 else None
 
 
-def build_here(site: Site) -> Jobs:
+def build_here(subject: Subject) -> Jobs:
     """Return what builds in this process."""
 
     async def build(generation: Generation, upto: int) -> None:
-        async with Builder(site, generation.number) as builder:
+        async with Backfill(subject, generation.number) as builder:
             await builder.take(range(generation.lanes))
             await builder.build(upto)
 

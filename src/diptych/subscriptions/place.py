@@ -7,24 +7,21 @@ import os
 from pathlib import Path
 from typing import Final
 
-from diptych.clock import new_id
 from diptych.store.leases import Worker
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE: Final = Path("/proc/self/ns/pid")
 _ENDED: Final = ("Z", "X")  # a zombie has ended too: its parent has only not looked yet
 
-_here: set[str] = set()  # the workers of this process that have not left
+_here: set[str] = set()  # the workers of this process that have begun and not left
 
 
-def new_worker() -> str:
-    """Return an id for a worker of this process."""
-    worker = str(new_id())
+def comes(worker: str) -> None:
+    """Note that this process has a worker of this id."""
     _here.add(worker)
-    return worker
 
 
-def forget_worker(worker: str) -> None:
+def goes(worker: str) -> None:
     """Note that a worker of this process is none any more."""
     _here.discard(worker)
 

@@ -49,7 +49,7 @@ class Progress:
         self._elsewhere: Mapping[int, Place] = {}  # by lane, those of others
         self._said: tuple[State, str | None] = ("starting", None)
         self._ruled: tuple[State, str | None] | None = None
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
     def is_waited_for(self) -> bool:
@@ -157,7 +157,7 @@ class Progress:
             return True
         if self.will_not_move or timeout <= 0:
             return False
-        turn = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         waiter = (position, turn)
         self._waiters.append(waiter)
         self.wanted()
@@ -166,16 +166,16 @@ class Progress:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-        return self.saved >= position
+        return turn.result() if turn.done() else self.saved >= position
 
     def _release(self) -> None:
-        still: list[tuple[int, asyncio.Future[None]]] = []
+        still: list[tuple[int, asyncio.Future[bool]]] = []
         for waiter in self._waiters:
-            if self.saved >= waiter[0] or self.will_not_move:
-                if not waiter[1].done():
-                    waiter[1].set_result(None)
-            else:
+            is_there = self.saved >= waiter[0]
+            if not is_there and not self.will_not_move:
                 still.append(waiter)
+            elif not waiter[1].done():
+                waiter[1].set_result(is_there)
         self._waiters = still
 
 

@@ -85,6 +85,10 @@ class LogReader:
         """Set this event whenever the log has grown."""
         self._listeners.add(event)
 
+    def hear_no_more(self, event: asyncio.Event) -> None:
+        """Set this event no longer."""
+        self._listeners.discard(event)
+
     async def follow(self) -> None:
         """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
         backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
