@@ -14,6 +14,7 @@ from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Comparison, Generation
 from diptych.store.postgres.comparing import compare
 from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.connections import transaction
 from diptych.store.postgres.guard import first_line
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.shapes import Shapes
@@ -46,6 +47,7 @@ _SINCE: Final = """
 UPDATE diptych.projection_generations SET since = (
     SELECT since FROM diptych.projection_generations WHERE generation = $1) WHERE generation = $2
 """
+_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _ACCEPT: Final = "UPDATE diptych.projection_generations SET code = $1 WHERE generation = $2"
 
 
@@ -94,7 +96,7 @@ class PostgresGenerations:
 
     async def index(self, projection: str, number: int) -> None:
         """Make the indexes that `begin` left out; done again it does nothing."""
-        async with self._lend() as connection, connection.transaction():
+        async with self._lend() as connection, transaction(connection):
             missing = await connection.fetchval(self._sql(_MISSING), projection, number)
             if not missing:
                 return
@@ -105,7 +107,7 @@ class PostgresGenerations:
     async def swap(self, projection: str, number: int) -> None:
         """From now on this generation is read. :raises SwapRefusedError: it is behind the live one, or not there."""
         async with self._lend() as connection:
-            async with connection.transaction():
+            async with transaction(connection):
                 live = await connection.fetchval(self._sql(_LIVE), projection)
                 one = await self._one(connection, projection, number)
                 if one.state == "live":
@@ -152,7 +154,7 @@ class PostgresGenerations:
 
     async def compare(self, projection: str, old: int, new: int, *, samples: int = 5) -> Comparison:
         """Compare the rows of two generations in one snapshot."""
-        async with self._lend() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with self._lend() as connection, transaction(connection, _SNAPSHOT):
             pair = await self._one(connection, projection, old), await self._one(connection, projection, new)
             return await compare(connection, self._database.schema, *pair, samples)
 
@@ -173,7 +175,7 @@ class PostgresGenerations:
 
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[tuple[Connection, Shapes]]:
-        async with self._lend() as connection, connection.transaction():
+        async with self._lend() as connection, transaction(connection):
             shapes = Shapes(connection, self._database, self._reader)
             await shapes.lock()
             yield connection, shapes

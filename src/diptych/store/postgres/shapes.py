@@ -48,10 +48,8 @@ _LANES: Final = """
 INSERT INTO diptych.projection_checkpoints (projection, generation, lane, epoch, position, event_id, recorded_at)
 SELECT $1, $2, lane, 0, 0, ''::bytea, 0 FROM generate_series(0, $3 - 1) AS lane
 """
-_SET_LIVE: Final = """
-INSERT INTO diptych.projections (projection, live) VALUES ($1, $2)
-ON CONFLICT (projection) DO UPDATE SET live = excluded.live
-"""
+_SET_LIVE: Final = "UPDATE diptych.projections SET live = $2 WHERE projection = $1"
+_FIRST_LIVE: Final = "INSERT INTO diptych.projections (projection, live) VALUES ($1, $2)"
 _IS_LIVE: Final = f"UPDATE diptych.projection_generations SET is_kept = true, since = {NOW} WHERE generation = $1"  # noqa: S608 - a constant
 
 
@@ -154,7 +152,8 @@ class Shapes:
 
     async def set_live(self, projection: str, number: int) -> None:
         """From now on this generation is read."""
-        await self._connection.execute(self._sql(_SET_LIVE), projection, number)
+        if await self._connection.execute(self._sql(_SET_LIVE), projection, number) == "UPDATE 0":
+            await self._connection.execute(self._sql(_FIRST_LIVE), projection, number)
         await self._connection.execute(self._sql("UPDATE diptych.view_store SET swaps = swaps + 1"))
         await self._connection.execute(self._sql(_IS_LIVE), number)
 

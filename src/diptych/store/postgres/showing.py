@@ -9,6 +9,7 @@ from typing import Final
 import asyncpg
 
 from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.connections import transaction
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.shapes import AS_CHECKPOINTS, SHOWN, Shapes
 from diptych.store.rows import quoted
@@ -26,7 +27,7 @@ async def show_live(connection: Connection, database: Database, projections: Col
     if not await _hidden(connection, database, projections):
         return True
     try:
-        async with connection.transaction():
+        async with transaction(connection):
             await connection.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
             await Shapes(connection, database, "").lock()
             for name, place in (await _hidden(connection, database, projections)).items():
@@ -46,11 +47,10 @@ async def _show(connection: Connection, database: Database, name: str, place: st
     schema = quoted(database.schema)
     view = f"{schema}.{quoted(name)}"
     create = f"VIEW {view} AS SELECT * FROM {schema}.{quoted(place)}"  # noqa: S608 - quoted names
+    await connection.execute("SAVEPOINT as_it_was")
     try:
-        async with connection.transaction():
-            await connection.execute(f"CREATE OR REPLACE {create}")
+        await connection.execute(f"CREATE OR REPLACE {create}")
     except asyncpg.InvalidTableDefinitionError:  # its columns are others
-        await connection.execute(f"DROP VIEW {view}")
-        await connection.execute(f"CREATE {create}")
+        await connection.execute(f"ROLLBACK TO as_it_was; DROP VIEW {view}; CREATE {create}")
     for (grant,) in await connection.fetch(AS_CHECKPOINTS, view, f"{schema}.projection_checkpoints", ["SELECT"]):
         await connection.execute(grant)

@@ -17,7 +17,7 @@ from diptych.store.owners import known_to, refuse_shared
 from diptych.store.placing import Known
 from diptych.store.postgres.changes import Changes, LostError
 from diptych.store.postgres.connection import Connection, Database
-from diptych.store.postgres.connections import Connections
+from diptych.store.postgres.connections import Connections, transaction
 from diptych.store.postgres.generations import PostgresGenerations
 from diptych.store.postgres.guard import Judge
 from diptych.store.postgres.leases import PostgresLeases
@@ -98,7 +98,7 @@ class PostgresViewStore:
         self._builds = self._pool(_BUILDERS, {"synchronous_commit": commit, **waiting, **idle})
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
-            async with connection.transaction():
+            async with transaction(connection):
                 shapes = Shapes(connection, self.database, self._settings.reader)
                 await shapes.lock()
                 await shapes.prepare(store_id)
@@ -157,7 +157,7 @@ class PostgresViewStore:
                 if batch.script is None and not batch.parked and not batch.unparked:
                     await changes.write_at_once(connection, batch)
                 else:
-                    async with connection.transaction():
+                    async with transaction(connection):
                         await changes.write_batch(connection, batch, placing)
             except LostError as error:
                 raise await changes.moved(connection, batch) from error
