@@ -7,12 +7,12 @@ import pytest
 from diptych.store.postgres.connection import database_of
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import StoreSettings, ViewStore
-from diptych.testing.contracts.view_leases import ViewLeasesContract
+from diptych.testing.contracts.view_alerts import ViewAlertsContract
 from diptych.testing.contracts.view_reads import ViewReadsContract
 from diptych.testing.contracts.view_scripts import ViewScriptsContract
 
 
-class TestPostgresViewStore(ViewReadsContract, ViewScriptsContract, ViewLeasesContract):
+class TestPostgresViewStore(ViewReadsContract, ViewScriptsContract, ViewAlertsContract):
     """Every store made here has given all its connections back at the end."""
 
     @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 
 from diptych.store.protocols import StoreSettings, ViewStore
 from diptych.store.sqlite.views import SqliteViewStore, views_file
-from diptych.testing.contracts.view_leases import ViewLeasesContract
+from diptych.testing.contracts.view_alerts import ViewAlertsContract
 from diptych.testing.contracts.view_reads import ViewReadsContract
 from diptych.testing.contracts.view_scripts import ViewScriptsContract
 
 
-class TestSqliteViewStore(ViewReadsContract, ViewScriptsContract, ViewLeasesContract):
+class TestSqliteViewStore(ViewReadsContract, ViewScriptsContract, ViewAlertsContract):
     """Every store made here has given all its connections back at the end."""
 
     @pytest.fixture

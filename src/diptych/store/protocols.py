@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Freshness, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.generations import Generations
 from diptych.store.leases import Leases
@@ -223,6 +224,11 @@ class ViewStore(Protocol):
     @property
     def leases(self) -> Leases:
         """Who works on them."""
+        ...
+
+    @property
+    def alerts(self) -> Alerts:
+        """What is wrong with them."""
         ...
 
     async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:

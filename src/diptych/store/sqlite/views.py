@@ -17,12 +17,14 @@ import apsw
 
 from diptych.errors import StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.generations import Generations
 from diptych.store.leases import Leases
 from diptych.store.owners import known_to
 from diptych.store.placing import Known
 from diptych.store.protocols import ReadSession, StoreSettings
+from diptych.store.sqlite.alerts import SqliteAlerts
 from diptych.store.sqlite.changes import (
     fold_inline,
     load_rows,
@@ -76,6 +78,7 @@ class SqliteViewStore:
         self._readers: Readers | None = None
         self.generations: Generations = SqliteGenerations(file, self._submit, is_beside_log=writer is not None)
         self.leases: Leases = SqliteLeases(self._submit, self._read)
+        self.alerts: Alerts = SqliteAlerts(self._submit)
 
     @property
     def tables(self) -> Mapping[str, Sequence[Table]]:

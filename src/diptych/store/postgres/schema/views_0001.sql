@@ -81,3 +81,17 @@ CREATE TABLE diptych.projection_requests (
 );
 
 CREATE INDEX projection_requests_open ON diptych.projection_requests (id) WHERE outcome = '';
+
+-- What is or was wrong with a projection. At most one record of a kind lasts.
+CREATE TABLE diptych.alerts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    projection text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    message text NOT NULL,
+    value double precision NOT NULL,
+    raised_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    resolved_at bigint
+);
+
+CREATE UNIQUE INDEX alerts_open ON diptych.alerts (projection, kind) WHERE resolved_at IS NULL;

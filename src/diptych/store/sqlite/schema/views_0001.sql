@@ -81,3 +81,17 @@ CREATE TABLE projection_requests (
 ) STRICT;
 
 CREATE INDEX projection_requests_open ON projection_requests (id) WHERE outcome = '';
+
+-- What is or was wrong with a projection. At most one record of a kind lasts.
+CREATE TABLE alerts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    projection TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL,
+    value REAL NOT NULL,
+    raised_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    resolved_at INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX alerts_open ON alerts (projection, kind) WHERE resolved_at IS NULL;
