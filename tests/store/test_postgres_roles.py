@@ -118,7 +118,7 @@ async def test_the_projector_cannot_append(shop: Schema) -> None:
     async with shop.opened("projector", SALES) as stores:
         with pytest.raises(AccessDeniedError):
             await stores.events.append(to(stream(), event()))
-    ours = {"sale__g1", "projection_checkpoints", "parked_events", "workers", "projection_requests"}
+    ours = {"sale__g1", "projection_checkpoints", "parked_events", "workers", "projection_requests", "alerts"}
     for table in {*_tables(shop)} - ours:
         for sql in _changes(f"{shop.name}.{table}"):
             assert not shop.may("projector", sql), sql

@@ -11,7 +11,7 @@ import asyncpg
 
 from diptych.errors import SwapRefusedError
 from diptych.store.batches import ProjectionTables
-from diptych.store.generations import Comparison, Generation
+from diptych.store.generations import Comparison, Generation, placed_name
 from diptych.store.postgres.comparing import compare
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.connections import transaction
@@ -19,6 +19,7 @@ from diptych.store.postgres.guard import first_line
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.shapes import Shapes
 from diptych.store.postgres.showing import show_live
+from diptych.store.rows import quoted
 
 GENERATIONS: Final = """
 SELECT g.projection, g.generation,
@@ -47,6 +48,7 @@ _SINCE: Final = """
 UPDATE diptych.projection_generations SET since = (
     SELECT since FROM diptych.projection_generations WHERE generation = $1) WHERE generation = $2
 """
+_SIZE: Final = "SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) FROM unnest($1::text[]) AS name"
 _SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _ACCEPT: Final = "UPDATE diptych.projection_generations SET code = $1 WHERE generation = $2"
 
@@ -152,11 +154,22 @@ class PostgresGenerations:
             await self._one(connection, projection, number)
             await connection.execute(self._sql(_ACCEPT), code, number)
 
-    async def compare(self, projection: str, old: int, new: int, *, samples: int = 5) -> Comparison:
-        """Compare the rows of two generations in one snapshot."""
+    async def compare(
+        self, projection: str, old: int, new: int, *, samples: int = 5, opened: Callable[[], None] | None = None
+    ) -> Comparison:
+        """Compare the rows of two generations in one snapshot. `opened` is called once it stands."""
         async with self._lend() as connection, transaction(connection, _SNAPSHOT):
             pair = await self._one(connection, projection, old), await self._one(connection, projection, new)
+            if opened is not None:
+                opened()
             return await compare(connection, self._database.schema, *pair, samples)
+
+    async def size(self, projection: str, number: int) -> int:
+        """Bytes that its tables and their indexes take on disk."""
+        async with self._lend() as connection:
+            one = await self._one(connection, projection, number)
+            places = [f"{quoted(self._database.schema)}.{quoted(placed_name(name, number))}" for name in one.tables]
+            return int(await connection.fetchval(_SIZE, places))
 
     async def show(self) -> None:
         """Let views for people follow what is read, those that could not be changed when it was swapped."""

@@ -69,6 +69,11 @@ WHERE p.projection = $1 AND ($2 <> 'skip' OR $3 <> '' OR c.position < $4) AND ($
     SELECT lane FROM diptych.parked_events e WHERE e.projection = $1 AND e.generation = p.live AND e.key = $3))
 ORDER BY c.lane RETURNING {_REQUEST}
 """  # noqa: S608 - constants
+_NOTE: Final = f"""
+INSERT INTO diptych.projection_requests
+    (projection, generation, lane, verb, key, position, reason, asked_by, asked_at, outcome)
+SELECT $1, coalesce((SELECT live FROM diptych.projections WHERE projection = $1), 0), 0, $2, '', 0, $3, $4, {NOW}, $5
+"""  # noqa: S608 - a constant
 _SETTLE: Final = "UPDATE diptych.projection_requests SET outcome = $1 WHERE id = $2"
 _REQUESTS: Final = f"""
 SELECT {_REQUEST} FROM diptych.projection_requests
@@ -153,6 +158,10 @@ class PostgresLeases:
         if not outcome:
             raise ProgrammingError("A request is settled by saying what became of it.")
         await self._run(_SETTLE, outcome, request)
+
+    async def note(self, projection: str, verb: str, *, reason: str, by: str, outcome: str) -> None:
+        """Write down something that was done to a projection otherwise."""
+        await self._run(_NOTE, projection, verb, reason, by, outcome)
 
     async def requests(self, projection: str | None = None, *, limit: int = 100) -> Sequence[Request]:
         """Return the last requests, done or not, newest first."""

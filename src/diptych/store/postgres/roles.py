@@ -63,7 +63,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {writer};
 -- begun and dropped by the owner. Tables that are made later get the same rights as projection_checkpoints has.
 GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.projection_checkpoints, {schema}.parked_events, {schema}.workers
     TO {projector};
-GRANT SELECT, INSERT, UPDATE ON {schema}.projection_requests TO {projector};
+GRANT SELECT, INSERT, UPDATE ON {schema}.projection_requests, {schema}.alerts TO {projector};
 GRANT UPDATE (swaps) ON {schema}.view_store TO {projector};
 GRANT UPDATE (live, paused_until, pause_reason) ON {schema}.projections TO {projector};
 GRANT UPDATE (is_kept, code, since) ON {schema}.projection_generations TO {projector};

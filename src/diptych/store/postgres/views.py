@@ -10,11 +10,13 @@ from uuid import UUID
 
 from diptych.errors import ConfigurationError, StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.generations import Generations
 from diptych.store.leases import Leases
 from diptych.store.owners import known_to, refuse_shared
 from diptych.store.placing import Known
+from diptych.store.postgres.alerts import PostgresAlerts
 from diptych.store.postgres.changes import Changes, LostError
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.connections import Connections, transaction
@@ -60,6 +62,7 @@ class PostgresViewStore:
         self._changes: Changes | None = None
         self._readers: Readers | None = None
         self._generations = PostgresGenerations(self._building, database, settings.reader, self._seen)
+        self._alerts = PostgresAlerts(self._writing, database.schema)
         self._leases = PostgresLeases(self._writing, database.schema, self._seen, self._generations.show)
 
     @property
@@ -71,6 +74,11 @@ class PostgresViewStore:
     def leases(self) -> Leases:
         """Who works on them."""
         return self._leases
+
+    @property
+    def alerts(self) -> Alerts:
+        """What is wrong with them."""
+        return self._alerts
 
     @property
     def tables(self) -> Mapping[str, Sequence[Table]]:
