@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Final, NamedTuple, Self
 
+from diptych.clock import new_id
 from diptych.errors import CheckpointMovedError, ProjectionError, StoreError
 from diptych.events.codec import Codec
 from diptych.projections.carrying import Carrier
@@ -17,7 +18,7 @@ from diptych.projections.work import Work
 from diptych.store.leases import Worker
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy
-from diptych.subscriptions.place import forget_worker, has_ended, new_worker, this_place
+from diptych.subscriptions.place import comes, goes, has_ended, this_place
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
 
@@ -44,7 +45,7 @@ class Backfill:
     """A worker that takes lanes of one generation and carries them as far as it is told."""
 
     def __init__(self, subject: Subject, generation: int) -> None:
-        self._subject, self._generation, self._id = subject, generation, new_worker()
+        self._subject, self._generation, self._id = subject, generation, str(new_id())
         self._leases, name = subject.views.leases, subject.name
         self._reader = LogReader(subject.events, subject.codec, subject.pace)
         self.progress = Progress(name, subject.definition.mode)
@@ -59,6 +60,7 @@ class Backfill:
         return len(self._carrier.parked.since)
 
     async def __aenter__(self) -> Self:
+        comes(self._id)
         await self._beat()
         for work in (self._keep_alive(), self._reader.follow()):
             task = asyncio.create_task(work, name=f"build {self._subject.name}")
@@ -72,7 +74,7 @@ class Backfill:
         self._carrier.close()
         with suppress(StoreError):
             await self._leases.leave(self._id)
-        forget_worker(self._id)
+        goes(self._id)
 
     async def take(self, lanes: Collection[int]) -> None:
         """Claim these lanes; waits for the lease of whoever had them and is gone."""

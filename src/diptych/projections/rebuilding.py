@@ -147,7 +147,9 @@ class Rebuild:
 
     async def _hold(self, builder: Backfill, old: Generation, new: Generation) -> bool:
         """Pause the live generation and bring the new one to where it stands. False: it moved meanwhile."""
-        await self._leases.pause(self._subject.name, _PAUSE, reason=f"generation {new.number} is held against it", by="")
+        await self._leases.pause(
+            self._subject.name, _PAUSE, reason=f"generation {new.number} is held against it", by=""
+        )
         await asyncio.sleep(_AGAIN)
         places = await self._places(old)
         wanted = _as_lanes(places, new.lanes)
@@ -178,10 +180,17 @@ class Rebuild:
             except SwapRefusedError:
                 if attempt == _TRIES - 1 or old is None:
                     raise
-                await self._leases.pause(self._subject.name, _PAUSE, reason=f"generation {new.number} takes over", by="")
+                await self._leases.pause(
+                    self._subject.name, _PAUSE, reason=f"generation {new.number} takes over", by=""
+                )
                 await asyncio.sleep(_AGAIN)
         await self._leases.resume(self._subject.name)
         self._tell("swap", 1, 1)
+
+    async def _pause(self, reason: str) -> None:
+        """Let the live one stand for a moment; its owners see it with their next look."""
+        await self._leases.pause(self._subject.name, _PAUSE, reason=reason, by="")
+        await asyncio.sleep(_AGAIN)
 
     async def _places(self, one: Generation) -> Mapping[int, int]:
         found = await self._subject.views.places(self._subject.name, one.number)

@@ -17,13 +17,14 @@ from diptych.projections.fold import BatchFold
 from diptych.projections.piece import Piece
 from diptych.projections.plan import Definition
 from diptych.read.conditions import after, total_orders
-from diptych.store.batches import Checkpoint, RowChanges, ViewBatch
+from diptych.store.batches import Checkpoint, LaneMove, RowChanges, ViewBatch
 from diptych.store.opening import open_stores
-from diptych.store.protocols import CheckpointMove, EventStore, ReadSession, ViewStore
+from diptych.store.protocols import EventStore, ReadSession, ViewStore
 from diptych.store.rows import RowCodec, quoted
 from diptych.store.tables import Bound, Table
 from diptych.store.values import PLAIN
 from diptych.subscriptions.failures import EventFailure
+from diptych.subscriptions.lanes import lane_of
 
 _TRIES: Final = 5
 _PAGE: Final = 1000
@@ -60,7 +61,8 @@ class Refolding:
         """`views` is where its rows are kept, open."""
         self._definition, self._events, self._views, self._codec = definition, events, views, codec
         self._aside = open_stores("memory:").views
-        self._at = Checkpoint()
+        self._at, self._number = Checkpoint(), 0
+        self._lanes: Sequence[int] = [2**62]
         self.rows = 0
 
     @property
@@ -79,12 +81,15 @@ class Refolding:
         name = self._definition.name
         for _ in range(_TRIES):
             left_out = await self._begin(name, tell)
+            before = await self._places(name)
             async with self._views.reader() as session:
-                kept, count = await session.freshness(name)
-                parked = await self._parked(name)
+                kept, count, _ = await session.freshness(name)
+                parked, places = await self._parked(name), await self._places(name)
                 is_same = all(at > self._at.position for at in left_out ^ parked) and count == len(parked)
-                if is_same and kept.position >= self._at.position:
-                    await self._fold(kept.position, parked, tell)
+                is_known = places == before or len(places) == 1  # where each lane is in the snapshot
+                if is_same and is_known and kept.position >= self._at.position:
+                    self._lanes = places if len(places) > 1 else [kept.position]
+                    await self._fold(max(self._lanes), parked, tell)
                     async for difference in self._compare(session):
                         yield difference
                     return
@@ -92,12 +97,17 @@ class Refolding:
 
     async def _begin(self, name: str, tell: Tell) -> frozenset[int]:
         """Fold up to where it is now; return the positions that were left out."""
+        self._lanes = [2**62]
         left_out = await self._parked(name)
         await self._aside.close()
-        await self._aside.open([self._definition.tables], store_id=UUID(int=0))
+        await self._aside.open([self._definition.tables._replace(lanes=1)], store_id=UUID(int=0))
+        (self._number,) = [one.number for one in await self._aside.generations.all(name) if one.state == "live"]
         self._at = await self._aside.checkpoint(name)
         await self._fold((await self._views.checkpoint(name)).position, left_out, tell)
         return left_out
+
+    async def _places(self, name: str) -> Sequence[int]:
+        return [place.position for place in await self._views.places(name)]
 
     async def _parked(self, name: str) -> frozenset[int]:
         return frozenset(event.position for event in await self._views.parked(name))
@@ -119,16 +129,20 @@ class Refolding:
 
     async def _take(self, rows: Sequence[StoredEvent], left_out: Collection[int]) -> None:
         definition, types, first = self._definition, types_of(rows), self._at.position + 1
+        ids = stream_ids_of(rows)
         mine = [at for at, kind in enumerate(types) if kind in definition.takes and first + at not in left_out]
-        piece = Piece(rows, mine, types, stream_ids_of(rows), self._codec.reading(rows))
+        if min(self._lanes) < rows[-1].position:  # some lanes end before this piece does
+            mine = [at for at in mine if first + at <= self._lanes[lane_of(ids[at], len(self._lanes))]]
+        piece = Piece(rows, mine, types, ids, self._codec.reading(rows))
         changes: Sequence[RowChanges] = ()
         if mine and definition.script is None:
             fold = BatchFold(definition, piece)
             loads = fold.loads()
-            changes = fold.run(await self._aside.load(loads) if loads else {})
+            changes = fold.run(await self._aside.load(self._number, loads) if loads else {})
         last, at = rows[-1], self._at
-        move = CheckpointMove(definition.name, 0, at.epoch, at.position, last.position, last.event_id)
-        await self._aside.commit(ViewBatch(definition.name, move, changes=changes, script=script_of(definition, piece)))
+        moves, script = [LaneMove(0, at.epoch, at.position)], script_of(definition, piece)
+        place = (last.position, last.event_id, last.recorded_at)
+        await self._aside.commit(ViewBatch(definition.name, self._number, moves, *place, changes, script=script))
         self._at = Checkpoint(last.position, at.epoch, last.event_id, last.recorded_at)
 
     async def _compare(self, session: ReadSession) -> AsyncIterator[Difference]:

@@ -111,6 +111,12 @@ class Generations(Protocol):
         ...
 
 
+def fitting(generations: Sequence[Generation], projections: Sequence[ProjectionTables]) -> set[str]:
+    """Return the names of those projections whose live generation the code may work on."""
+    live = {one.projection: one for one in generations if one.state == "live"}
+    return {one.name for one in projections if one.name in live and live[one.name].fits(one)}
+
+
 @lru_cache(maxsize=4096)
 def _placed(identity: int, table: Table, number: int) -> Table:
     return Table(placed_name(table.name, number), table.columns, table.key, table.indexes, table.build)

@@ -10,12 +10,13 @@ from uuid import UUID
 from zlib import crc32
 
 from diptych.store.batches import ProjectionTables
+from diptych.store.generations import fitting
 from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts
 from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.generations import GENERATIONS, generation_of
 from diptych.store.postgres.log import Log
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.outside import check_begun, has_table, reading
-from diptych.store.postgres.shapes import digest
 from diptych.store.protocols import Head
 from diptych.stream import StreamName
 
@@ -150,11 +151,10 @@ def _command(row: Any) -> CommandFacts:
 async def as_made(database: Database, projections: Sequence[ProjectionTables]) -> set[str]:
     """Return the names of those projections whose tables are as this code makes them."""
     async with reading(database) as connection:
-        if not await has_table(connection, database, "projection_shapes"):
+        if not await has_table(connection, database, "projection_generations"):
             return set()
-        sql = in_schema("SELECT projection, version, fingerprint FROM diptych.projection_shapes", database.schema)
-        found = {row[0]: (row[1], row[2]) for row in await connection.fetch(sql)}
-    return {one.name for one in projections if found.get(one.name) == (one.version, digest(one))}
+        found = await connection.fetch(in_schema(GENERATIONS, database.schema))
+    return fitting([generation_of(row) for row in found], projections)
 
 
 @asynccontextmanager

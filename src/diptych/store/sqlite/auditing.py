@@ -15,13 +15,14 @@ import apsw
 
 from diptych.events.recorded import chained
 from diptych.store.batches import ProjectionTables
+from diptych.store.generations import fitting
 from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts
 from diptych.store.protocols import Head
 from diptych.store.sqlite import log
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
+from diptych.store.sqlite.generations import read_generations
 from diptych.store.sqlite.migrations import migrations
 from diptych.store.sqlite.outside import check_begun, events_file, has_table, open_outside
-from diptych.store.sqlite.shapes import has_shape
 from diptych.store.sqlite.views import views_file
 from diptych.stream import StreamName
 
@@ -187,8 +188,8 @@ def as_made(events: str, views: str, projections: Sequence[ProjectionTables]) ->
             continue
         connection = open_outside(file)
         try:
-            if has_table(connection, "projection_shapes"):
-                found.update(one.name for one in projections if has_shape(connection, one))
+            if has_table(connection, "projection_generations"):
+                found.update(fitting(read_generations(connection), projections))
         finally:
             connection.close()
     return found
