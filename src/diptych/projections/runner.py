@@ -78,9 +78,9 @@ class Runner:
             self.progress.error = str(error)
             _log.warning("%s waits for its store: %s", self._definition.name, error)
             await asyncio.sleep(backoff.next())
-            self._reader.forget()
         else:
             await asyncio.sleep(backoff.next() / 10)
+        self._reader.forget()
 
     async def _stand(self, error: Exception) -> None:
         """Stand still until somebody asks for another try."""

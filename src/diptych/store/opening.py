@@ -124,7 +124,8 @@ def _postgres(url: str, settings: StoreSettings) -> Stores:
 
     chosen = _with_options(settings, f"{database}", options)
     events = PostgresEventStore(database, chosen)
-    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
+    views = PostgresViewStore(database, chosen, inline=events.inline, is_beside_log=True)
+    return Stores(events, views, chosen)
 
 
 def _rows_at(url: str, stores: Stores, read_from: str | None, *, is_apart: bool) -> ViewStore:
@@ -135,7 +136,7 @@ def _rows_at(url: str, stores: Stores, read_from: str | None, *, is_apart: bool)
     settings = _with_options(stores.settings, f"{database}", options)
     copy = None if read_from is None else replace(database_of(read_from)[0], schema=database.schema)
     inline = None if is_apart or not isinstance(stores.events.inline, PostgresViewStore) else stores.events.inline
-    return PostgresViewStore(database, settings, inline=inline, read_from=copy)
+    return PostgresViewStore(database, settings, inline=inline, is_beside_log=inline is not None, read_from=copy)
 
 
 def _postgres_urls() -> Callable[[str], tuple[Any, str]]:

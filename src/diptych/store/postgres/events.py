@@ -54,7 +54,7 @@ class PostgresEventStore:
     def __init__(self, database: Database, settings: StoreSettings = _DEFAULT) -> None:
         self.database = database
         self.store_id = UUID(int=0)  # until it is open
-        self.inline = PostgresViewStore(database, settings)
+        self.inline = PostgresViewStore(database, settings, is_beside_log=True)
         self._settings, self._log = settings, Log(database.schema)
         self._signal = HeadSignal()
         busy = max(_BUSY_POLL, settings.poll_seconds)
