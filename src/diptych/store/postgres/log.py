@@ -47,7 +47,8 @@ WITH m AS MATERIALIZED (SELECT * FROM diptych.events
                 SELECT position, sum(octet_length(payload::text)) OVER (
                     ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
             WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
-SELECT h.position, h.event_id, h.recorded_at, k.is_full OR k.last < k.found, r.texts, r.checksums
+SELECT h.position, h.event_id, h.recorded_at, (SELECT event_id FROM diptych.events WHERE position = $1),
+    k.is_full OR k.last < k.found, r.texts, r.checksums
 FROM (SELECT {_ROWS.format(stream="(SELECT streams FROM n) ->> e.stream::text")}
       FROM m e WHERE e.position <= (SELECT last FROM kept)) r (texts, checksums)
 CROSS JOIN kept k
@@ -97,14 +98,14 @@ class Log:
         else:
             found = await connection.fetchrow(self._filtered, after, limit, sorted(types))
         assert found is not None
-        *place, is_full, texts, checksums = found
-        head = _head_of(place)
+        *place, before, is_full, texts, checksums = found
+        head, before = _head_of(place), _bytes(before)
         events = NO_ROWS if texts is None else unpack(texts, checksums)
         if types is None:
             _check_contiguous(events, after, head)
-            return Page(after, after + len(events), events, head)
+            return Page(after, after + len(events), events, head, before)
         scanned = events[-1].position if events and is_full else max(min(head.position, after + SCAN), after)
-        return Page(after, scanned, events, head)
+        return Page(after, scanned, events, head, before)
 
     async def stream(self, connection: Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
         """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
