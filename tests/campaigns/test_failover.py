@@ -1,15 +1,17 @@
 """Fail-over: the primary is killed under load, the synchronous standby promoted, the unknown commands sent again."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from random import Random
 
 import pytest
 
 from diptych.clock import new_id
-from diptych.errors import StoreUnavailableError, UnknownOutcomeError
-from diptych.store.protocols import Append, StoreSettings, StreamWrite
+from diptych.errors import DiptychError, StoreUnavailableError, UnknownOutcomeError
+from diptych.store.opening import open_stores
+from diptych.store.protocols import Append, Appended, CheckpointMove, Head, StoreSettings, StreamWrite, ViewBatch
 from diptych.stream import ANY
+from diptych.testing.contracts.view_rows import TALLIES
 from tests.campaigns.client import COMMON, Client, InMemory, new_event, stream_name, whole_log
 from tests.campaigns.failover import banking_over_fail_overs, in_vain, torture_over_fail_overs
 from tests.campaigns.history import ANY_VERSION, History
@@ -66,6 +68,38 @@ async def test_no_answer_says_done_once_the_standby_is_not_waited_for(pair: Pair
     assert_true(History(recorder.operations, [], log))
 
 
+async def test_no_row_elsewhere_is_of_an_event_that_the_standby_may_not_have(pair: Pair, postgres_url: str) -> None:
+    """R3: not while the server gave up on its standby, and not after the event was lost."""
+    events, views, _ = open_stores(pair.url(), views=postgres_url)
+    await events.open()
+    await views.open([TALLIES], store_id=events.store_id)
+    try:
+        kept = await events.append(_one_event(1))
+        pair.cut_off()
+
+        async def commit(place: Head | Appended) -> str:
+            expected = (await views.checkpoint("tallies")).position
+            move = CheckpointMove("tallies", 0, 0, expected, place.position, place.event_id)
+            return await _outcome(views.commit(ViewBatch("tallies", move)))
+
+        told = [await in_vain(pair, _outcome(events.append(_one_event(2))))]
+        lost = await events.head()
+        told.append(await in_vain(pair, commit(lost)))
+        pair.fail_over()
+        for place in (lost, lost, kept):
+            told.append(await commit(place))
+        at = (await views.checkpoint("tallies")).position
+    finally:
+        await views.close()
+        await events.close()
+
+    assert lost.position == 2
+    assert told[:2] == ["UnknownOutcomeError", "StoreUnavailableError"]
+    assert told[-1] == "done"
+    assert "done" not in told[:-1]
+    assert at == 1
+
+
 async def test_who_waits_for_the_standby_is_named_to_those_who_wait_for_the_log(pair: Pair) -> None:
     """X2: an append that its standby holds holds all others; they get a typed error, and go on after the fail-over."""
     holding, waiting = store_at(pair.url()), store_at(pair.url(), StoreSettings(lock_timeout=0.3))
@@ -90,6 +124,14 @@ async def test_who_waits_for_the_standby_is_named_to_those_who_wait_for_the_log(
         await holding.close()
 
     assert again.position == 3
+
+
+async def _outcome(work: Awaitable[object]) -> str:
+    try:
+        await work
+    except DiptychError as error:
+        return type(error).__name__
+    return "done"
 
 
 def _one_event(number: int) -> Append:

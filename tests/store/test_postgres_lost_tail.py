@@ -1,4 +1,6 @@
-"""Rows beside their log: a batch of events that no log holds any more is not written."""
+"""A batch of events that the log does not hold any more is not written, wherever its rows are."""
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -7,17 +9,25 @@ from diptych.store.opening import open_stores
 from diptych.store.protocols import CheckpointMove, RowChanges, ViewBatch
 from diptych.testing.contracts.events_samples import event, stream, to
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
+from tests.postgres import Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 NO_EVENT = b"\1" * 16
 
 
-@pytest.mark.parametrize("is_inline", [False, True], ids=["asynchronous", "inline"])
-async def test_a_checkpoint_moves_only_onto_an_event_of_the_log(postgres_url: str, is_inline: bool) -> None:
-    """P1, P2: a fail-over may have lost the tail while a batch of it was folded."""
-    events, views, _ = open_stores(postgres_url)
-    if is_inline:
+@pytest.fixture
+def elsewhere(postgres: Server, postgres_url: str) -> Iterator[str]:
+    """Another schema."""
+    yield f"{postgres_url}_rows"
+    postgres.query(f"DROP SCHEMA IF EXISTS {postgres_url.rpartition('schema=')[2]}_rows CASCADE")
+
+
+@pytest.mark.parametrize("where", ["asynchronous", "inline", "elsewhere"])
+async def test_a_checkpoint_moves_only_onto_an_event_of_the_log(postgres_url: str, elsewhere: str, where: str) -> None:
+    """P1, P2, R3: a fail-over may have lost the tail while a batch of it was folded."""
+    events, views, _ = open_stores(postgres_url, views=elsewhere if where == "elsewhere" else None)
+    if where == "inline":
         views = events.inline
     await events.open()
     await views.open([TALLIES], store_id=events.store_id)

@@ -130,13 +130,19 @@ def _postgres(url: str, settings: StoreSettings) -> Stores:
 
 def _rows_at(url: str, stores: Stores, read_from: str | None, *, is_apart: bool) -> ViewStore:
     database_of = _postgres_urls()
+    from diptych.store.postgres.elsewhere import RowsElsewhere
+    from diptych.store.postgres.events import PostgresEventStore
     from diptych.store.postgres.views import PostgresViewStore
 
     database, options = database_of(url)
     settings = _with_options(stores.settings, f"{database}", options)
     copy = None if read_from is None else replace(database_of(read_from)[0], schema=database.schema)
-    inline = None if is_apart or not isinstance(stores.events.inline, PostgresViewStore) else stores.events.inline
-    return PostgresViewStore(database, settings, inline=inline, is_beside_log=inline is not None, read_from=copy)
+    log = stores.events
+    if not isinstance(log, PostgresEventStore):  # a file loses nothing that was read of it
+        return PostgresViewStore(database, settings, read_from=copy)
+    if is_apart:
+        return RowsElsewhere(database, settings, log.keeps, read_from=copy)
+    return PostgresViewStore(database, settings, inline=log.inline, is_beside_log=True, read_from=copy)
 
 
 def _postgres_urls() -> Callable[[str], tuple[Any, str]]:

@@ -134,6 +134,18 @@ class PostgresEventStore:
             raise UnknownOutcomeError(f"{self.database} warned while it looked for the command: {warnings[0]}")
         return found
 
+    async def keeps(self, position: int, event_id: bytes) -> bool:
+        """Whether the event at a position is this one, and a synchronous standby has it, too (R3).
+
+        :raises StoreUnavailableError: the server did not wait for its standby.
+        """
+        async with self._reading() as connection:
+            with warnings_of(connection) as warnings:
+                is_kept = await self._log.keeps(connection, position, event_id)
+        if warnings:
+            raise StoreUnavailableError(f"{self.database} is not sure to keep position {position}: {warnings[0]}")
+        return is_kept
+
     async def head(self) -> Head:
         """The end of the log now."""
         async with self._reading() as connection:
