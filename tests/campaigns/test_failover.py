@@ -37,6 +37,11 @@ async def test_an_app_goes_on_with_the_standby_and_nothing_is_lost_or_doubled(pa
     assert "Unknown" in said, f"no command was in doubt, so nothing was shown: {said}"
 
 
+async def test_rows_on_another_server_are_those_of_the_log_after_fail_overs(pair: Pair, postgres_url: str) -> None:
+    """P1, R3: twice with the standby cut off, so that the end of the log is lost."""
+    await banking_over_fail_overs(pair, 2, Random(2), views=postgres_url, cut_off_every=1)
+
+
 async def test_the_history_of_a_store_over_fail_overs_is_true(pair: Pair) -> None:
     """L1 to L8, C1, C3: clients and readers of one store, judged as a whole."""
     await torture_over_fail_overs(pair, 3, Plan(1, clients=16, seed=5, outages=True))
