@@ -43,6 +43,19 @@ async def test_a_read_sees_the_write_before_it_on_the_copy(pair: Pair) -> None:
             last = position
 
 
+async def test_the_first_read_finds_its_tables_on_a_copy_that_lags(pair: Pair) -> None:
+    """They were made a moment ago, on the primary."""
+    lag = "ALTER SYSTEM SET recovery_min_apply_delay = '700ms'", "ALTER SYSTEM RESET recovery_min_apply_delay"
+    pair.standby.query(lag[0])
+    pair.standby.query("SELECT pg_reload_conf()")
+    try:
+        async with copied(pair, "first") as app:
+            assert await app.queries.dispatch(GetPurse(purse_id=new_id())) is None
+    finally:
+        pair.standby.query(lag[1])
+        pair.standby.query("SELECT pg_reload_conf()")
+
+
 async def test_a_copy_that_stands_still_is_said_to_be_behind(pair: Pair) -> None:
     """R1, R3: never an old row as if it were new."""
     async with copied(pair, "still") as app:

@@ -32,6 +32,7 @@ from diptych.store.protocols import (
 from diptych.store.tables import Table
 
 _WRITERS: Final = 4
+_COPY_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -102,6 +103,7 @@ class PostgresViewStore:
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
         self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
+        await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
     def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
         pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)
