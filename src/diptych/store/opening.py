@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
 from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
-from diptych.store.seen import Look, Watched
+from diptych.store.seen import Kept, Look, Watched
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
@@ -70,7 +70,7 @@ def path_of(url: str) -> str | None:
     raise ConfigurationError(f"{shown(url)!r}: no store is known by this scheme. {_EXAMPLES}.")
 
 
-def look_at(url: str, projections: Collection[Watched]) -> Look:
+def look_at(url: str, projections: Collection[Watched], *, views: str | None = None) -> Look:
     """Look at the stores of a running or stopped service: nothing is started, created or changed.
 
     :raises ConfigurationError: it keeps nothing that can be looked at. :raises StoreError: it cannot be read.
@@ -79,15 +79,24 @@ def look_at(url: str, projections: Collection[Watched]) -> Look:
         database_of = _postgres_urls()
         from diptych.store.postgres.peek import peek as peek_at_server
 
-        return peek_at_server(database_of(url)[0], projections)
+        kept = _rows_on_server(url if views is None else views, projections)
+        return peek_at_server(database_of(url)[0], kept, projections)
     path = path_of(url)
     if path is None:
         raise ConfigurationError(f"{url} keeps nothing in a file here. Ask the running service: /health/ready")
     if not Path(path).exists():
         raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
-    from diptych.store.sqlite.peek import peek
+    from diptych.store.sqlite.peek import peek, peek_at_rows
 
-    return peek(path, views_path(path), projections)
+    kept = peek_at_rows(views_path(path), projections) if views is None else _rows_on_server(views, projections)
+    return peek(path, kept, projections)
+
+
+def _rows_on_server(url: str, projections: Collection[Watched]) -> Kept | None:
+    database_of = _postgres_urls()
+    from diptych.store.postgres.peek import peek_at_rows
+
+    return peek_at_rows(database_of(url)[0], projections)
 
 
 def shown(url: str) -> str:
