@@ -120,6 +120,9 @@ def run_failover(options: argparse.Namespace) -> None:
             say(f"rows on another server: {asyncio.run(banking)}")
     finally:
         elsewhere.remove()
+    with running_pair() as pair, tempfile.TemporaryDirectory() as name:
+        shopping = service.fail_over_under_load(pair, Path(name) / "log", options.rounds, random)
+        say(f"the order service: {len(asyncio.run(shopping).orders)} orders, all there, once")
     with running_pair() as pair:
         plan = torture.Plan(1.0, clients=16, seed=options.seed, outages=True)
         say(asyncio.run(failover.torture_over_fail_overs(pair, options.rounds, plan)))

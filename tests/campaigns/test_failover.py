@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from diptych.testing.contracts.view_rows import TALLIES
 from tests.campaigns.client import COMMON, Client, InMemory, new_event, stream_name, whole_log
 from tests.campaigns.failover import banking_over_fail_overs, in_vain, torture_over_fail_overs
 from tests.campaigns.history import ANY_VERSION, History
+from tests.campaigns.service import fail_over_under_load
 from tests.campaigns.stores import store_at
 from tests.campaigns.torture import Plan, assert_true
 from tests.postgres import had_or_skipped
@@ -45,6 +47,16 @@ async def test_rows_on_another_server_are_those_of_the_log_after_fail_overs(pair
 async def test_the_history_of_a_store_over_fail_overs_is_true(pair: Pair) -> None:
     """L1 to L8, C1, C3: clients and readers of one store, judged as a whole."""
     await torture_over_fail_overs(pair, 3, Plan(1, clients=16, seed=5, outages=True))
+
+
+async def test_the_order_service_goes_on_with_the_standby(pair: Pair, tmp_path: Path) -> None:
+    """L1, C1, P1 over HTTP: with the same Idempotency-Key again after a 503, all orders are there, once; it says
+    itself when it is not ready, and when it is again.
+    """
+    shoppers = await fail_over_under_load(pair, tmp_path / "log", 1, Random(1))
+
+    assert shoppers.unavailable > 0
+    assert shoppers.repeated == 0, "a service that has lost its server still answers"
 
 
 async def test_no_answer_says_done_once_the_standby_is_not_waited_for(pair: Pair) -> None:
