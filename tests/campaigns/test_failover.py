@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -83,6 +84,33 @@ async def test_no_answer_says_done_once_the_standby_is_not_waited_for(pair: Pair
     assert "stored" in outcomes
     assert outcomes[-1] == "duplicate"
     assert_true(History(recorder.operations, [], log))
+
+
+async def test_an_old_primary_that_comes_back_takes_no_appends(pair: Pair) -> None:
+    """L1: what it would take is not in the log that has gone on without it."""
+    store = store_at(pair.url())
+    await store.open()
+    try:
+        await store.append(_one_event(1))
+        pair.fail_over()
+        with suppress(UnknownOutcomeError, StoreUnavailableError):  # it learns that its connection is gone
+            await store.append(_one_event(2))
+        at = (await store.append(_one_event(3))).position
+        pair.primary.kill()
+        pair.standby.start()
+        pair.standby.query("ALTER SYSTEM RESET synchronous_standby_names")
+        pair.standby.query("SELECT pg_reload_conf()")
+        with suppress(UnknownOutcomeError, StoreUnavailableError):
+            await store.append(_one_event(4))
+        with pytest.raises(StoreUnavailableError, match="is an old primary"):
+            await store.append(_one_event(5))
+        pair.standby.kill()
+        pair.primary.start()
+        again = await store.append(_one_event(6))
+    finally:
+        await store.close()
+
+    assert again.position == at + 1
 
 
 async def test_no_row_elsewhere_is_of_an_event_that_the_standby_may_not_have(pair: Pair, postgres_url: str) -> None:
