@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -224,6 +225,13 @@ INSERT INTO diptych.events SELECT n, 1 + n % 100000, 1 + n / 100000, n, 0, gen_r
     '{}', '{}' FROM generate_series(1, 1000000) n;
 ANALYZE diptych.event_types, diptych.streams, diptych.events;
 """
+
+
+async def test_payloads_are_read_with_sql_and_kept_byte_for_byte(opened: PostgresEventStore, owner: Any) -> None:
+    payload = '{"price" : 1.50,"n":1e2, "price":2.50,"name":"\\u00e9"}'
+    await opened.append(to(stream(), event()._replace(payload=payload)))
+    found = await owner.fetchrow("SELECT payload::text, payload->>'n', (payload->>'price')::numeric FROM events")
+    assert tuple(found) == (payload, "1e2", Decimal("2.50"))
 
 
 async def test_forgotten_command_ids_leave_the_table(postgres_url: str, owner: Any) -> None:
