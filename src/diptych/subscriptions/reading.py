@@ -5,6 +5,7 @@ Rule: pages are unfiltered, so a gap is always seen (P4) and so is an event that
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from diptych.store.protocols import EventStore, Head, Page
 from diptych.subscriptions.failures import Backoff, LostTail
 
 _KEPT: Final = 4
+_SHORT: Final = 0.002  # seconds after a false hint, and after many of them
+_LONG: Final = 0.1
 _log: Final = logging.getLogger("diptych.projections")
 
 
@@ -79,18 +82,21 @@ class LogReader:
     async def follow(self) -> None:
         """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
         backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
+        pause = _SHORT
         while True:
             try:
                 head = await self._store.head()
                 if head.position <= self.head.position and self._trouble is None:
+                    began = time.monotonic()
                     await self._store.wait(self.head.position, self._pace.poll)
                     page = await self._read(self.head.position)
-                    if page is None:
-                        await asyncio.sleep(0.002)  # a false hint may not become a busy loop
+                    if page is None:  # false hints may not become a busy loop, above all not where a tail was lost
+                        pause = _SHORT if time.monotonic() - began > pause else min(2 * pause, _LONG)
+                        await asyncio.sleep(pause)
                         continue
                 else:
                     self.head = head
-                self._trouble = None
+                self._trouble, pause = None, _SHORT
                 backoff.reset()
                 self._wake()
             except Exception as error:  # whatever it is, the projections of this process outlive it
