@@ -96,13 +96,15 @@ class Head(NamedTuple):
 class Page(NamedTuple):
     """A piece of the log: all matching events after `after` and up to `scanned`, read under one snapshot with `head`.
 
-    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4).
+    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4). `before` is the id of
+    the event at `after`: empty at the beginning of the log, and past its end.
     """
 
     after: int
     scanned: int
     events: Sequence[StoredEvent]
     head: Head
+    before: bytes = b""
 
 
 class EventStore(Protocol):

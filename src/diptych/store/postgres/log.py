@@ -47,7 +47,8 @@ WITH m AS MATERIALIZED (SELECT * FROM diptych.events
                 SELECT position, sum(octet_length(payload::text)) OVER (
                     ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
             WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
-SELECT h.position, h.event_id, h.recorded_at, k.is_full OR k.last < k.found, r.texts, r.checksums
+SELECT h.position, h.event_id, h.recorded_at, (SELECT event_id FROM diptych.events WHERE position = $1),
+    k.is_full OR k.last < k.found, r.texts, r.checksums
 FROM (SELECT {_ROWS.format(stream="(SELECT streams FROM n) ->> e.stream::text")}
       FROM m e WHERE e.position <= (SELECT last FROM kept)) r (texts, checksums)
 CROSS JOIN kept k
@@ -79,13 +80,17 @@ FROM diptych.commands c LEFT JOIN diptych.events e ON e.position = c.position
 WHERE c.command_id = $1 AND c.command_type = $2 AND c.user_id = $3 AND c.tenant = $4
 """
 
+_KEPT: Final = """
+SELECT event_id, pg_logical_emit_message(true, 'diptych'::text, ''::text)::text FROM diptych.events WHERE position = $1
+"""  # its commit waits for the standby, and so for all that stands before it in the server's own log
+
 
 class Log:
     """The statements that read a log, in its schema. Every method takes the connection to read on."""
 
     def __init__(self, schema: str) -> None:
         self._all, self._filtered, self._stream = (in_schema(sql, schema) for sql in (_ALL, _FILTERED, _STREAM))
-        self._head, self._command = in_schema(_HEAD, schema), in_schema(_COMMAND, schema)
+        self._head, self._command, self._kept = (in_schema(sql, schema) for sql in (_HEAD, _COMMAND, _KEPT))
 
     async def page(self, connection: Connection, after: int, types: frozenset[str] | None, limit: int) -> Page:
         """Return a page of the log, read under one snapshot with its head.
@@ -97,14 +102,14 @@ class Log:
         else:
             found = await connection.fetchrow(self._filtered, after, limit, sorted(types))
         assert found is not None
-        *place, is_full, texts, checksums = found
-        head = _head_of(place)
+        *place, before, is_full, texts, checksums = found
+        head, before = _head_of(place), _bytes(before)
         events = NO_ROWS if texts is None else unpack(texts, checksums)
         if types is None:
             _check_contiguous(events, after, head)
-            return Page(after, after + len(events), events, head)
+            return Page(after, after + len(events), events, head, before)
         scanned = events[-1].position if events and is_full else max(min(head.position, after + SCAN), after)
-        return Page(after, scanned, events, head)
+        return Page(after, scanned, events, head, before)
 
     async def stream(self, connection: Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
         """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
@@ -128,6 +133,11 @@ class Log:
     async def head(self, connection: Connection) -> Head:
         """The end of the log."""
         return _head_of(await connection.fetchrow(self._head))
+
+    async def keeps(self, connection: Connection, position: int, event_id: bytes) -> bool:
+        """Whether the event at a position is this one, from a transaction that writes."""
+        found = await connection.fetchval(self._kept, position)
+        return _bytes(found) == event_id
 
     async def command(self, connection: Connection, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time, if it took effect."""

@@ -32,6 +32,7 @@ from diptych.store.protocols import (
 from diptych.store.tables import Table
 
 _WRITERS: Final = 4
+_COPY_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -48,12 +49,16 @@ class PostgresViewStore:
         settings: StoreSettings,
         *,
         inline: "PostgresViewStore | None" = None,
+        is_beside_log: bool = False,
         read_from: Database | None = None,
         query_seconds: float = 10.0,
     ) -> None:
-        """`read_from` is a copy of the database, which sessions read instead; it may be behind."""
+        """`is_beside_log`: the log is in the same schema, so that a checkpoint is held against it.
+
+        `read_from` is a copy of the database, which sessions read instead; it may be behind.
+        """
         self.database, self._settings, self._inline, self._query_seconds = database, settings, inline, query_seconds
-        self._read_from = read_from
+        self._read_from, self._is_beside_log = read_from, is_beside_log
         self._replica: Replica | None = None
         self._shapes: dict[str, Shape] = {}
         self._pools: list[Connections] = []
@@ -97,7 +102,8 @@ class PostgresViewStore:
         readers = self._pool(CONNECTIONS, reading, self._read_from)
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
-        self._changes, self._rows = Changes(self.database, judge), rows
+        self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
+        await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
     def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
         pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)

@@ -6,13 +6,13 @@ Rule: nothing is created, migrated, locked or started; SQLite itself refuses eve
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import apsw
 
-from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
-from diptych.store.protocols import Checkpoint, Head, ParkedEvent
-from diptych.store.seen import Look, Seen, Watched
+from diptych.store.protocols import Checkpoint, Head
+from diptych.store.seen import Kept, Look, Seen, Watched
 from diptych.store.sqlite.changes import read_checkpoint, read_parked
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
 from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
@@ -20,26 +20,40 @@ from diptych.store.sqlite.log import read_head, read_page
 from diptych.store.sqlite.views import views_file
 
 
-def peek(events: str, views: str, projections: Collection[Watched]) -> Look:
-    """Return the end of the log and the place of each projection.
+def peek(events: str, kept: Kept | None, projections: Collection[Watched]) -> Look:
+    """Return the end of the log and the place of each projection; `kept` is of those whose rows are not in its file.
 
     :raises StoreError: a file cannot be read, is not ours, or is of another history. :raises StoreNewerThanCodeError:
     """
     log = _open(DatabaseFile(events, EVENTS_APPLICATION_ID, EVENTS_SCHEMA))
-    rows = _open(views_file(views)) if Path(views).exists() else None
     try:
         if not _has(log, "events"):
             return Look(events, Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections])
-        if rows is not None and _has(rows, "view_store"):
-            _check_history(log, rows, views)
         head = read_head(log)
-        return Look(events, head, [_look(log, log if one.is_inline else rows, one, head) for one in projections])
+        if kept is not None:
+            kept.check(UUID(log.execute("SELECT store_id FROM store").get), head)
+        inline = _kept(log, events, [one for one in projections if one.is_inline])
+        return Look(events, head, [_look(log, inline if one.is_inline else kept, one, head) for one in projections])
     except apsw.Error as error:
         raise translate(error, events) from error
     finally:
         log.close()
-        if rows is not None:
-            rows.close()
+
+
+def peek_at_rows(views: str, projections: Collection[Watched]) -> Kept | None:
+    """Return what lies beside the rows in a file, None if there never were any. Raises as `peek` does.
+
+    Look there first: a log only grows, so that no rows are past its end then.
+    """
+    if not Path(views).exists():
+        return None
+    rows = _open(views_file(views))
+    try:
+        return _kept(rows, f"{views} (delete it and it is built again)", projections)
+    except apsw.Error as error:
+        raise translate(error, views) from error
+    finally:
+        rows.close()
 
 
 def _open(file: DatabaseFile) -> apsw.Connection:
@@ -60,18 +74,19 @@ def _has(connection: apsw.Connection, table: str) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).get is not None
 
 
-def _check_history(log: apsw.Connection, rows: apsw.Connection, views: str) -> None:
-    store, kept = log.execute("SELECT store_id FROM store").get, rows.execute("SELECT store_id FROM view_store").get
-    position = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get
-    if store != kept or position > read_head(log).position:
-        raise OtherHistoryError(f"{views} (delete it and it is built again)", position)
+def _kept(rows: apsw.Connection, place: str, projections: Collection[Watched]) -> Kept | None:
+    if not _has(rows, "view_store"):
+        return None
+    store_id = UUID(rows.execute("SELECT store_id FROM view_store").get)
+    furthest = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get
+    checkpoints = {one.name: read_checkpoint(rows, one.name, 0) for one in projections}
+    return Kept(place, store_id, furthest, checkpoints, {one.name: read_parked(rows, one.name) for one in projections})
 
 
-def _look(log: apsw.Connection, rows: apsw.Connection | None, one: Watched, head: Head) -> Seen:
-    checkpoint, parked = Checkpoint(), list[ParkedEvent]()
-    if rows is not None and _has(rows, "view_store"):
-        checkpoint, parked = read_checkpoint(rows, one.name, 0), list(read_parked(rows, one.name))
-    return Seen(one.name, checkpoint, _first_after(log, checkpoint.position, one.types, head.position), parked)
+def _look(log: apsw.Connection, kept: Kept | None, one: Watched, head: Head) -> Seen:
+    checkpoint = Checkpoint() if kept is None else kept.checkpoints[one.name]
+    following = _first_after(log, checkpoint.position, one.types, head.position)
+    return Seen(one.name, checkpoint, following, [] if kept is None else kept.parked[one.name])
 
 
 def _first_after(log: apsw.Connection, after: int, types: frozenset[str], head: int) -> StoredEvent | None:
