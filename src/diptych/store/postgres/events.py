@@ -70,14 +70,16 @@ class PostgresEventStore:
         )
         waiting = {"statement_timeout": str(int(_QUERY_SECONDS * 1000))}
         self._pool = Connections(self.database, size=_CONNECTIONS, settings={**SETTINGS, **waiting})
-        self._notices = Notices(self.database, self._watch.hint)
+        if not self.database.is_pooled:  # a session that is lent hears nothing; polling finds what others append
+            self._notices = Notices(self.database, self._watch.hint)
         try:
             await self._writer.open()
             self._signal.announce((await self.head()).position)
         except BaseException:
             await self.close()
             raise
-        self._notices.start()
+        if self._notices is not None:
+            self._notices.start()
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection and task."""

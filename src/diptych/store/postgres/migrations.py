@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS diptych.migrations (
     PRIMARY KEY (part, number)
 )
 """
+# Not `to_regnamespace`, which may not have heard of what another session made before it gave us the lock.
+_IS_NEW: Final = "SELECT count(*) = 0 FROM pg_namespace WHERE nspname = $1"
 _KEEP: Final = "INSERT INTO diptych.migrations VALUES ($1, $2)"
 _NEWEST: Final = "SELECT coalesce(max(number), 0) FROM diptych.migrations WHERE part = $1"
 
@@ -58,7 +60,7 @@ async def migrate(connection: Connection, database: Database, part: str) -> None
             await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(database.schema, "migrate"))
             if await connection.fetchval("SHOW server_encoding") != "UTF8":
                 raise ConfigurationError(f"{database} is not in UTF-8. Create the database with ENCODING 'UTF8'.")
-            if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", database.schema):  # else no right needed
+            if await connection.fetchval(_IS_NEW, database.schema):  # else no right is needed
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
             await connection.execute(in_schema(KEPT, database.schema))
             await connection.execute(f"SET LOCAL search_path = {database.schema}, pg_catalog")
