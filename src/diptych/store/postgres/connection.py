@@ -34,6 +34,7 @@ DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.I
 
 DEFAULT_SCHEMA: Final = "diptych"
 CONNECT_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 30.0
 _EXAMPLE: Final = "Use postgresql://user:password@host:5432/database?schema=diptych"
 _DRIVERS_OWN: Final = re.compile(
     "host|port|user|password|passfile|dbname|service|ssl[a-z_]+|target_session_attrs|krbsrvname|gsslib|application_name"
@@ -93,27 +94,33 @@ def database_of(url: str) -> tuple[Database, str]:
 
 
 async def open_connection(
-    database: Database, settings: Mapping[str, str], *, writes: bool = True, timeout: float = CONNECT_SECONDS
+    database: Database,
+    settings: Mapping[str, str],
+    *,
+    writes: bool = True,
+    answers_within: float | None = ANSWER_SECONDS,
 ) -> Connection:
     """Connect, with these settings for the session. `writes` asks for the primary where there are several hosts.
 
     Behind PgBouncer the settings are those of each transaction.
 
-    A peer that is gone without a word is noticed after half a minute, not after the hours of TCP's defaults.
+    A peer that is gone without a word is noticed after half a minute, not after the hours of TCP's defaults. One that
+    is there and answers no statement within so many seconds is a TimeoutError: terminate the connection then.
     :raises StoreUnavailableError: :raises ConfigurationError: the URL is no good, or the password is not.
     """
     named = dict(parse_qsl(urlsplit(database.dsn).query))
     chosen: dict[str, Any] = (
         {} if "target_session_attrs" in named or not writes else {"target_session_attrs": "primary"}
     )
+    chosen |= {"timeout": CONNECT_SECONDS, "command_timeout": answers_within}
     settings = {**_ALWAYS, "application_name": named.get("application_name", "diptych"), **settings}
     try:
         connection: Connection
         if database.is_pooled:
             chosen["server_settings"] = {"application_name": settings.pop("application_name")}  # it takes no others
-            connection = await connect_pooled(database.dsn, settings, timeout=timeout, **chosen)
+            connection = await connect_pooled(database.dsn, settings, **chosen)
         else:
-            connection = await asyncpg.connect(database.dsn, timeout=timeout, server_settings=settings, **chosen)
+            connection = await asyncpg.connect(database.dsn, server_settings=settings, **chosen)
     except (*DRIVER_ERRORS, ValueError) as error:
         raise translate(error, database) from error
     _keep_alive(connection)
@@ -174,7 +181,7 @@ def translate(error: BaseException, database: Database) -> DiptychError:
 
 
 def _unavailable(error: BaseException, database: Database) -> StoreUnavailableError:
-    why = str(error) or type(error).__name__
+    why = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
     return StoreUnavailableError(f"{database} cannot be reached ({why}). Nothing was stored; try again.")
 
 

@@ -69,7 +69,12 @@ class PostgresEventStore:
             self.database, self._settings, prepare=self._prepare, fold=self._fold, committed=self._committed
         )
         waiting = {"statement_timeout": str(int(_QUERY_SECONDS * 1000))}
-        self._pool = Connections(self.database, size=_CONNECTIONS, settings={**SETTINGS, **waiting})
+        self._pool = Connections(
+            self.database,
+            size=_CONNECTIONS,
+            settings={**SETTINGS, **waiting},
+            answers_within=_QUERY_SECONDS + self._settings.answer_timeout,
+        )
         if not self.database.is_pooled:  # a session that is lent hears nothing; polling finds what others append
             self._notices = Notices(self.database, self._watch.hint)
         try:

@@ -11,6 +11,7 @@ from zlib import crc32
 from diptych.errors import ConfigurationError, StoreNewerThanCodeError
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
 
+_MIGRATION_SECONDS: Final = 3600.0
 _SCHEMA: Final = re.compile(r"\bdiptych\.")
 KEPT: Final = """
 CREATE TABLE IF NOT EXISTS diptych.migrations (
@@ -67,7 +68,7 @@ async def migrate(connection: Connection, database: Database, part: str) -> None
             done = await _found(connection, database, part)
             for number, sql in wanted:
                 if number > done:
-                    await connection.execute(sql)
+                    await connection.execute(sql, timeout=_MIGRATION_SECONDS)
                     await connection.execute(in_schema(_KEEP, database.schema), part, number)
     except DRIVER_ERRORS as error:
         raise translate(error, database) from error

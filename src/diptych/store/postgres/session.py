@@ -3,7 +3,9 @@
 Rule: an error says whether anything can have been stored. Only where the server itself refused, nothing was.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3,
     $9::text::bigint[], $10::text::uuid[], string_to_array($11, chr(30)), $12::text::bigint[], $13::text::integer[],
     string_to_array($14, chr(31)), $15)
 """
+_LEFT_TO_FINISH: Final = 1e6  # seconds: a timeout of asyncpg's would have the server cancel what was sent
 _TYPES: Final = "SELECT name, id FROM diptych.event_types"
 _NEW_TYPES: Final = "INSERT INTO diptych.event_types (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _NEEDS_CRC: Final = """
@@ -60,12 +63,13 @@ async def open_session(
         chosen["synchronous_commit"] = "off"
     elif database.is_pooled:
         begin = f"BEGIN; {_NEVER_OFF.format(is_local=True)}"
-    connection = await open_connection(database, chosen)
+    deadline = settings.lock_timeout + settings.answer_timeout
+    connection = await open_connection(database, chosen, answers_within=deadline)
     try:
         if settings.synchronous != "normal" and not database.is_pooled:
             await connection.execute(_NEVER_OFF.format(is_local=False))
         await prepare(connection)
-        session = AppendSession(connection, database, begin)
+        session = AppendSession(connection, database, begin, deadline)
         await session.make_ready()
     except BaseException:
         connection.terminate()
@@ -76,8 +80,9 @@ async def open_session(
 class AppendSession:
     """One connection. Once `is_over`, another one is opened for the next append."""
 
-    def __init__(self, connection: Connection, database: Database, begin: str) -> None:
-        self._connection, self._database, self._begin = connection, database, begin
+    def __init__(self, connection: Connection, database: Database, begin: str, deadline: float) -> None:
+        """`deadline`: how many seconds an answer is waited for."""
+        self._connection, self._database, self._begin, self._deadline = connection, database, begin, deadline
         self._lock, self._needs_crc = lock_key(database.schema, "append"), False
         self._fetch: Callable[..., Awaitable[Any]]
         self._types: dict[str, int] = {}
@@ -127,9 +132,13 @@ class AppendSession:
                 if isinstance(outcome, Appended) and job.count and job.append.inline:
                     await self._fold(fold, job, outcome)
             self._is_sent = True
-            if await self._connection.execute("COMMIT") != "COMMIT":
+            with self._until_silent():
+                done = await self._connection.execute("COMMIT", timeout=_LEFT_TO_FINISH)
+            if done != "COMMIT":
                 raise ProgrammingError("A projection's fold went on after an error of the database. Nothing is stored.")
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, TimeoutError):
+                self._connection.terminate()
             if not self._connection.is_closed() and self._connection.is_in_transaction():
                 await self._connection.execute("ROLLBACK")
             raise
@@ -145,8 +154,26 @@ class AppendSession:
 
     async def _write(self, jobs: Sequence[AppendJob]) -> list[Outcome]:
         group = Group(jobs, self._types, with_checksums=self._needs_crc)
-        written = Written(*await self._fetch(*group.arguments(self._lock)))
+        arguments = group.arguments(self._lock)
+        with self._until_silent():
+            written = Written(*await self._fetch(*arguments, timeout=_LEFT_TO_FINISH))
         return group.outcomes(written)
+
+    @contextmanager
+    def _until_silent(self) -> Iterator[None]:
+        """Cut the connection when no answer came in time, which stops nothing: the server finishes what it has read.
+
+        :raises TimeoutError: it was cut.
+        """
+        watch = asyncio.get_running_loop().call_later(self._deadline, self._connection.terminate)
+        try:
+            yield
+        except Exception as error:
+            if watch.when() <= asyncio.get_running_loop().time():
+                raise TimeoutError(f"no answer for {self._deadline:g} s") from error
+            raise
+        finally:
+            watch.cancel()
 
     async def _learn_types(self, jobs: Sequence[AppendJob]) -> None:
         wanted = {name for job in jobs for name in job.types}
