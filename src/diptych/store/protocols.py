@@ -358,6 +358,7 @@ class StoreSettings(NamedTuple):
 
     synchronous: str = "full"  # or "normal": a power cut may then lose the last commits, a crash of the process not
     lock_timeout: float = 10.0  # seconds an append waits for another process
+    answer_timeout: float = 10.0  # seconds beside those that a server may take to answer, before it counts as away
     command_window_days: int = 30  # how long a command id is remembered (C4)
     wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
     poll_seconds: float = 0.005  # how often another process's commits are looked for
