@@ -168,6 +168,21 @@ async def test_a_damaged_row_is_found_and_named(opened: PostgresEventStore, owne
             assert found.value.position == 2
 
 
+async def test_a_number_of_a_type_is_read_again_where_it_means_another(
+    store: PostgresEventStore, owner: Connection
+) -> None:
+    """X4: a restored backup, behind a pooler that keeps our connection, is no damage."""
+    log, schema, name = Log(store.database.schema), store.database.schema, stream()
+    for type in ("Happened", "Else"):
+        await store.open()
+        await store.append(to(name, event(type)))
+        page = await log.page(owner, 0, None, 10)
+        assert [row.type for row in page.events] == [type]
+        await store.close()
+        await owner.execute(f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}")
+        store = PostgresEventStore(store.database)
+
+
 async def test_missing_rows_are_noticed(opened: PostgresEventStore, owner: Any) -> None:
     """P4"""
     name = stream()
@@ -188,7 +203,7 @@ async def test_missing_rows_are_noticed(opened: PostgresEventStore, owner: Any) 
 async def test_reading_needs_no_sort_and_no_scan(opened: PostgresEventStore, postgres: Server) -> None:
     """Plans are kept, and must be right for a log that grew since; so they are made without looking at the tables."""
     settings = "".join(f"SET {name} = '{value}';" for name, value in SETTINGS.items())
-    for sql in vars(Log(opened.database.schema)).values():
+    for sql in [each for each in vars(Log(opened.database.schema)).values() if isinstance(each, str)]:
         plan = postgres.query(f"{settings} EXPLAIN (GENERIC_PLAN) {sql}")
         assert "Index Scan" in plan
         for node in ("Sort", "Seq Scan", "Hash Join", "Merge Join"):
