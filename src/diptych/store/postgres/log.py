@@ -200,9 +200,11 @@ def _bytes(event_id: UUID | None) -> bytes:
 
 def _places(tenants: list[str], streams: list[str], names: str) -> Sequence[list[str]]:
     """Tenants, categories and ids of streams, given the names of streams by their numbers."""
-    by_number = {number: name for number, *name in (each.split(SEPARATOR) for each in names.split(ROW_SEPARATOR))}
-    categories, ids = zip(*(by_number.get(number, ("", "")) for number in streams), strict=True)
-    return tenants, list(categories), list(ids)
+    categories: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for number, category, id in [each.split(SEPARATOR) for each in names.split(ROW_SEPARATOR) if each]:
+        categories[number], ids[number] = category, id
+    return tenants, list(map(categories.get, streams, repeat(""))), list(map(ids.get, streams, repeat("")))
 
 
 def _check_contiguous(events: StoredRows, after: int, head: Head) -> None:
