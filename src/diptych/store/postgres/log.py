@@ -45,7 +45,7 @@ WITH m AS MATERIALIZED (SELECT * FROM diptych.events
         CASE WHEN sum(octet_length(payload::text)) < {PAGE_BYTES} THEN max(position) ELSE (
             SELECT max(position) FROM (
                 SELECT position, sum(octet_length(payload::text)) OVER (
-                    ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
             WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
 SELECT h.position, h.event_id, h.recorded_at, k.is_full OR k.last < k.found, r.*,
     (SELECT string_agg(concat_ws(chr(31), id, category, stream_id), chr(30)) FROM diptych.streams
