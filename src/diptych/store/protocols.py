@@ -273,6 +273,10 @@ class Selected(NamedTuple):
     tables: frozenset[str]
 
 
+class SnapshotIsGone(BaseException):
+    """What a session read first is not what it was: open another. No Exception, for handlers catch those."""
+
+
 class ReadSession(Protocol):
     """One snapshot of the rows, on a connection that can neither write nor see the event tables (R4)."""
 
@@ -332,8 +336,12 @@ class ViewStore(Protocol):
         """All parked events of a projection, by position."""
         ...
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds.
+
+        `is_for_one`: one `get` is expected to be all, and a store may hold no snapshot for another read. If another
+        comes and what was read first has changed since, it raises SnapshotIsGone.
+        """
         ...
 
     @property

@@ -153,11 +153,14 @@ class PostgresViewStore:
             await changes.write_batch(connection, batch, shape)
             await connection.execute("COMMIT")
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end; it costs nothing until then."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end; it costs nothing until then.
+
+        A session for one `get` asks for it and for its freshness in one statement.
+        """
         if self._readers is None:
             raise self._not_open()
-        return self._readers.session()
+        return self._readers.session(is_for_one=is_for_one)
 
     @property
     def reads_a_copy(self) -> bool:
