@@ -142,7 +142,7 @@ def test_the_front_door_has_the_names_of_the_design() -> None:
 
 
 def test_importing_diptych_loads_no_driver_no_web_framework_and_no_terminal() -> None:
-    heavy = "apsw asyncpg fastapi starlette uvicorn typer rich pytest hypothesis"
+    heavy = "apsw asyncpg fastapi starlette uvicorn typer rich pytest hypothesis prometheus_client opentelemetry"
     script = f"import sys, diptych; print(*[m for m in {heavy!r}.split() if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app.module import Module
-from diptych.app.observed import observe_queries, observed_commands, observed_store
+from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.status import Status, measure
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
@@ -24,7 +24,7 @@ from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.progress import Progress
-from diptych.telemetry.observer import QUIET, Observer, Running, one_of
+from diptych.telemetry.observer import QUIET, Observer, Running
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
@@ -183,7 +183,7 @@ class App(Module):
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
-            observer = one_of(self.observers)
+            observer = observer_of(self.observers)
             engine = ProjectionEngine(stores.events, stores.views, codec, definitions, observer=observer)
             stack.push_async_callback(engine.stop)
             await engine.start()

@@ -3,16 +3,31 @@
 Rule: an app that nobody observes runs none of this.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, Reading
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, EventStore
-from diptych.telemetry.observer import Appending, Handled, Observer, Work, watched
+from diptych.telemetry.observer import Appending, Handled, Observer, Work, one_of, watched
 from diptych.write.bus import CommandMiddleware, Dispatch
 from diptych.write.handling import Call
+
+
+def observer_of(observers: Sequence[Observer]) -> Observer:
+    """Return one observer for all that were registered, and for the OpenTelemetry SDK of this process if it has one.
+
+    Who has set one up has imported its API; so nothing is imported where nobody has.
+    """
+    found = list(observers)
+    if "opentelemetry" in sys.modules:
+        from diptych.telemetry.opentelemetry import OpenTelemetry, configured
+
+        if not any(isinstance(each, OpenTelemetry) for each in found) and (own := configured()) is not None:
+            found.insert(0, own)
+    return one_of(found)
 
 
 def observed_commands(observer: Observer, calls: Mapping[type, Call]) -> CommandMiddleware:
