@@ -139,7 +139,7 @@ async def test_of_a_store_that_cannot_be_read_nothing_is_said_but_that(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(app.events, "head", head)
-    monkeypatch.setattr(prometheus, "_PATIENCE", 0.05)
+    monkeypatch.setattr(prometheus, "PATIENCE", 0.05)
     found = await scrape(client)
     assert found.samples[("diptych_up", frozenset())] == 0
     assert [name for name in found.helps if name.startswith(("diptych_log", "diptych_projection_lag_s"))] == []

@@ -27,6 +27,11 @@ from diptych.messages import Envelope
 Scope: TypeAlias = AbstractContextManager[Any]
 LeaseChange: TypeAlias = Literal["taken", "released", "lost"]
 
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Where the buckets of histograms end, of durations and of sizes."""
+PATIENCE: Final = 5.0  # seconds for one reading of where everything stands; after that it counts as one that failed
+
 _OUTCOMES: Final[Mapping[type[BaseException], str]] = {
     DomainError: "rejected",
     InvalidInputError: "rejected",

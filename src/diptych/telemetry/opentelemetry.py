@@ -22,6 +22,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from diptych.errors import DiptychError
 from diptych.telemetry.observer import (
+    PATIENCE,
+    SECONDS,
+    SIZES,
     Appending,
     Batch,
     Handled,
@@ -39,14 +42,11 @@ _W3C: Final = TraceContextTextMapPropagator()
 _MOST_LINKS: Final = 128  # what an SDK keeps of one span unless told otherwise
 _FAULTS: Final = ("failed", "unknown")
 _METHODS: Final = frozenset(["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"])
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_MANY: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _APPEND: Final = {
     "messaging.system": "diptych",
     "messaging.operation.name": "append",
     "messaging.operation.type": "send",
 }
-_PATIENCE: Final = 5.0  # seconds for one reading of the gauges; after that it counts as one that failed
 _ONE_COLLECTION: Final = 0.5  # seconds; all gauges of one collection are of one reading
 _PROCESS: Final = {
     "messaging.system": "diptych",
@@ -77,7 +77,7 @@ class OpenTelemetry(Quiet):
             "diptych.append.conflicts", "{conflict}", "Appends that found another version than they expected."
         )
         self._events = _many(meter, "diptych.append.events", "{event}", "Events of one append.")
-        self._group = _many(meter, "diptych.append.group_size", "{append}", "Appends that went to disk together.")
+        self._group = _many(meter, "diptych.append.group_size", "{append}", "Appends in one transaction.")
         self._leases = meter.create_counter(
             "diptych.projection.lease_changes", "{change}", "Leases that this process took, released or lost."
         )
@@ -222,11 +222,11 @@ def _is_placeholder(provider: object) -> bool:
 
 
 def _seconds(meter: metrics.Meter, name: str, what: str) -> metrics.Histogram:
-    return meter.create_histogram(name, "s", what, explicit_bucket_boundaries_advisory=_SECONDS)
+    return meter.create_histogram(name, "s", what, explicit_bucket_boundaries_advisory=SECONDS)
 
 
 def _many(meter: metrics.Meter, name: str, unit: str, what: str) -> metrics.Histogram:
-    return meter.create_histogram(name, unit, what, explicit_bucket_boundaries_advisory=_MANY)
+    return meter.create_histogram(name, unit, what, explicit_bucket_boundaries_advisory=SIZES)
 
 
 def _handled(work: Work, key: str) -> Attributes:
@@ -326,7 +326,7 @@ def _is_on_a_loop() -> bool:
 def _ask(app: Running) -> Standing | None:
     asked = asyncio.run_coroutine_threadsafe(_measured(app.measure), app.loop)
     try:
-        return asked.result(_PATIENCE)
+        return asked.result(PATIENCE)
     except (DiptychError, TimeoutError, asyncio.CancelledError):
         asked.cancel()
         return None

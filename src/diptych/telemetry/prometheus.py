@@ -15,23 +15,31 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from diptych.errors import DiptychError
-from diptych.telemetry.observer import Appending, Batch, Handled, LeaseChange, Measure, Quiet, Standing, Work
-
-_PATIENCE: Final = 5.0  # seconds for reading where everything stands; Prometheus itself gives up after 10
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_MANY: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+from diptych.telemetry.observer import (
+    PATIENCE,
+    SECONDS,
+    SIZES,
+    Appending,
+    Batch,
+    Handled,
+    LeaseChange,
+    Measure,
+    Quiet,
+    Standing,
+    Work,
+)
 
 COMMANDS: Final = Histogram(
     "diptych_command_duration_seconds",
     "Commands from dispatch to receipt, all attempts together.",
     ("command", "outcome"),
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 QUERIES: Final = Histogram(
     "diptych_query_duration_seconds",
     "Queries, their waiting for freshness included.",
     ("query", "outcome"),
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 CONFLICTS: Final = Counter(
     "diptych_append_conflicts",
@@ -42,20 +50,20 @@ APPENDS: Final = Histogram(
     "diptych_append_duration_seconds",
     "Appends of commands to the event store, waiting for the writer included.",
     ("store", "outcome"),
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
-APPEND_EVENTS: Final = Histogram("diptych_append_events", "Events of one append.", ("store",), buckets=_MANY)
+APPEND_EVENTS: Final = Histogram("diptych_append_events", "Events of one append.", ("store",), buckets=SIZES)
 APPEND_GROUP: Final = Histogram(
     "diptych_append_group_size",
-    "Appends that went to disk together, as each of them saw it.",
+    "Appends in one transaction, as each of them saw it.",
     ("store",),
-    buckets=_MANY,
+    buckets=SIZES,
 )
 BATCHES: Final = Histogram(
     "diptych_projection_batch_duration_seconds",
     "Batches of a projection with events that concern it, from fold to commit.",
     ("projection", "outcome"),
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 LEASES: Final = Counter(
     "diptych_projection_lease_changes",
@@ -127,7 +135,7 @@ async def expose(measure: Measure, accept: str = "") -> tuple[bytes, str]:
 
 async def _standing(measure: Measure) -> Standing | None:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             return await measure()
     except (DiptychError, TimeoutError):
         return None
