@@ -77,12 +77,16 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none."""
+    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none.
+
+    `together` says how many appends its transaction judged, itself included.
+    """
 
     position: int
     event_id: bytes
     recorded_at: int
     versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
+    together: int = 1
 
 
 class Head(NamedTuple):
