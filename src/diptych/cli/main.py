@@ -102,6 +102,18 @@ def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = Fa
 
 
 @cli.command()
+def doctor(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
+    """Check what the service stands on: versions, files or server, settings, rights, clocks.
+
+    Each check is OK, KO with what mends it, or could not be made. Exit 1 when one is KO. Changes nothing.
+    """
+    from diptych.cli.discovery import find
+    from diptych.cli.doctor import examined
+
+    raise typer.Exit(examined(find(place or app).app, as_json=as_json))
+
+
+@cli.command()
 def trace(
     id: Annotated[
         str,

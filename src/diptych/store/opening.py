@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
+from diptych.store.health import Check, unknown
 from diptych.store.outside import AuditSource, OutsideLog
 from diptych.store.protocols import EventStore, ProjectionTables, StoreLimits, StoreSettings, ViewStore
 from diptych.store.seen import Look, Watched
@@ -139,6 +140,25 @@ async def as_made(url: str, projections: Sequence[ProjectionTables]) -> set[str]
     from diptych.store.sqlite.auditing import as_made as in_files
 
     return in_files(path, views_path(path), projections)
+
+
+async def store_health(url: str) -> AsyncIterator[Check]:
+    """Look at what a store stands on. :raises ConfigurationError: the URL is no good."""
+    if url.startswith(_POSTGRES):
+        database, options = _postgres_urls()(url)
+        from diptych.store.postgres.health import checks as of_server
+
+        async for check in of_server(database, _with_options(StoreSettings(), f"{database}", options)):
+            yield check
+        return
+    path = path_of(url)
+    if path is None:
+        yield unknown("store", f"{url} keeps nothing that could be looked at")
+        return
+    from diptych.store.sqlite.health import checks as of_files
+
+    for check in of_files(path, views_path(path), _with_options(StoreSettings(), url, url.partition("?")[2])):
+        yield check
 
 
 def _file_there(url: str) -> str:
