@@ -122,10 +122,8 @@ def _steps(
         if command is not None and command not in named:
             named.add(command)
             steps.append(_command(row, command, commands.get(command, ()), conversation, times))
-        of = f"{row.stream} v{row.version}"
-        steps.append(
-            Step("event", row.position, row.type, of, id, command, row.recorded_at, _since(command, row, times), {})
-        )
+        of = f"{row.stream} v{row.version}"  # recorded with its command: no time is between the two
+        steps.append(Step("event", row.position, row.type, of, id, command, row.recorded_at, None, {}))
     return steps
 
 
