@@ -112,6 +112,17 @@ class App(Module):
         return QUIET if self._running is None else self._running.observer
 
     @property
+    def chosen(self) -> Mapping[str, object]:
+        """What it was made with, by parameter: for people, for URLs have their passwords in it."""
+        given = {"url": self.url, "views": self.views_url, "read_from": self._read_from, "mode": self.mode}
+        return {**given, "retry": self._retry, "cached_aggregates": self._cache_size}
+
+    @property
+    def wrapped_by(self) -> tuple[Sequence[CommandMiddleware], Sequence[QueryMiddleware]]:
+        """The middleware of commands and of queries, the outermost first."""
+        return self._command_routes.middleware, self._query_routes.middleware
+
+    @property
     def events(self) -> EventStore:
         """The open event store. :raises ProgrammingError: the app is not running."""
         return self._started().events
