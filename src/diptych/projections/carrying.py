@@ -85,7 +85,7 @@ class Carrier:
         at, head = group.at.position, self.work.reader.head
         if at >= head.position or (upto is not None and at >= upto):
             return False
-        page = await self.work.reader.page(at)
+        page = await self.work.reader.page(at, group.at.event_id)
         if page is None:
             return False
         if page.scanned < head.position and (self._ahead is None or self._ahead.done()):

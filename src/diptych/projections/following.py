@@ -11,6 +11,7 @@ from diptych.errors import StoreError
 from diptych.projections.building import Builder
 from diptych.projections.choosing import Choice, choose
 from diptych.projections.knowing import Knowledge
+from diptych.projections.observed import tenure_of
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Listener, Runner
 from diptych.projections.site import Site
@@ -120,7 +121,8 @@ class Following:
             if self._is_inline
             else Leased(site.views.leases, site.worker, name, number)
         )
-        return Work(self.definition, number, site.views, site.reader, site.rules.pace, tenure)
+        told = tenure_of(tenure, name, site.observer)
+        return Work(self.definition, number, site.views, site.reader, site.rules.pace, told, site.observer)
 
     def _steer(self, board: Board) -> None:
         for number, runner in self._runners.items():

@@ -16,6 +16,7 @@ from diptych.store.protocols import ViewStore
 from diptych.subscriptions.failures import EventFailure
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.thread import HangsError, WorkThread
+from diptych.telemetry.observer import QUIET, Observer
 
 
 class Work(NamedTuple):
@@ -27,6 +28,7 @@ class Work(NamedTuple):
     reader: LogReader
     pace: Pace
     tenure: Tenure
+    observer: Observer = QUIET
 
     @property
     def name(self) -> str:

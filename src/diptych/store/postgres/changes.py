@@ -27,15 +27,17 @@ _FEW: Final = 256  # rows that are made sooner than a thread is woken and heard
 _MOST_KNOWN: Final = 1000
 _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
 _SOME_MOVED: Final = "lanes moved, not all of them"
+_ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
+    SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""
 _SET: Final = "position = $3, event_id = $4, recorded_at = $5, attempt = 0, trouble = ''"
 _MOVE: Final = f"""
     UPDATE diptych.projection_checkpoints SET {_SET} WHERE projection = $1 AND generation = $2 AND tenant = ''
-        AND lane = $6 AND epoch = $7 AND position = $8"""  # noqa: S608 - a constant
+        AND lane = $6 AND epoch = $7 AND position = $8 {{onto_event}}"""  # noqa: S608 - a constant
 _MOVE_ALL: Final = f"""
     UPDATE diptych.projection_checkpoints c SET {_SET}
     FROM unnest($6::integer[], $7::bigint[], $8::bigint[]) AS m (lane, epoch, expected)
     WHERE c.projection = $1 AND c.generation = $2 AND c.tenant = ''
-        AND c.lane = m.lane AND c.epoch = m.epoch AND c.position = m.expected"""  # noqa: S608 - a constant
+        AND c.lane = m.lane AND c.epoch = m.epoch AND c.position = m.expected {{onto_event}}"""  # noqa: S608 - a constant
 _OR_NOTHING: Final = f"""
     CASE WHEN count(*) IN (0, cardinality($6)) THEN count(*) ELSE (count(*) || ' {_SOME_MOVED}')::bigint END"""
 _PLACES: Final = """
@@ -74,10 +76,15 @@ class LostError(Exception):
 class Changes:
     """The statements of one schema, and what they are run for."""
 
-    def __init__(self, database: Database, judge: Judge) -> None:
+    def __init__(self, database: Database, judge: Judge, *, is_beside_log: bool = False) -> None:
+        """With `is_beside_log` a checkpoint moves only onto an event that is in the log of the same schema.
+
+        What was read before a fail-over that lost the tail is then not written (P1). An empty event id is not compared.
+        """
         self._database, self._judge, self._schema = database, judge, database.schema
         self._known: dict[tuple[Any, ...], str] = {}
-        texts = (_MOVE, _MOVE_ALL, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
+        moves = [each.format(onto_event=_ONTO_EVENT if is_beside_log else "") for each in (_MOVE, _MOVE_ALL)]
+        texts = (*moves, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
         placed = [in_schema(text, database.schema) for text in texts]
         self._move, self._move_all, self._checkpoint, self._places, self._live, self._fitting, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked = of_parked

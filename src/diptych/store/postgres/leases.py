@@ -10,6 +10,7 @@ from typing import Any, Final
 from diptych.errors import ProgrammingError
 from diptych.store.batches import Checkpoint
 from diptych.store.leases import Board, Held, LaneRow, Pause, Request, Verb, Worker
+from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.generations import GENERATIONS, Lending, Seen, generation_of
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.shapes import NOW
@@ -28,7 +29,7 @@ WITH {_CLOCK},
         FOR UPDATE OF workers SKIP LOCKED))"""  # noqa: S608 - constants of this file
 _REQUEST: Final = "id, projection, generation, lane, verb, key, position, reason, asked_by, asked_at, outcome"
 _BOARD: Final = f"""
-SELECT clock.now, store.swaps,
+SELECT store.swaps, clock.now,
     (SELECT json_agg(json_build_array(worker, place, takes) ORDER BY worker)
      FROM diptych.workers WHERE alive_until > clock.now AND worker <> $1 AND worker <> ALL($5::text[])),
     (SELECT json_agg(json_build_array(g.projection, g.generation, g.state, g.version, g.shape, g.lanes, g.code,
@@ -40,6 +41,7 @@ SELECT clock.now, store.swaps,
      FROM diptych.projections WHERE paused_until = 0 OR paused_until > clock.now),
     (SELECT json_agg(json_build_array({_REQUEST}) ORDER BY id) FROM diptych.projection_requests WHERE outcome = '')
 FROM clock CROSS JOIN diptych.view_store store"""  # noqa: S608 - constants
+_LOOK: Final = f"WITH {_CLOCK} {_BOARD.replace('$5', '$2')}"
 _CLAIM: Final = f"""
 WITH {_CLOCK},
     seen AS MATERIALIZED (
@@ -85,12 +87,32 @@ UPDATE diptych.projections SET paused_until = coalesce({NOW} + $2::bigint, 0), p
 _RESUME: Final = "UPDATE diptych.projections SET paused_until = NULL, pause_reason = '' WHERE projection = $1"
 
 
+async def read_board(connection: Connection, schema: str) -> Board:
+    """Return all that steers the workers of a schema, for somebody from outside."""
+    _, *row = await connection.fetchrow(in_schema(_LOOK, schema), "", []) or ()
+    return _board(row, [])
+
+
+def _board(row: Sequence[Any], more: Sequence[Worker]) -> Board:
+    now, *lists = row
+    workers, generations, lanes, paused, requests = [json.loads(each or "[]") for each in lists]
+    alive = [Worker(id, place, frozenset(takes)) for id, place, takes in workers]
+    return Board(
+        now=now,
+        workers=sorted([*alive, *more]),
+        generations=[generation_of(each) for each in generations],
+        lanes=[_lane(*each) for each in lanes],
+        paused={projection: Pause(until or None, reason) for projection, until, reason in paused},
+        requests=[Request(*each) for each in requests],
+    )
+
+
 class PostgresLeases:
     """The workers and lanes of one view store."""
 
     def __init__(self, lend: Lending, schema: str, seen: Seen, after_beat: Callable[[], Awaitable[None]]) -> None:
         self._lend, self._schema, self._seen, self._after_beat = lend, schema, seen, after_beat
-        self._look = in_schema(f"WITH {_CLOCK} {_BOARD.replace('$5', '$2')}", schema)
+        self._look = in_schema(_LOOK, schema)
         self._beat = in_schema(f"{_BEAT} {_BOARD}", schema)
 
     async def board(self) -> Board:
@@ -107,19 +129,10 @@ class PostgresLeases:
         return board
 
     def _board(self, row: Any, more: Sequence[Worker]) -> Board:
-        now, swaps, *lists = row
-        workers, generations, lanes, paused, requests = [json.loads(each or "[]") for each in lists]
-        alive = [Worker(id, place, frozenset(takes)) for id, place, takes in workers]
-        builds = [generation_of(each) for each in generations]
-        self._seen(swaps, {one.projection: one.number for one in builds if one.state == "live"})
-        return Board(
-            now=now,
-            workers=sorted([*alive, *more]),
-            generations=builds,
-            lanes=[_lane(*each) for each in lanes],
-            paused={projection: Pause(until or None, reason) for projection, until, reason in paused},
-            requests=[Request(*each) for each in requests],
-        )
+        swaps, *rest = row
+        board = _board(rest, more)
+        self._seen(swaps, {one.projection: one.number for one in board.generations if one.state == "live"})
+        return board
 
     async def claim(self, worker: str, projection: str, generation: int, lanes: Sequence[int]) -> Sequence[Held]:
         """Take lanes that nobody alive owns, or that this worker owns. Returns those it got."""

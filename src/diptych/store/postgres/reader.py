@@ -6,7 +6,7 @@ Rule: a session that reads nothing costs nothing; one that ends, however it ends
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import asyncpg
 
@@ -19,22 +19,26 @@ from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.guard import GoneError, Judge, Verdict, first_line
 from diptych.store.postgres.live import Live
 from diptych.store.postgres.migrations import in_schema
-from diptych.store.postgres.rows import codec_of
+from diptych.store.postgres.rows import PostgresRowCodec, codec_of
 from diptych.store.postgres.statements import Statements
-from diptych.store.protocols import Selected
+from diptych.store.protocols import Selected, SnapshotIsGone
 from diptych.store.rows import quoted
 from diptych.store.tables import Table
 from diptych.store.values import asked_for
 
+T = TypeVar("T")
+
 CONNECTIONS: Final = 8
 _FRESHNESS: Final = """
-SELECT v.swaps, CASE WHEN v.swaps <> $3 THEN (SELECT json_object_agg(projection, live) FROM diptych.projections) END,
+SELECT v.swaps, CASE WHEN v.swaps <> {swaps} THEN (
+        SELECT json_object_agg(projection, live) FROM diptych.projections) END AS live,
     c.position, c.epoch, c.event_id, c.recorded_at,
-    (SELECT count(*) FROM diptych.parked_events WHERE projection = $1 AND generation = $2)
+    (SELECT count(*) FROM diptych.parked_events WHERE projection = {name} AND generation = {number}) AS parked
 FROM diptych.view_store v LEFT JOIN LATERAL (
-    SELECT * FROM diptych.projection_checkpoints WHERE projection = $1 AND generation = $2
+    SELECT * FROM diptych.projection_checkpoints WHERE projection = {name} AND generation = {number}
     ORDER BY position LIMIT 1) c ON true
 """
+_PLACE: Final = 7  # columns that say what is live, and where a projection stands
 
 
 class Readers:
@@ -47,12 +51,37 @@ class Readers:
         self.statements = Statements(
             pool.database, judge, {table.name: table for each in tables.values() for table in each}
         )
-        self.freshness = in_schema(_FRESHNESS, self.schema)
+        self.projection_of = {table.name: name for name, owned in tables.items() for table in owned}
+        self.freshness = self._freshness(0)
         self.live = Live(pool, tables)
+        self._with_freshness: dict[str, str] = {}
 
-    def session(self) -> "PostgresReadSession":
+    def _freshness(self, after: int) -> str:
+        name, number, swaps = (f"${after + place}" for place in (1, 2, 3))
+        return in_schema(_FRESHNESS.format(name=name, number=number, swaps=swaps), self.schema)
+
+    def with_freshness(self, codec: PostgresRowCodec) -> str:
+        """Return the statement for one row of a table, where its projection stands before it; both may lack."""
+        known = self._with_freshness.get(codec.table.name)
+        if known is None:
+            place = self._freshness(len(codec.table.key))
+            known = f"SELECT * FROM ({place}) AS f LEFT JOIN ({codec.get}) AS r ON true"  # noqa: S608
+            self._with_freshness[codec.table.name] = known
+        return known
+
+    def session(self, *, is_for_one: bool = False) -> "PostgresReadSession":
         """Return a session; it opens nothing before its first read."""
-        return PostgresReadSession(self)
+        return PostgresReadSession(self, is_for_one=is_for_one)
+
+
+class _First(NamedTuple):
+    """What a session read outside a transaction: how it is read again, the row, and where its projection stood."""
+
+    sql: str
+    values: Sequence[Any]
+    projection: str
+    row: tuple[Any, ...]
+    place: tuple[Any, ...]
 
 
 class _Read(NamedTuple):
@@ -64,10 +93,16 @@ class _Read(NamedTuple):
 
 
 class PostgresReadSession:
-    """One snapshot, from the first read in it to its end. Its reads happen one after the other."""
+    """One snapshot, from the first read in it to its end. Its reads happen one after the other.
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers = readers
+    A session for one holds no transaction after a first `get`. Another read begins one, and reads the first row again:
+    if it is the same, all that was seen is of the new snapshot, too.
+    """
+
+    def __init__(self, readers: Readers, *, is_for_one: bool = False) -> None:
+        self._readers, self._is_for_one = readers, is_for_one
+        self._first: _First | None = None
+        self._is_told = False  # where the projection of the first stood
         self._held: Connection | None = None
         self._placing: Placing | None = None  # of all that is read in this session
         self._has_read = False
@@ -98,13 +133,43 @@ class PostgresReadSession:
         async def placed(placing: Placing) -> _Read:
             return _Read(codec_of(self._readers.live.table(placing, table), self._readers.schema).get, values)
 
+        if self._is_for_one:
+            async with self._turn:
+                if self._is_for_one:
+                    return await self._again_if_gone(lambda: self._get_one(table, values))
         rows, _ = await self._run(placed)
         return codec.decode(rows[0]) if rows else None
+
+    async def _get_one(self, table: Table, values: Sequence[Any]) -> Any | None:
+        """Read a row and its freshness in one statement, which is a snapshot by itself."""
+        self._check_usable()
+        readers, projection = self._readers, self._readers.projection_of[table.name]
+        placing = self._placing = await readers.live.placing()
+        codec = codec_of(readers.live.table(placing, table), readers.schema)
+        sql, given = readers.with_freshness(codec), (*values, projection, placing.generations[projection])
+        held, is_sound = await readers.pool.acquire(), False
+        try:
+            found = await held.fetchrow(sql, *given, readers.live.swaps)
+            is_sound = True
+        except DRIVER_ERRORS as error:
+            is_sound = isinstance(error, asyncpg.PostgresError)
+            raise self._refusal(error) from error
+        finally:
+            readers.pool.release(held, is_sound=is_sound)
+        assert found is not None
+        place, row = tuple(found[:_PLACE]), tuple(found[_PLACE:])
+        readers.live.hear(place[0], None if place[1] is None else json.loads(place[1]))
+        self._first = _First(sql, (*given, place[0]), projection, row, place[2:])
+        self._is_for_one, self._has_read = False, True
+        return None if row[codec.names.index(table.key[0])] is None else codec.decode(row)
 
     async def freshness(self, projection: str) -> Freshness:
         """Where this projection stands in this snapshot: that generation of it which this session reads."""
         known_to(self._readers.projections, projection)
         live, generation = self._readers.live, 0
+        if self._first is not None and self._first.projection == projection:
+            self._is_told = True
+            return _freshness(self._first.place, self._first.values[-2])
 
         async def placed(placing: Placing) -> _Read:
             nonlocal generation
@@ -112,10 +177,9 @@ class PostgresReadSession:
             return _Read(self._readers.freshness, (projection, generation, live.swaps))
 
         ((row,), _) = await self._run(placed)
-        swaps, found, position, epoch, event_id, recorded_at, parked = row
+        swaps, found, *place = row
         live.hear(swaps, None if found is None else json.loads(found))
-        checkpoint = Checkpoint() if position is None else Checkpoint(position, epoch, event_id, recorded_at)
-        return Freshness(checkpoint, parked, generation)
+        return _freshness(place, generation)
 
     async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one SELECT; what asyncpg made of its values comes back."""
@@ -142,23 +206,24 @@ class PostgresReadSession:
         return placed
 
     async def _run(self, placed: Callable[[Placing], Awaitable[_Read]]) -> tuple[list[Any], _Read]:
-        """Run what `placed` makes for the session's generations.
-
-        What is the first of its snapshot, and finds a generation dropped, is run again over those that are live now.
-        """
+        """Run what `placed` makes for the session's generations."""
         async with self._turn:
-            is_again = False
-            while True:
-                try:
-                    return await self._try(placed)
-                except GoneError as error:
-                    await self._look_again()
-                    if is_again or self._has_read:
-                        raise StoreUnavailableError(
-                            f"{self._readers.pool.database}: rows that this query reads were replaced by others "
-                            f"meanwhile ({error}). Try again."
-                        ) from error
-                is_again = True
+            return await self._again_if_gone(lambda: self._try(placed))
+
+    async def _again_if_gone(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read; what is the first of its snapshot, and finds a generation dropped, reads those that are live now."""
+        is_again = False
+        while True:
+            try:
+                return await read()
+            except GoneError as error:
+                await self._look_again()
+                if is_again or self._has_read:
+                    raise StoreUnavailableError(
+                        f"{self._readers.pool.database}: rows that this query reads were replaced by others "
+                        f"meanwhile ({error}). Try again."
+                    ) from error
+            is_again = True
 
     async def _try(self, placed: Callable[[Placing], Awaitable[_Read]]) -> tuple[list[Any], _Read]:
         self._check_usable()
@@ -169,13 +234,20 @@ class PostgresReadSession:
         try:
             rows = await held.fetch(read.sql, *read.values)
         except DRIVER_ERRORS as error:
-            if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
-                self._failure = first_line(error)
-            if isinstance(error, asyncpg.UndefinedTableError):
-                raise GoneError(first_line(error)) from error
-            raise self._readers.statements.refusal(error) from error
+            raise self._failed(held, error) from error
         self._has_read = True
         return rows, read
+
+    def _failed(self, held: Connection, error: BaseException) -> Exception:
+        if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
+            self._failure = first_line(error)
+        if isinstance(error, TimeoutError):
+            held.terminate()
+        return self._refusal(error)
+
+    def _refusal(self, error: BaseException) -> Exception:
+        is_gone = isinstance(error, asyncpg.UndefinedTableError)
+        return GoneError(first_line(error)) if is_gone else self._readers.statements.refusal(error)
 
     async def _look_again(self) -> None:
         """See what is live now; a session that has read nothing begins again with that."""
@@ -202,6 +274,21 @@ class PostgresReadSession:
             self._held = held
             try:
                 await held.execute(self._readers.begin)
+                await self._confirm_first(held)
             except DRIVER_ERRORS as error:
-                raise self._readers.statements.refusal(error) from error
+                raise self._failed(held, error) from error
         return self._held
+
+    async def _confirm_first(self, held: Connection) -> None:
+        """:raises SnapshotIsGone: what was read before the transaction is not what it shows."""
+        first, self._is_for_one = self._first, False
+        if first is not None:
+            (found,) = await held.fetch(first.sql, *first.values)
+            self._first = again = first._replace(row=tuple(found[_PLACE:]), place=tuple(found[2:_PLACE]))
+            if again.row != first.row or (self._is_told and again.place != first.place):
+                raise SnapshotIsGone
+
+
+def _freshness(place: Sequence[Any], generation: int) -> Freshness:
+    *checkpoint, parked = place
+    return Freshness(Checkpoint() if checkpoint[0] is None else Checkpoint(*checkpoint), parked, generation)

@@ -37,7 +37,8 @@ _OF_TYPES = f"""{_ALL} AND position <= :after + {SCAN}
 _PAGE = f"""
 WITH matching AS MATERIALIZED ({{matching}} ORDER BY position LIMIT :limit),
      size AS MATERIALIZED (SELECT total(bytes) <= {PAGE_BYTES} OR count(*) <= 1 AS fits, count(*) AS n FROM matching)
-SELECT (SELECT fits FROM size), (SELECT n FROM size), ({_HEAD}), {_ROWS}
+SELECT (SELECT fits FROM size), (SELECT n FROM size), ({_HEAD}),
+    (SELECT event_id FROM events WHERE position = :after), {_ROWS}
 FROM (SELECT position AS p FROM matching WHERE (SELECT fits FROM size) ORDER BY position)
 CROSS JOIN events e ON e.position = p {_NAMES}
 """  # noqa: S608 - constants of this file
@@ -88,21 +89,21 @@ def _page(connection: apsw.Connection, after: int, types: frozenset[str] | None,
             bindings["types"] = dumps(sorted(types))
         found = connection.execute(_PAGE_OF_ALL if types is None else _PAGE_OF_TYPES, bindings).fetchone()
         assert found is not None
-        fits, count, head = found[0], found[1], _head(found[2])
+        fits, count, head, before = found[0], found[1], _head(found[2]), found[3] or b""
         if fits:
             break
         limit = max(limit // 2, 1)
-    events = _rows(*found[3:])
+    events = _rows(*found[4:])
     if len(events) != count:
         raise StoreCorruptedError(f"{count - len(events)} events after {after} have lost their stream or type.")
     if types is None:
         if not events and head.position > after:
             raise SkippedPositionsError(after, head.position)
         _check_contiguous(events, after)
-        return Page(after, after + len(events), events, head)
+        return Page(after, after + len(events), events, head, before)
     is_full = len(events) >= limit
     scanned = events[-1].position if is_full else max(min(head.position, after + SCAN), after)
-    return Page(after, scanned, events, head)
+    return Page(after, scanned, events, head, before)
 
 
 def _first_unreadable(connection: apsw.Connection, after: int) -> int:
