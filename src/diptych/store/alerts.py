@@ -1,6 +1,6 @@
 """What is wrong with projections, as records: raised once, updated while it lasts, resolved when it is over.
 
-Rule: of many processes that see the same, one raises it; who makes a change is told of it, so that it is delivered once.
+Rule: of many processes that see the same, one raises it; who makes a change is told, so that it is delivered once.
 """
 
 from collections.abc import Collection, Sequence
