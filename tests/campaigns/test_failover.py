@@ -10,9 +10,9 @@ import pytest
 
 from diptych.clock import new_id
 from diptych.errors import DiptychError, StoreUnavailableError, UnknownOutcomeError
-from diptych.store.batches import ViewBatch
+from diptych.store.batches import LaneMove, ViewBatch
 from diptych.store.opening import open_stores
-from diptych.store.protocols import Append, Appended, CheckpointMove, Head, StoreSettings, StreamWrite
+from diptych.store.protocols import Append, Appended, Head, StoreSettings, StreamWrite
 from diptych.stream import ANY
 from diptych.testing.contracts.view_rows import TALLIES
 from tests.campaigns.client import COMMON, Client, InMemory, new_event, stream_name, whole_log
@@ -125,8 +125,8 @@ async def test_no_row_elsewhere_is_of_an_event_that_the_standby_may_not_have(pai
 
         async def commit(place: Head | Appended) -> str:
             expected = (await views.checkpoint("tallies")).position
-            move = CheckpointMove("tallies", 0, 0, expected, place.position, place.event_id)
-            return await _outcome(views.commit(ViewBatch("tallies", move)))
+            moves = [LaneMove(0, 0, expected)]
+            return await _outcome(views.commit(ViewBatch("tallies", 1, moves, place.position, place.event_id)))
 
         told = [await in_vain(pair, _outcome(events.append(_one_event(2))))]
         lost = await events.head()

@@ -59,7 +59,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def test_what_was_only_looked_at_hides_nothing_of_the_new_log(url: str) -> None:
     """P1, P4: no rows came of the lost event, so that the checkpoint is before it, and only memory is past it."""
     made: list[Any] = []
-    async with running(url, shop.Baskets, wrap=kept_in(made, Forked), pace=FAST._replace(save=3600)) as shop_:
+    async with running(
+        url, shop.Baskets, wrap=kept_in(made, Forked), rules=FAST._replace(pace=FAST.pace._replace(save=3600))
+    ) as shop_:
         await shop_.append([(shop.order("1"), shop.placed())])
         await shop_.engine.caught_up()
         made[0].tail = shop.stored([(shop.customer("ada"), shop.Registered(name="ada"))], after=1)

@@ -71,11 +71,11 @@ async def test_two_processes_that_try_a_parked_key_again_apply_it_once(tmp_path:
         async with running(file, shop.Baskets, is_started=False) as second:
             load = second.views.load
 
-            async def load_late(loads: Sequence[Any]) -> Any:
+            async def load_late(generation: int, loads: Sequence[Any]) -> Any:
                 if shop.Baskets.is_mended and await first.views.parked("baskets"):
                     first.engine.retry("baskets")
                     await released(first)
-                return await load(loads)
+                return await load(generation, loads)
 
             second.views.load = load_late  # type: ignore[method-assign]
             await second.engine.start()

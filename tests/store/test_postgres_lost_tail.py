@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from diptych.errors import CheckpointMovedError
-from diptych.store.batches import RowChanges, ViewBatch
+from diptych.store.batches import LaneMove, RowChanges, ViewBatch
 from diptych.store.opening import open_stores
-from diptych.store.protocols import CheckpointMove
 from diptych.testing.contracts.events_samples import event, stream, to
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
 from tests.postgres import Server
@@ -34,8 +33,8 @@ async def test_a_checkpoint_moves_only_onto_an_event_of_the_log(postgres_url: st
     await views.open([TALLIES], store_id=events.store_id)
 
     async def write(total: int, expected: int, position: int, event_id: bytes) -> None:
-        move = CheckpointMove("tallies", 0, 0, expected, position, event_id)
-        await views.commit(ViewBatch("tallies", move, 0, [RowChanges(TALLY, [Tally(name="a", total=total)])]))
+        changes = [RowChanges(TALLY, [Tally(name="a", total=total)])]
+        await views.commit(ViewBatch("tallies", 1, [LaneMove(0, 0, expected)], position, event_id, changes=changes))
 
     try:
         stored = await events.append(to(stream(), event(), event()))

@@ -10,15 +10,18 @@ from typing import Any, Literal, NamedTuple, Self
 from diptych.app.module import Module
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.status import Status, measure
+from diptych.app.tuning import Tuning
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
 from diptych.handlers import Handlers
 from diptych.messages import Command, Query
+from diptych.projections.choosing import OnChange
 from diptych.projections.definition import define_all
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Definition
+from diptych.projections.site import Rules
 from diptych.providing import Providers
 from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
@@ -29,13 +32,13 @@ from diptych.write import guard
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
 from diptych.write.cache import AggregateCache
-from diptych.write.handling import Handling, RetryPolicy
+from diptych.write.handling import Handling
 from diptych.write.queues import Queues
 from diptych.write.unit_of_work import WriteSide, is_unguarded, note
 
 Environment = Literal["development", "production"]
 
-_RETRY = RetryPolicy()
+_TUNING = Tuning()
 
 
 class _Running(NamedTuple):
@@ -59,6 +62,9 @@ class App(Module):
 
     `views` is the URL of another PostgreSQL database for the rows. With `read_from`, the URL of a replica of the one
     that has them, queries read there; `after=` waits until it has what was written.
+
+    `on_change`: rows that other code made are built again beside the old ones (`rebuild`), or served as they are until
+    somebody types the command (`freeze`).
     """
 
     def __init__(
@@ -68,13 +74,14 @@ class App(Module):
         views: str | None = None,
         read_from: str | None = None,
         mode: Environment | None = None,
-        retry: RetryPolicy = _RETRY,
-        cached_aggregates: int = 10_000,
+        on_change: OnChange = "rebuild",
+        tuning: Tuning = _TUNING,
     ) -> None:
         super().__init__("app")
         self.url, self.views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
-        self._retry, self._cache_size = retry, cached_aggregates
+        self.on_change: OnChange = on_change
+        self.tuning = tuning
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
         self._command_routes.handlers = self.command_handlers
         self._query_routes.handlers = self.query_handlers
@@ -115,7 +122,7 @@ class App(Module):
     def chosen(self) -> Mapping[str, object]:
         """What it was made with, by parameter: for people, for URLs have their passwords in it."""
         given = {"url": self.url, "views": self.views_url, "read_from": self._read_from, "mode": self.mode}
-        return {**given, "retry": self._retry, "cached_aggregates": self._cache_size}
+        return {**given, "on_change": self.on_change, **self.tuning._asdict()}
 
     @property
     def wrapped_by(self) -> tuple[Sequence[CommandMiddleware], Sequence[QueryMiddleware]]:
@@ -154,7 +161,7 @@ class App(Module):
 
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
-        return await measure(self.events, self.progress)
+        return await measure(self.events, self._started().engine)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
@@ -195,7 +202,7 @@ class App(Module):
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             observer = observer_of(self.observers)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, observer=observer)
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules(), observer)
             stack.push_async_callback(engine.stop)
             await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
@@ -232,6 +239,10 @@ class App(Module):
             raise ConfigurationError(list(dict.fromkeys(problems)))
         return wiring.wired, definitions
 
+    def _rules(self) -> Rules:
+        tuning, is_development = self.tuning, self.mode == "development"
+        return Rules(tuning.pace, self.on_change, is_development, tuning.runs_projections, tuning.exits_when_hung)
+
     def _open(self, running: _Running, stack: AsyncExitStack) -> None:
         events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
         outermost: Sequence[CommandMiddleware] = ()
@@ -241,10 +252,10 @@ class App(Module):
             stack.callback(observe_queries(observer, self.queries, wired.queries))
             stack.enter_context(observer.running(Running(self.status, asyncio.get_running_loop())))
         is_guarded = self.mode == "development"
-        side = WriteSide(events, running.codec, AggregateCache(self._cache_size), Queues(), is_guarded)
-        handling = Handling(side, engine.inline, engine.appended, self._retry)
+        side = WriteSide(events, running.codec, AggregateCache(self.tuning.cached_aggregates), Queues(), is_guarded)
+        handling = Handling(side, engine.inline, engine.appended, self.tuning.retry)
         self._command_routes.open(handling, wired.commands, outermost)
-        self._query_routes.open(ReadSide(running.views, engine.progress), wired.queries)
+        self._query_routes.open(ReadSide(running.views, engine.progress, engine.look), wired.queries)
 
     def _close(self) -> None:
         self._command_routes.close()

@@ -57,8 +57,11 @@ class ProjectionEngine:
         if self.inline_tables:
             self._teams.append(self._team("inline", event_store.inline))
         followings = {one.definition.name: one for team in self._teams for one in team.crew.members}
-        self._followings = {definition.name: followings[definition.name] for definition in self._definitions}
-        self.progress: Mapping[str, Progress] = {name: one.progress for name, one in self._followings.items()}
+        self.followings: Mapping[str, Following] = {
+            definition.name: followings[definition.name] for definition in self._definitions
+        }
+        self.views: Mapping[Mode, ViewStore] = {team.mode: team.views for team in self._teams}
+        self.progress: Mapping[str, Progress] = {name: one.progress for name, one in self.followings.items()}
         self.inline: tuple[InlineFold, ...] = tuple(
             InlineFold(definition, codec) for definition in self._definitions if definition.mode == "inline"
         )
@@ -82,7 +85,7 @@ class ProjectionEngine:
         for team in self._teams:
             await team.coordinator.has_looked.wait()
         head = (await self._store.head()).position
-        for following in self._followings.values():
+        for following in self.followings.values():
             if following.definition.mode == "inline":
                 await self._bring_up(following, head)
 
@@ -104,14 +107,14 @@ class ProjectionEngine:
         if running is not None:
             running.cancel()
             await asyncio.wait((running,))
-        for following in self._followings.values():
+        for following in self.followings.values():
             following.close()
         for team in self._teams:
             await team.coordinator.leave()
 
     def retry(self, name: str) -> None:
         """Try the parked keys of a projection that are in lanes here again; a stopped one goes on."""
-        self._followings[name].retry()
+        self.followings[name].retry()
 
     async def look(self) -> None:
         """Learn at once which generations are live, and where the lanes of others are. :raises StoreError:"""
@@ -154,7 +157,7 @@ class ProjectionEngine:
             self._observer,
         )
         members = [Following(definition, site) for definition in self._definitions if definition.mode == mode]
-        return _Team(Crew(members, site), coordinator)
+        return _Team(mode, views, Crew(members, site), coordinator)
 
     async def _run(self) -> None:
         async with self._group as group:
@@ -181,6 +184,8 @@ class ProjectionEngine:
 
 
 class _Team(NamedTuple):
+    mode: Mode
+    views: ViewStore
     crew: Crew
     coordinator: Coordinator
 

@@ -47,6 +47,25 @@ class Following:
         """Where the generation is that is built beside the one that is read; None if there is none."""
         return next((one.carrier.progress for one in self._runners.values() if one.is_building), None)
 
+    @property
+    def has_lanes(self) -> bool:
+        """Whether this process works on some of the lanes that are read."""
+        runner = self._runners.get(self.progress.generation)
+        return runner is not None and bool(runner.carrier.lanes)
+
+    async def parked_keys(self) -> Mapping[str, str]:
+        """Return the keys that are parked in any lane, and why; those here if the store is away."""
+        try:
+            found = await self._site.views.parked(self.definition.name)
+        except StoreError:
+            return dict.fromkeys(map(str, range(self.progress.parked)), self.progress.error or "")
+        return {event.key: event.error for event in reversed(found)}
+
+    async def look_elsewhere(self, head: int) -> None:
+        """See where the lanes of others are. :raises StoreError:"""
+        self.progress.head = max(self.progress.head, head)
+        await self._knowledge.look()
+
     async def see(self, board: Board) -> frozenset[int]:
         """Look at how things are, and return which generations this process takes. :raises StoreError:"""
         generations = [one for one in board.generations if one.projection == self.definition.name]
@@ -154,16 +173,15 @@ class Crew:
     async def see(self, board: Board) -> frozenset[int]:
         """Look at how things are, and return which generations this process takes."""
         takes: set[int] = set()
+        head = None
         for member in self.members:
             try:
                 takes |= await member.see(board)
+                if member.progress.elsewhere:
+                    head = head or await self._site.events.head()
+                    await member.look_elsewhere(head.position)
             except StoreError as error:  # one that cannot be begun, say, keeps no other from its turn
                 _log.warning("%s cannot be looked after: %s", member.definition.name, error)
-        elsewhere = [member.progress for member in self.members if member.progress.elsewhere]
-        if elsewhere:
-            head = (await self._site.events.head()).position
-            for progress in elsewhere:
-                progress.head = max(progress.head, head)
         return frozenset(takes)
 
     def share(self, shares: Mapping[int, Share]) -> None:

@@ -32,6 +32,10 @@ class Knowledge:
         """Look closely at the lanes that others have, for as long as somebody waits."""
         self._elsewhere.is_wanted()
 
+    async def look(self) -> None:
+        """See where the lanes of others are. :raises StoreError:"""
+        await self._elsewhere.look()
+
     def take_in(self, board: Board, choice: Choice, gave_up: Mapping[int, str]) -> None:
         """Learn how things are."""
         live = choice.live

@@ -50,7 +50,7 @@ async def _ready(app: App, settings: WebSettings) -> Response:
 
 
 def _reason(one: ProjectionStatus, limit: float) -> str | None:
-    if one.state in ("stopped", "parked") or one.parked:
+    if one.state in ("stopped", "parked", "frozen") or one.parked:
         return f"{one.name} is {one.state} at position {one.position}: {one.error}"[:_LONGEST]
     if one.lag_seconds > limit:
         return (
@@ -64,5 +64,5 @@ def _reason(one: ProjectionStatus, limit: float) -> str | None:
 
 def _shown(one: ProjectionStatus) -> dict[str, object]:
     shown = asdict(one)
-    del shown["tables"], shown["error"]
+    del shown["tables"], shown["error"], shown["lanes"], shown["note"]
     return shown

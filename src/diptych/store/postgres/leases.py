@@ -89,8 +89,8 @@ _RESUME: Final = "UPDATE diptych.projections SET paused_until = NULL, pause_reas
 
 async def read_board(connection: Connection, schema: str) -> Board:
     """Return all that steers the workers of a schema, for somebody from outside."""
-    _, *row = await connection.fetchrow(in_schema(_LOOK, schema), "", []) or ()
-    return _board(row, [])
+    found: Any = await connection.fetchrow(in_schema(_LOOK, schema), "", [])
+    return _board(found[1:], [])
 
 
 def _board(row: Sequence[Any], more: Sequence[Worker]) -> Board:
