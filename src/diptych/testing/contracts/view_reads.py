@@ -72,7 +72,7 @@ class ViewReadsContract(ViewStoreContract):
                 assert await session.freshness("tallies") == before
         async with views.reader(is_for_one=True) as session:
             assert await session.get(STOCK, ("s", 1)) is None
-            assert await session.freshness("shop") == Freshness(Checkpoint())
+            assert await session.freshness("shop") == Freshness(Checkpoint(), generation=1)
             assert (await session.freshness("tallies")).checkpoint.position == 3
 
     @pytest.mark.parametrize("is_told", [False, True])
