@@ -36,12 +36,23 @@ class Kept(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Where a projection stands on disk. `next` is the first event it has not applied, None when there is none."""
+    """Where a projection stands on disk. `next` is the first event it has not applied, None when there is none.
+
+    `board` is of the store that has its rows, None before it was first opened.
+    """
 
     name: str
     checkpoint: Checkpoint
     next: StoredEvent | None
     parked: Sequence[ParkedEvent]
+    board: Board | None = None
+
+
+def seen_in(kept: Kept | None, name: str, following: StoredEvent | None) -> Seen:
+    """Return what is seen of a projection, given the first event that it has not applied."""
+    if kept is None:
+        return Seen(name, Checkpoint(), following, [])
+    return Seen(name, kept.checkpoints[name], following, kept.parked[name], kept.board)
 
 
 class Look(NamedTuple):

@@ -19,7 +19,7 @@ from diptych.store.postgres.leases import read_board
 from diptych.store.postgres.log import SETTINGS, Log
 from diptych.store.postgres.migrations import check_known, in_schema
 from diptych.store.protocols import Head
-from diptych.store.seen import Kept, Look, Seen, Watched
+from diptych.store.seen import Kept, Look, Seen, Watched, seen_in
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ async def _look(
     for one in projections:
         checkpoint = Checkpoint() if kept is None else kept.checkpoints[one.name]
         following = await _first_after(connection, log, checkpoint.position, one.types, head.position)
-        seen.append(Seen(one.name, checkpoint, following, [] if kept is None else kept.parked[one.name]))
+        seen.append(seen_in(kept, one.name, following))
     return Look(str(database), head, seen)
 
 

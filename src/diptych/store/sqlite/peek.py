@@ -12,7 +12,7 @@ import apsw
 from diptych.events.recorded import StoredEvent
 from diptych.store.batches import Checkpoint
 from diptych.store.protocols import Head
-from diptych.store.seen import Kept, Look, Seen, Watched
+from diptych.store.seen import Kept, Look, Seen, Watched, seen_in
 from diptych.store.sqlite.changes import read_live, read_parked, read_places
 from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.leases import read_board
@@ -71,7 +71,7 @@ def _kept(rows: apsw.Connection, place: str, projections: Collection[Watched]) -
 def _look(log: apsw.Connection, kept: Kept | None, one: Watched, head: Head) -> Seen:
     checkpoint = Checkpoint() if kept is None else kept.checkpoints[one.name]
     following = _first_after(log, checkpoint.position, one.types, head.position)
-    return Seen(one.name, checkpoint, following, [] if kept is None else kept.parked[one.name])
+    return seen_in(kept, one.name, following)
 
 
 def _first_after(log: apsw.Connection, after: int, types: frozenset[str], head: int) -> StoredEvent | None:
