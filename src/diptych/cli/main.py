@@ -30,6 +30,9 @@ from diptych.cli.event import event  # noqa: E402
 from diptych.cli.stream import stream  # noqa: E402
 
 cli.add_typer(db, name="db")
+from diptych.cli.projection import projection  # noqa: E402 - it needs typer, too
+
+cli.add_typer(projection, name="projection")
 cli.add_typer(event, name="event")
 cli.add_typer(stream, name="stream")
 

@@ -18,8 +18,8 @@ Tell = Callable[[Stage, int, int], None]
 """Hear how far a stage is, and of how much."""
 Jobs = Callable[[Generation, int], Awaitable[None]]
 """Build all lanes of a generation up to a position, in as many processes as it likes."""
-Decide = Callable[[Comparison | None], Awaitable[bool]]
-"""Say whether to swap; None: they could not be compared."""
+Decide = Callable[[Generation | None, Generation, Comparison | None], Awaitable[bool]]
+"""Say whether to swap the old for the new; no comparison: they could not be compared."""
 
 _NEAR: Final = 500  # events behind the log's end from which on the rest is a matter of a moment
 _PAUSE: Final = 10.0  # seconds that the live generation stands at most, should this process end meanwhile
@@ -45,7 +45,7 @@ class Rebuild:
         self._subject, self._jobs, self._tell = subject, jobs, tell
         self._generations, self._leases = subject.views.generations, subject.views.leases
 
-    async def run(self, decide: Decide) -> Rebuilt:
+    async def run(self, decide: Decide, *, compares: bool = True) -> Rebuilt:
         """Do all of it, or what is left of it.
 
         :raises ProjectionError: an event that cannot be applied, nor put aside.
@@ -56,16 +56,16 @@ class Rebuild:
         old = next((one for one in await self._generations.all(name) if one.state == "live"), None)
         moves = old is not None and self._may_move(old, await self._leases.board())
         comparison = None
-        if old is not None and not moves:
+        if compares and old is not None and not moves:
             comparison = await self._build_to_what_stands(old, new)
         await self._build_to_the_end(new)
         async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
             await self._near(builder)
-            if old is not None and moves:
+            if compares and old is not None and moves:
                 comparison = await self._compare_while_it_moves(builder, old, new)
             parked = len({one.key for one in await self._subject.views.parked(name, new.number)})
-            is_swapped = await decide(comparison)
+            is_swapped = await decide(old, new, comparison)
             if is_swapped:
                 await self._swap(builder, old, new)
         return Rebuilt(new, old, comparison, is_swapped, parked)

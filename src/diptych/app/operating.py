@@ -1,0 +1,154 @@
+"""What an operator does to projections from outside: pause, retry, skip, rebuild, roll back, accept.
+
+Rule: nothing of the app but its declarations is used: no handler runs and nothing that it provides is made (P9). What
+changes rows is asked of the lane's owner, and each act is written down.
+"""
+
+import asyncio
+import getpass
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from diptych.app.application import App
+from diptych.app.outline import outline
+from diptych.errors import ConfigurationError, NotFoundError, SwapRefusedError
+from diptych.projections.backfill import Subject
+from diptych.store.generations import Generation
+from diptych.store.leases import Request, Verb
+from diptych.store.opening import log_from_outside, open_stores
+from diptych.store.protocols import ViewStore
+from diptych.subscriptions.reading import Pace
+
+_LOOK: Final = 0.05  # seconds between two looks whether a request is done
+
+
+class Operator(NamedTuple):
+    """One projection of an app whose stores are open. `by` is who acts, as far as the machine can tell."""
+
+    subject: Subject
+    by: str
+
+    @property
+    def name(self) -> str:
+        """The projection's."""
+        return self.subject.name
+
+    @property
+    def views(self) -> ViewStore:
+        """Where its rows are."""
+        return self.subject.views
+
+    async def pause(self, seconds: float | None, reason: str) -> None:
+        """Have it stand, for so long or until it is resumed."""
+        await self.views.leases.pause(self.name, seconds, reason=reason, by=self.by)
+        await self._note("pause", reason, "paused" if seconds is None else f"paused for {seconds:g} s")
+
+    async def resume(self, reason: str) -> None:
+        """Have it go on."""
+        await self.views.leases.resume(self.name)
+        await self._note("resume", reason, "resumed")
+
+    async def ask(
+        self, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", within: float
+    ) -> Sequence[Request]:
+        """Ask the owners of its lanes, and wait for what they say; those that are not done have no outcome.
+
+        :raises NotFoundError: there is nothing parked under this key, or no lane stands before the position.
+        """
+        asked = await self.views.leases.ask(self.name, verb, key=key, position=position, reason=reason, by=self.by)
+        if not asked:
+            what = f"the key {key} is not parked" if key else f"no lane stands before position {position}"
+            raise NotFoundError(f"{self.name}: {what}. Look: diptych projection show {self.name}")
+        wanted = {one.id for one in asked}
+        deadline = time.monotonic() + within
+        while True:
+            found = [one for one in await self.views.leases.requests(self.name, limit=1000) if one.id in wanted]
+            if all(one.outcome for one in found) or time.monotonic() > deadline:
+                return sorted(found)
+            await asyncio.sleep(_LOOK)
+
+    async def live(self) -> Generation:
+        """Return the generation that is read. :raises NotFoundError: there is none yet."""
+        for one in await self.views.generations.all(self.name):
+            if one.state == "live":
+                return one
+        raise NotFoundError(f"{self.name} has no rows yet. Start the service once: diptych run")
+
+    async def rollback(self, number: int | None, reason: str) -> tuple[Generation, Generation]:
+        """Have an earlier generation read again: the last that was kept, or the one that is named. Returns old, new.
+
+        :raises SwapRefusedError: nothing was kept.
+        """
+        old = await self.live()
+        kept = [one for one in await self.views.generations.all(self.name) if one.state == "kept"]
+        chosen = [one for one in kept if number in (None, one.number)]
+        if not chosen:
+            have = ", ".join(str(one.number) for one in kept) or "none"
+            raise SwapRefusedError(self.name, number or 0, f"it was not kept; there are: {have}")
+        new = max(chosen, key=lambda one: one.since)
+        await self.views.generations.swap(self.name, new.number)
+        await self._note("rollback", reason, f"generation {new.number} is read instead of {old.number}")
+        return old, new
+
+    async def accept(self, reason: str) -> Generation:
+        """Note that the rows that are read are as good as if the code of today had made them.
+
+        :raises SwapRefusedError: that code could not work on them.
+        """
+        live, tables = await self.live(), self.subject.definition.tables
+        if not live.fits(tables):
+            why = "its rows have another shape or version than the code; they have to be built again"
+            raise SwapRefusedError(self.name, live.number, why)
+        await self.views.generations.accept(self.name, live.number, tables.code)
+        await self._note("accept", reason, f"generation {live.number} is taken for what the code of today makes")
+        return live
+
+    async def drop(self, number: int, reason: str) -> None:
+        """Drop a generation that is not read. :raises SwapRefusedError: it is, or there is none of this number."""
+        await self.views.generations.drop(self.name, number)
+        await self._note("drop", reason, f"generation {number} is dropped")
+
+    async def rebuilt(self, reason: str, outcome: str) -> None:
+        """Write down how a rebuild ended."""
+        await self._note("rebuild", reason, outcome)
+
+    async def _note(self, verb: str, reason: str, outcome: str) -> None:
+        await self.views.leases.note(self.name, verb, reason=reason, by=self.by, outcome=outcome)
+
+
+@asynccontextmanager
+async def operating(app: App, name: str, pace: Pace | None = None) -> AsyncIterator[Operator]:
+    """Open the stores of an app for one of its projections; nothing is started.
+
+    :raises NotFoundError: it has no such projection. :raises ConfigurationError: there is no store to open.
+    """
+    known = outline(app)
+    definition = next((one for one in known.definitions if one.name == name), None)
+    if definition is None:
+        if known.problems:
+            raise ConfigurationError(known.problems)
+        names = ", ".join(one.name for one in known.definitions) or "none"
+        raise NotFoundError(f"There is no projection {name}. There are: {names}.")
+    async with log_from_outside(app.url):  # a store that is not there is not made
+        pass
+    stores = open_stores(app.url, views=app.views_url)
+    apart = {mode: [one.tables for one in known.definitions if one.mode == mode] for mode in ("async", "inline")}
+    try:
+        await stores.events.open()
+        await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
+        await stores.views.open(apart["async"], store_id=stores.events.store_id)
+        views = stores.events.inline if definition.mode == "inline" else stores.views
+        subject = Subject(definition, stores.events, views, known.codec, pace or app.tuning.pace)
+        yield Operator(subject, _who())
+    finally:
+        await stores.views.close()
+        await stores.events.close()
+
+
+def _who() -> str:
+    with suppress(Exception):
+        return f"{getpass.getuser()}@{Path('/etc/hostname').read_text().strip()}"
+    return "somebody"

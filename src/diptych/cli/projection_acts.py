@@ -1,0 +1,142 @@
+"""`diptych projection pause|resume|retry|skip|rollback|accept|drop`: each says what it will touch, and what it did.
+
+Rule: one act each; a refusal names the command that would do.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import typer
+
+from diptych.app.operating import Operator, operating
+from diptych.cli.discovery import find
+from diptych.cli.main import seconds
+from diptych.cli.output import talk
+from diptych.store.leases import Request
+
+T = TypeVar("T")
+
+REFUSED = 3
+PARTLY = 4
+
+
+def pause(said: str | None, name: str, span: str | None, *, reason: str, dry_run: bool) -> None:
+    """Have it stand."""
+    so_long = None if span is None else seconds(span)
+    until = "until `diptych projection resume`" if so_long is None else f"for {span}"
+    if not is_dry(dry_run, f"{name} would stand {until}."):
+        _act(said, name, lambda operator: operator.pause(so_long, reason))
+        talk(f"{name} stands {until}. Go on with: diptych projection resume {name}")
+
+
+def resume(said: str | None, name: str, *, reason: str, dry_run: bool) -> None:
+    """Have it go on."""
+    if not is_dry(dry_run, f"{name} would go on."):
+        _act(said, name, lambda operator: operator.resume(reason))
+        talk(f"{name} goes on.")
+
+
+def retry(said: str | None, name: str, key: str, *, reason: str, within: str, dry_run: bool) -> int:
+    """Have what is parked applied; return 0 if all was, 4 if some stays parked, 1 if nobody answered."""
+    parked = _act(said, name, lambda operator: operator.views.parked(name))
+    events = [one for one in parked if key in ("", one.key)]
+    what = f"{len(events)} parked events of {len({one.key for one in events})} keys"
+    if is_dry(dry_run, f"{name} would try {what} again, and go on if it stopped."):
+        return 0
+    patience = seconds(within)
+    done = _act(said, name, lambda operator: operator.ask("retry", key=key, reason=reason, within=patience))
+    return _told(name, done)
+
+
+def skip(said: str | None, name: str, position: int, *, reason: str, within: str, yes: bool, dry_run: bool) -> int:
+    """Have an event left out for ever; the codes are those of `retry`."""
+    parked = _act(said, name, lambda operator: operator.views.parked(name))
+    keys = {one.key for one in parked if one.position == position}
+    waiting = sum(one.key in keys for one in parked) - len(keys)
+    what = f"{name} will never have the event at position {position}; {waiting} events wait behind it"
+    if is_dry(dry_run, f"{what}.") or not is_sure(f"{what}. Its rows will lack it.", yes):
+        return 0 if dry_run else REFUSED
+    patience, key = seconds(within), min(keys, default="")
+
+    async def act(operator: Operator) -> Sequence[Request]:
+        return await operator.ask("skip", key=key, position=position, reason=reason, within=patience)
+
+    return _told(name, _act(said, name, act))
+
+
+def rollback(said: str | None, name: str, to: int | None, *, reason: str, yes: bool, dry_run: bool) -> None:
+    """Have an earlier generation read again."""
+    chosen = "the last generation that was kept" if to is None else f"generation {to}"
+    if is_dry(dry_run, f"{name} would be read from {chosen}."):
+        return
+    if not is_sure(f"{name} will be read from {chosen}, whose rows are as old as they were left.", yes):
+        raise typer.Exit(REFUSED)
+    old, new = _act(said, name, lambda operator: operator.rollback(to, reason))
+    talk(
+        f"{name} is read from generation {new.number}. Back again: diptych projection rollback {name} --to {old.number}"
+    )
+
+
+def accept(said: str | None, name: str, *, reason: str, dry_run: bool) -> None:
+    """Take the rows for what the code of today would make."""
+    if not is_dry(dry_run, f"The rows of {name} would be taken for what its code of today makes."):
+        live = _act(said, name, lambda operator: operator.accept(reason))
+        talk(f"{name}: generation {live.number} is accepted.")
+
+
+def drop(said: str | None, name: str, number: int, *, reason: str, yes: bool, dry_run: bool) -> None:
+    """Drop a generation that is not read."""
+    if is_dry(dry_run, f"Generation {number} of {name} would be dropped."):
+        return
+    if not is_sure(f"Generation {number} of {name} will be gone for good.", yes):
+        raise typer.Exit(REFUSED)
+    _act(said, name, lambda operator: operator.drop(number, reason))
+    talk(f"Generation {number} of {name} is dropped.")
+
+
+def _act(said: str | None, name: str, act: Callable[[Operator], Awaitable[T]]) -> T:
+    app = find(said).app
+
+    async def run() -> T:
+        async with operating(app, name) as operator:
+            return await act(operator)
+
+    return asyncio.run(run())
+
+
+def _told(name: str, done: Sequence[Request]) -> int:
+    missing = [one for one in done if not one.outcome]
+    for outcome in dict.fromkeys(one.outcome for one in done if one.outcome and not _is_nothing(one)):
+        print(outcome)
+    if missing:
+        talk(
+            f"{len(missing)} of {len(done)} lanes of {name} did not answer in time. It is done when their owner is "
+            f"there: diptych projection show {name}"
+        )
+        return 1
+    if all(_is_nothing(one) for one in done):
+        talk(f"Nothing of {name} is parked.")
+    return PARTLY if any("stays parked" in one.outcome or "not left out" in one.outcome for one in done) else 0
+
+
+def _is_nothing(one: Request) -> bool:
+    return one.outcome.startswith("Nothing is parked")
+
+
+def is_dry(dry_run: bool, sentence: str) -> bool:
+    """Say what would be done, if that is all that is wanted."""
+    if dry_run:
+        talk(sentence)
+    return dry_run
+
+
+def is_sure(sentence: str, yes: bool) -> bool:
+    """Ask, where somebody is there to be asked; else it has to be said with --yes."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        talk(f"{sentence} Nothing is done. If you are sure, say so: --yes")
+        return False
+    return typer.confirm(f"{sentence} Go on?", err=True)
