@@ -4,10 +4,12 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
-from diptych.app.module import Module
+from diptych.app.module import Module, check_limit
+from diptych.app.sinks import Sinks
 from diptych.app.status import Status, measure
+from diptych.app.watching import Watch, Watched
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
 from diptych.events.codec import Codec
@@ -33,6 +35,7 @@ from diptych.write.unit_of_work import WriteSide, is_unguarded, note
 Environment = Literal["development", "production"]
 
 _RETRY = RetryPolicy()
+_CACHED_AGGREGATES: Final = 10_000
 
 
 class _Running(NamedTuple):
@@ -65,12 +68,12 @@ class App(Module):
         read_from: str | None = None,
         mode: Environment | None = None,
         retry: RetryPolicy = _RETRY,
-        cached_aggregates: int = 10_000,
+        lag_limit: float = 30.0,
     ) -> None:
         super().__init__("app")
         self.url, self.views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
-        self._retry, self._cache_size = retry, cached_aggregates
+        self._retry, self._lag_limit = retry, check_limit(lag_limit, "App")
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
         self._command_routes.handlers = self.command_handlers
         self._query_routes.handlers = self.query_handlers
@@ -127,6 +130,12 @@ class App(Module):
         """The aggregates that handlers ask for, by stored name."""
         return self._started().wired.aggregates
 
+    @property
+    def lag_limits(self) -> Mapping[str, float]:
+        """How many seconds each projection may be behind, by name."""
+        own = {cls: limit for module in self.everything() for cls, limit in module.limited.items()}
+        return {one.name: own.get(one.projection, self._lag_limit) for one in self.definitions}
+
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
         return await measure(self.events, self.progress)
@@ -178,6 +187,10 @@ class App(Module):
             if self.mode == "development":
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
+            sinks = Sinks(handler for module in self.everything() for handler in module.alert_handlers)
+            watch = Watch(Watched(self.status, self.lag_limits, engine.worker), stores.views, sinks)
+            stack.push_async_callback(watch.stop)
+            watch.start()
             return stack.pop_all()
 
     async def _wire(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
@@ -208,7 +221,7 @@ class App(Module):
 
     def _open(self, running: _Running) -> None:
         side = WriteSide(
-            running.events, running.codec, AggregateCache(self._cache_size), Queues(), self.mode == "development"
+            running.events, running.codec, AggregateCache(_CACHED_AGGREGATES), Queues(), self.mode == "development"
         )
         engine = running.engine
         handling = Handling(side, engine.inline, engine.appended, self._retry)

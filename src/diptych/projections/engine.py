@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
+from diptych.clock import new_id
 from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.projections.inline import InlineFold
@@ -40,6 +41,7 @@ class ProjectionEngine:
         self._reader = LogReader(event_store, codec, self._pace)
         self._runners = {d.name: Runner(d, self._views_of(d), self._reader, self._pace) for d in self._definitions}
         self._running: asyncio.Task[None] | None = None
+        self.worker = str(new_id())
         self.progress: Mapping[str, Progress] = {name: runner.progress for name, runner in self._runners.items()}
         self.inline: tuple[InlineFold, ...] = tuple(
             InlineFold(definition, codec) for definition in self._definitions if definition.mode == "inline"
