@@ -117,14 +117,17 @@ class SwapRefusedError(ConflictError):
 class StaleReadError(DiptychError):
     """A read that had to be fresh could not be, in time.
 
-    `reason` is `behind` (try again), `parked` (a failing event must be mended first) or `stopped`.
+    `reason` is `behind` (try again), `parked` (a failing event must be mended first), `stopped`, `paused`, or `frozen`:
+    the rows were made by other code and stay as they are until somebody has them built again.
     """
 
     def __init__(self, projections: Sequence[str], reason: str, waited: float) -> None:
         names = ", ".join(projections)
-        super().__init__(
-            f"{names}: still {reason} after {waited:.1f} s. Try again, or take the answer as it is with queries.answer."
-        )
+        advice = "Try again, or take the answer as it is with queries.answer."
+        if reason == "frozen":
+            advice = " ".join(f"Type `diptych projection rebuild {name}`." for name in projections)
+            advice = f"Other code made its rows, and they stay as they are. {advice}"
+        super().__init__(f"{names}: still {reason} after {waited:.1f} s. {advice}")
         self.projections, self.reason, self.waited = tuple(projections), reason, waited
 
 

@@ -10,6 +10,7 @@ from diptych.projections.definition import define_all
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Mode
 from diptych.projections.projection import Projection
+from diptych.projections.site import Rules
 from diptych.read.models import ReadModel, table_of
 from diptych.store.opening import open_stores
 from diptych.store.protocols import Appended, EventStore, ViewStore
@@ -17,7 +18,7 @@ from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.shop import Fact
 
-FAST = Pace(poll=0.2, save=0.2, first_pause=0.01, longest_pause=0.2)
+FAST = Rules(Pace(poll=0.2, save=0.2, first_pause=0.01, longest_pause=0.2, lease=0.2))
 Given = type[Projection[Any]] | tuple[type[Projection[Any]], Mode]
 
 
@@ -49,7 +50,7 @@ class Running:
 async def running(
     url: str,
     *projections: Given,
-    pace: Pace = FAST,
+    rules: Rules = FAST,
     wrap: Callable[[EventStore], EventStore] = lambda store: store,
     wrap_views: Callable[[ViewStore], ViewStore] = lambda views: views,
     is_started: bool = True,
@@ -59,7 +60,7 @@ async def running(
     stores, codec = open_stores(url), shop.codec()
     events, views = wrap(stores.events), wrap_views(stores.views)
     await events.open()
-    engine = ProjectionEngine(events, views, codec, definitions, pace)
+    engine = ProjectionEngine(events, views, codec, definitions, rules)
     try:
         await events.inline.open(engine.inline_tables, store_id=events.store_id)
         await views.open(engine.async_tables, store_id=events.store_id)

@@ -18,14 +18,15 @@ from diptych.clock import id_for
 from diptych.errors import CheckpointMovedError
 from diptych.events.codec import Codec
 from diptych.messages import DomainEvent
-from diptych.projections.batch import draft
+from diptych.projections.batch import Portion, draft
 from diptych.projections.definition import define
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Mode
+from diptych.projections.site import Rules
 from diptych.read.models import ReadModel, table_of
-from diptych.store.batches import ViewBatch
+from diptych.store.batches import LaneMove, ViewBatch
 from diptych.store.opening import open_stores
-from diptych.store.protocols import Append, CheckpointMove, StreamWrite, ViewStore
+from diptych.store.protocols import Append, StreamWrite, ViewStore
 from diptych.stream import ANY, StreamName
 from diptych.subscriptions.reading import Pace, SharedPage
 from tests.postgres import Server
@@ -67,7 +68,7 @@ events = st.one_of(
 )
 histories = st.lists(st.tuples(ids, events), min_size=8, max_size=40)
 NO_SHRINKING = (Phase.explicit, Phase.generate)  # each example opens files: it would take minutes
-QUICK = Pace(page_events=3, poll=0.05, save=0.05, first_pause=0.01, longest_pause=0.05)
+QUICK = Rules(Pace(page_events=3, poll=0.05, save=0.05, first_pause=0.01, longest_pause=0.05))
 
 
 def expected(facts: Sequence[Fact]) -> Rows:
@@ -137,19 +138,20 @@ class Life:
 
     async def step(self, views: ViewStore, size: int, *, is_lost: bool = False, is_repeated: bool = False) -> bool:
         """Fold and commit the next events after the checkpoint; False at the end."""
+        (live,) = await views.generations.all(self.definition.name)
         at = await views.checkpoint(self.definition.name)
         page = await self.stores.events.read_log(after=at.position, limit=size)
         if not page.events:
             return False
         last = page.events[-1]
         for attempt in range(2 if is_repeated else 1):
-            batch = draft(self.definition, SharedPage(page, self.codec), range(len(page.events)), {})
+            batch = draft(self.definition, Portion(SharedPage(page, self.codec), range(len(page.events))), {})
             if batch.loads:
-                batch.finish(await views.load(batch.loads))
+                batch.finish(await views.load(live.number, batch.loads))
             if is_lost:
                 return True
-            move = CheckpointMove(self.definition.name, 0, at.epoch, at.position, last.position, last.event_id)
-            commit = views.commit(ViewBatch(move.name, move, last.recorded_at, batch.changes))
+            moves, place = [LaneMove(0, at.epoch, at.position)], (last.position, last.event_id, last.recorded_at)
+            commit = views.commit(ViewBatch(self.definition.name, live.number, moves, *place, batch.changes))
             if attempt:
                 with pytest.raises(CheckpointMovedError):
                     await commit

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from diptych.errors import ProjectionError, StaleReadError, StoreFullError, StoreUnavailableError
-from diptych.store.batches import ViewBatch
-from diptych.store.protocols import CheckpointMove
+from diptych.projections.site import Rules
+from diptych.store.batches import LaneMove, ViewBatch
 from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.naive import naive_orders, naive_sales
@@ -163,12 +163,12 @@ async def test_a_start_gives_up_on_an_inline_projection_whose_store_keeps_failin
     """X2: it says so, and does not hang."""
     async with running(file, shop.Sales) as shop_:
         await shop_.append([(shop.order("1"), shop.placed())])
-    impatient = Pace(first_pause=0.01, longest_pause=0.02, start_patience=0.1)
+    impatient = Rules(Pace(first_pause=0.01, longest_pause=0.02, start_patience=0.1))
 
     async def full(batch: ViewBatch) -> None:
         raise StoreFullError("no space left")
 
-    async with running(file, (shop.Baskets, "inline"), pace=impatient, is_started=False) as shop_:
+    async with running(file, (shop.Baskets, "inline"), rules=impatient, is_started=False) as shop_:
         monkeypatch.setattr(shop_.events.inline, "commit", full)
         with pytest.raises(StoreUnavailableError, match=r"baskets is inline and cannot .*: no space left"):
             await shop_.engine.start()
@@ -184,8 +184,10 @@ async def test_an_append_tells_the_inline_projections_where_they_stand(url: str)
 async def test_a_checkpoint_of_another_history_stops(file: str) -> None:
     async with running(file, shop.Sales, shop.Baskets, is_started=False) as shop_:
         await shop_.append([(shop.order("1"), shop.placed())])
-        await shop_.views.commit(ViewBatch("sales", CheckpointMove("sales", 0, 0, 0, 1, shop.random_id())))
-        await shop_.views.commit(ViewBatch("baskets", CheckpointMove("baskets", 0, 0, 0, 7, shop.random_id())))
+        for one in await shop_.views.generations.all():
+            at = {"sales": 1, "baskets": 7}[one.projection]
+            moves = [LaneMove(lane, 0, 0) for lane in range(one.lanes)]
+            await shop_.views.commit(ViewBatch(one.projection, one.number, moves, at, shop.random_id()))
         await shop_.engine.start()
         with pytest.raises(StaleReadError, match="stopped"):
             await shop_.engine.caught_up()

@@ -7,9 +7,9 @@ import anyio
 import pytest
 
 from diptych.errors import StoreUnavailableError
+from diptych.projections.site import Rules
 from diptych.store.memory import MemoryEventStore
 from diptych.store.protocols import EventStore, ViewStore
-from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.running import running
 from tests.projections.shop import Fact
@@ -69,7 +69,7 @@ async def test_projections_reach_the_head_within_two_seconds_whatever_the_hints_
     def wrap(store: EventStore) -> EventStore:
         return wrapper(store)
 
-    async with running("memory:", shop.Sales, shop.Baskets, (shop.Orders, "inline"), pace=Pace(), wrap=wrap) as shop_:
+    async with running("memory:", shop.Sales, shop.Baskets, (shop.Orders, "inline"), rules=Rules(), wrap=wrap) as shop_:
         for _ in range(3):
             await shop_.append(FACTS)
             await shop_.engine.caught_up(timeout=2.0)

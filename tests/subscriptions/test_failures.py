@@ -22,7 +22,7 @@ from diptych.subscriptions.failures import MOST_PARKED, Backoff, EventFailure, R
         (CheckpointMovedError("orders", 0, 1, 2), Remedy.RELOAD),
         (OtherHistoryError("orders", 1), Remedy.STOP),
         (SkippedPositionsError(1, 3), Remedy.STOP),
-        (UnknownEventTypeError("New", 1, 3), Remedy.STOP),
+        (UnknownEventTypeError("New", 1, 3), Remedy.GIVE_UP),
         (ZeroDivisionError(), Remedy.STOP),
     ],
 )

@@ -4,11 +4,12 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app.module import Module, check_limit
 from diptych.app.sinks import Sinks
 from diptych.app.status import Status, measure
+from diptych.app.tuning import Tuning
 from diptych.app.watching import Watch, Watched
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
@@ -16,9 +17,11 @@ from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
 from diptych.handlers import Handlers
 from diptych.messages import Command, Query
+from diptych.projections.choosing import OnChange
 from diptych.projections.definition import define_all
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Definition
+from diptych.projections.site import Rules
 from diptych.providing import Providers
 from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
@@ -28,14 +31,13 @@ from diptych.write import guard
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
 from diptych.write.cache import AggregateCache
-from diptych.write.handling import Handling, RetryPolicy
+from diptych.write.handling import Handling
 from diptych.write.queues import Queues
 from diptych.write.unit_of_work import WriteSide, is_unguarded, note
 
 Environment = Literal["development", "production"]
 
-_RETRY = RetryPolicy()
-_CACHED_AGGREGATES: Final = 10_000
+_TUNING = Tuning()
 
 
 class _Running(NamedTuple):
@@ -58,6 +60,9 @@ class App(Module):
 
     `views` is the URL of another PostgreSQL database for the rows. With `read_from`, the URL of a replica of the one
     that has them, queries read there; `after=` waits until it has what was written.
+
+    `on_change`: rows that other code made are built again beside the old ones (`rebuild`), or served as they are until
+    somebody types the command (`freeze`).
     """
 
     def __init__(
@@ -67,13 +72,14 @@ class App(Module):
         views: str | None = None,
         read_from: str | None = None,
         mode: Environment | None = None,
-        retry: RetryPolicy = _RETRY,
-        lag_limit: float = 30.0,
+        on_change: OnChange = "rebuild",
+        tuning: Tuning = _TUNING,
     ) -> None:
         super().__init__("app")
         self.url, self.views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
-        self._retry, self._lag_limit = retry, check_limit(lag_limit, "App")
+        self.on_change: OnChange = on_change
+        self.tuning, self._lag_limit = tuning, check_limit(tuning.lag_limit, "Tuning")
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
         self._command_routes.handlers = self.command_handlers
         self._query_routes.handlers = self.query_handlers
@@ -138,7 +144,7 @@ class App(Module):
 
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
-        return await measure(self.events, self.progress)
+        return await measure(self.events, self._started().engine)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
@@ -178,7 +184,7 @@ class App(Module):
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions)
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules())
             stack.push_async_callback(engine.stop)
             await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired)
@@ -188,7 +194,8 @@ class App(Module):
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
             sinks = Sinks(handler for module in self.everything() for handler in module.alert_handlers)
-            watch = Watch(Watched(self.status, self.lag_limits, engine.worker), stores.views, sinks)
+            watched = Watched(self.status, self.lag_limits, engine.worker)
+            watch = Watch(watched, stores.views, sinks, self.tuning.rounds)
             stack.push_async_callback(watch.stop)
             watch.start()
             return stack.pop_all()
@@ -219,14 +226,17 @@ class App(Module):
             raise ConfigurationError(list(dict.fromkeys(problems)))
         return wiring.wired, definitions
 
+    def _rules(self) -> Rules:
+        tuning, is_development = self.tuning, self.mode == "development"
+        return Rules(tuning.pace, self.on_change, is_development, tuning.runs_projections, tuning.exits_when_hung)
+
     def _open(self, running: _Running) -> None:
-        side = WriteSide(
-            running.events, running.codec, AggregateCache(_CACHED_AGGREGATES), Queues(), self.mode == "development"
-        )
+        cache = AggregateCache(self.tuning.cached_aggregates)
+        side = WriteSide(running.events, running.codec, cache, Queues(), self.mode == "development")
         engine = running.engine
-        handling = Handling(side, engine.inline, engine.appended, self._retry)
+        handling = Handling(side, engine.inline, engine.appended, self.tuning.retry)
         self._command_routes.open(handling, running.wired.commands)
-        self._query_routes.open(ReadSide(running.views, engine.progress), running.wired.queries)
+        self._query_routes.open(ReadSide(running.views, engine.progress, engine.look), running.wired.queries)
 
     def _close(self) -> None:
         self._command_routes.close()

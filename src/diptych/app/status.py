@@ -1,17 +1,38 @@
-"""What an operator asks first: how far everything is, and what is wrong."""
+"""What an operator asks first: how far everything is, and what is wrong.
+
+Rule: it looks at the stores now; what this process remembers counts only for the lanes that it has.
+"""
 
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from diptych.store.protocols import EventStore, Head
+from diptych.errors import StoreError
+from diptych.projections.choosing import is_same_code
+from diptych.projections.engine import ProjectionEngine
+from diptych.projections.following import Following
+from diptych.store.leases import Board
+from diptych.store.protocols import EventStore, Head, ViewStore
 from diptych.subscriptions.lag import lag_of
-from diptych.subscriptions.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One lane of the generation that is read: who works on it (empty: nobody), and why it stands, if it does."""
+
+    lane: int
+    position: int
+    owner: str
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
-    """One projection. `lag_seconds`: age of the oldest event not applied; `idle_seconds`: since its loop turned."""
+    """One projection. `lag_seconds`: age of the oldest event not applied; `idle_seconds`: since its loop here turned.
+
+    `state` is starting, running, parked, stopped, paused or frozen (its rows were made by other code, and nobody alive
+    works on them). `parked` counts keys. `note` is worth knowing, and nothing is wrong because of it.
+    """
 
     name: str
     mode: str
@@ -23,42 +44,82 @@ class ProjectionStatus:
     error: str | None
     idle_seconds: float
     tables: tuple[str, ...]
+    generation: int = 0
+    lanes: tuple[LaneStatus, ...] = ()
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The log's end and every projection, measured against the store now and not from memory."""
+    """The log's end and every projection, measured against the stores now and not from memory."""
 
     head: int
     projections: tuple[ProjectionStatus, ...]
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each projection that is stopped or has parked keys."""
+        """A sentence for each projection that is stopped or frozen, or has parked keys."""
         return tuple(
             f"{one.name} is {one.state} at position {one.position}: {one.error}"
             for one in self.projections
-            if one.state in ("stopped", "parked")
+            if one.state in ("stopped", "parked", "frozen")
         )
 
 
-async def measure(events: EventStore, progress: Mapping[str, Progress]) -> Status:
+async def measure(events: EventStore, engine: ProjectionEngine) -> Status:
     """Compare every projection with the end of the log as it is now. :raises StoreError: it cannot be read."""
     head = await events.head()
-    return Status(head.position, tuple([await _one(events, head, progress[name]) for name in sorted(progress)]))
+    with suppress(StoreError):  # of a view store that is away, what was known last is said
+        await engine.look()
+    boards = {mode: await _board(views) for mode, views in engine.views.items()}
+    followings = [engine.followings[name] for name in sorted(engine.followings)]
+    found = [await _one(events, head, one, boards[one.definition.mode]) for one in followings]
+    return Status(head.position, tuple(found))
 
 
-async def _one(events: EventStore, head: Head, progress: Progress) -> ProjectionStatus:
+async def _board(views: ViewStore) -> Board | None:
+    try:
+        return await views.leases.board()
+    except StoreError:
+        return None
+
+
+async def _one(events: EventStore, head: Head, following: Following, board: Board | None) -> ProjectionStatus:
+    progress = following.progress
     lag = await lag_of(events, progress.position, head=head)
+    keys = await following.parked_keys()
+    is_parked = progress.state == "running" and bool(keys)
     return ProjectionStatus(
         name=progress.name,
         mode=progress.mode,
-        state=progress.state,
+        state="parked" if is_parked else progress.state,
         position=progress.position,
         lag_events=lag.events,
         lag_seconds=lag.seconds,
-        parked=progress.parked,
-        error=progress.error,
-        idle_seconds=time.monotonic() - progress.heartbeat,
+        parked=len(keys),
+        error=progress.error or next((error for error in keys.values() if is_parked), None),
+        idle_seconds=time.monotonic() - progress.heartbeat if following.has_lanes else 0.0,
         tables=progress.tables,
+        generation=progress.generation,
+        lanes=_lanes(board, progress.generation),
+        note=_note(following),
+    )
+
+
+def _lanes(board: Board | None, generation: int) -> tuple[LaneStatus, ...]:
+    rows = () if board is None else board.lanes
+    return tuple(
+        LaneStatus(row.lane, row.checkpoint.position, row.owner, row.trouble)
+        for row in rows
+        if row.generation == generation
+    )
+
+
+def _note(following: Following) -> str | None:
+    choice, tables = following.choice, following.definition.tables
+    if choice.live is None or not choice.is_fitting or is_same_code(choice.live.code, tables.code):
+        return None
+    return (
+        f"The code of {tables.name} changed since generation {choice.live.number} was built. Type `diptych projection "
+        f"rebuild {tables.name}`, or `diptych projection accept {tables.name}` if the rows come out the same."
     )

@@ -3,13 +3,12 @@
 Rule: everything here runs on the projection's own thread, and touches neither store nor event loop.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from diptych.errors import ProjectionError, StoreError, UnknownEventTypeError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent, StoredMetadata
-from diptych.events.rows import stream_ids_of
 from diptych.projections.fold import BatchFold
 from diptych.projections.piece import Piece, piece
 from diptych.projections.plan import Definition
@@ -47,13 +46,31 @@ class Draft:
             self.changes = self._fold.run(rows)
 
 
-def draft(definition: Definition, page: SharedPage, indexes: range, parked: Mapping[str, int]) -> Draft:
-    """Fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
+def concerned(definition: Definition, page: SharedPage, indexes: range, lanes: Collection[int] | None) -> list[int]:
+    """Return which events of a piece of a page these lanes of a projection act on; None: all lanes."""
     types, takes = page.types, definition.takes
-    _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - takes)
-    mine = [index for index in indexes if types[index] in takes]
+    if lanes is None:
+        return [index for index in indexes if types[index] in takes]
+    of = page.lanes(definition.tables.lanes)
+    return [index for index in indexes if types[index] in takes and of[index] in lanes]
+
+
+class Portion(NamedTuple):
+    """A piece of a page, and whose: `lanes` are those that it is for, None if it is for all."""
+
+    page: SharedPage
+    indexes: range
+    lanes: Collection[int] | None = None
+
+
+def draft(definition: Definition, given: Portion, parked: Mapping[str, int]) -> Draft:
+    """Fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
+    page, indexes, _ = given
+    types = page.types
+    _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - definition.takes)
+    mine = concerned(definition, *given)
     waiting: list[tuple[str, int]] = []
-    stream_ids = stream_ids_of(page.rows)
+    stream_ids = page.stream_ids
     if parked:
         late = [index for index in mine if parked.get(stream_ids[index], page.scanned + 1) <= page.after + 1 + index]
         waiting = [(stream_ids[index], page.after + 1 + index) for index in late]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from diptych.errors import ConfigurationError
 from diptych.handlers import annotations, marked, where
 from diptych.messages import DomainEvent, Metadata, declared_events
+from diptych.projections.hashing import hash_of
 from diptych.projections.keys import RowKeys
 from diptych.projections.methods import Faults, Models, read_method
 from diptych.projections.plan import Definition, Handler, Mode, Script
@@ -18,6 +19,7 @@ from diptych.projections.projection import Projection
 from diptych.read.models import ReadModel, table_name, table_of
 from diptych.store.batches import ProjectionTables
 from diptych.store.tables import check_identifier
+from diptych.subscriptions.lanes import LANES
 
 
 def define(projection: type[Projection[Any]] | Projection[Any], mode: Mode = "async") -> Definition:
@@ -59,18 +61,21 @@ def _compile(given: type[Projection[Any]] | Projection[Any], mode: Mode, faults:
     _refuse_twins(handlers, faults)
     if len(faults.sentences) > before:
         return None
+    is_isolated = script is None and all(handler.is_isolated for handler in handlers)
+    lanes = LANES if is_isolated and mode == "async" else 1
+    tables = tuple(keys.table for keys in sheets)
     events = script[1] if script else tuple(dict.fromkeys(event for h in handlers for event in h.events))
     return Definition(
         name=name,
         mode=mode,
-        tables=ProjectionTables(name, tuple(keys.table for keys in sheets), cls.projection_version),
+        tables=ProjectionTables(name, tables, cls.projection_version, lanes, hash_of(cls)),
         sheets=sheets,
         events=events,
         takes=frozenset(event.event_name for event in events),
         handlers={e.event_name: tuple(h for h in handlers if e in h.events) for e in events},
         watched=tuple(_watched(handlers, at) for at in range(len(sheets))),
         script=script[0] if script else None,
-        is_isolated=script is None and all(handler.is_isolated for handler in handlers),
+        is_isolated=is_isolated,
         projection=cls,
     )
 

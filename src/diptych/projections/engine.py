@@ -4,19 +4,27 @@ Rule: each runs by itself; whatever one of them does, the others and the appends
 """
 
 import asyncio
+import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
-from diptych.clock import new_id
-from diptych.errors import StaleReadError, StoreUnavailableError
+from diptych.errors import StaleReadError, StoreError, StoreUnavailableError
 from diptych.events.codec import Codec
+from diptych.projections.following import Crew, Following
 from diptych.projections.inline import InlineFold
-from diptych.projections.plan import Definition
-from diptych.projections.runner import Runner
+from diptych.projections.plan import Definition, Mode
+from diptych.projections.site import Rules, Site
 from diptych.store.batches import ProjectionTables
 from diptych.store.protocols import Appended, EventStore, ViewStore
+from diptych.subscriptions.coordinator import Coordinator
 from diptych.subscriptions.progress import Progress
-from diptych.subscriptions.reading import LogReader, Pace
+from diptych.subscriptions.reading import LogReader
+
+_log: Final = logging.getLogger("diptych.projections")
+_HUNG: Final = 70  # what the process ends with (EX_SOFTWARE)
 
 
 class ProjectionEngine:
@@ -31,21 +39,34 @@ class ProjectionEngine:
         view_store: ViewStore,
         codec: Codec,
         definitions: Sequence[Definition],
-        pace: Pace | None = None,
+        rules: Rules | None = None,
     ) -> None:
         for definition in definitions:
             for event in definition.events:
                 codec.register(event)
-        self._store, self._views, self._codec = event_store, view_store, codec
-        self._definitions, self._pace = tuple(definitions), pace or Pace()
-        self._reader = LogReader(event_store, codec, self._pace)
-        self._runners = {d.name: Runner(d, self._views_of(d), self._reader, self._pace) for d in self._definitions}
+        self._store, self._rules = event_store, rules or Rules()
+        self._definitions = tuple(definitions)
+        self._reader = LogReader(event_store, codec, self._rules.pace)
+        self._group = asyncio.TaskGroup()
         self._running: asyncio.Task[None] | None = None
-        self.worker = str(new_id())
-        self.progress: Mapping[str, Progress] = {name: runner.progress for name, runner in self._runners.items()}
+        self._ending: asyncio.Task[None] | None = None
+        self._teams = [self._team("async", view_store)]
+        if self.inline_tables:
+            self._teams.append(self._team("inline", event_store.inline))
+        followings = {one.definition.name: one for team in self._teams for one in team.crew.members}
+        self.followings: Mapping[str, Following] = {
+            definition.name: followings[definition.name] for definition in self._definitions
+        }
+        self.views: Mapping[Mode, ViewStore] = {team.mode: team.views for team in self._teams}
+        self.progress: Mapping[str, Progress] = {name: one.progress for name, one in self.followings.items()}
         self.inline: tuple[InlineFold, ...] = tuple(
             InlineFold(definition, codec) for definition in self._definitions if definition.mode == "inline"
         )
+
+    @property
+    def worker(self) -> str:
+        """What this process is to others that work on asynchronous projections; empty if it works on none."""
+        return self._teams[0].coordinator.id
 
     @property
     def async_tables(self) -> tuple[ProjectionTables, ...]:
@@ -62,63 +83,110 @@ class ProjectionEngine:
 
         :raises StoreUnavailableError: one of them cannot get there, for its store fails again and again.
         """
-        ready = asyncio.Event()
-        self._running = asyncio.create_task(self._run(ready), name="diptych-projections")
-        await ready.wait()
+        self._running = asyncio.create_task(self._run(), name="diptych-projections")
+        for team in self._teams:
+            await team.coordinator.has_looked.wait()
         head = (await self._store.head()).position
-        for definition in self._definitions:
-            if definition.mode == "inline":
-                await self._bring_up(self.progress[definition.name], head)
+        for following in self.followings.values():
+            if following.definition.mode == "inline":
+                await self._bring_up(following, head)
 
-    async def _bring_up(self, progress: Progress, head: int) -> None:
-        stood, since = progress.saved, time.monotonic()
-        while progress.state != "stopped" and progress.saved < head:
-            await progress.wait_for(head, min(1.0, self._pace.start_patience))
-            if progress.saved != stood or progress.error is None:
-                stood, since = progress.saved, time.monotonic()
-            elif time.monotonic() - since > self._pace.start_patience:
+    async def _bring_up(self, following: Following, head: int) -> None:
+        progress, stood, since = following.progress, -1, time.monotonic()
+        while not progress.will_not_move and progress.saved < head:
+            await progress.wait_for(head, min(1.0, self._rules.pace.start_patience))
+            worked_on = following.building or progress
+            if worked_on.position != stood or worked_on.error is None:
+                stood, since = worked_on.position, time.monotonic()
+            elif time.monotonic() - since > self._rules.pace.start_patience:
                 raise StoreUnavailableError(
-                    f"{progress.name} is inline and cannot be brought up to position {head}: {progress.error}"
+                    f"{progress.name} is inline and cannot be brought up to position {head}: {worked_on.error}"
                 )
 
     async def stop(self) -> None:
-        """Stop after what is being committed now. A handler that hangs is left behind on its thread."""
+        """Stop after what is being committed now, and let go of all lanes. A handler that hangs is left behind."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
             await asyncio.wait((running,))
+        for following in self.followings.values():
+            following.close()
+        for team in self._teams:
+            await team.coordinator.leave()
 
     def retry(self, name: str) -> None:
-        """Try the parked keys of a projection again, in order; a stopped one goes on from its checkpoint."""
-        self._runners[name].retry()
+        """Try the parked keys of a projection that are in lanes here again; a stopped one goes on."""
+        self.followings[name].retry()
+
+    async def look(self) -> None:
+        """Learn at once which generations are live, and where the lanes of others are. :raises StoreError:"""
+        for team in self._teams:
+            await team.coordinator.look(team.crew)
 
     def appended(self, appended: Appended, events: int) -> None:
         """Note an append of this process that carried the inline projections: they stand at its last event."""
         for fold in self.inline:
             progress = self.progress[fold.name]
-            if appended.position - events <= progress.position < appended.position:
+            if appended.position - events <= progress.position < appended.position and progress.state != "paused":
                 progress.advance(appended.position, appended.recorded_at, appended.event_id)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has on disk what is now in the log.
 
-        :raises StaleReadError: one of them did not get there in time, or is stopped.
+        :raises StaleReadError: one of them did not get there in time, or will not move.
         """
         began = time.monotonic()
         head = (await self._store.head()).position
         for progress in self.progress.values():
             left = max(0.0, began + timeout - time.monotonic())
             if not await progress.wait_for(head, left):
-                reason = "stopped" if progress.state == "stopped" else "behind"
+                reason = progress.state if progress.will_not_move else "behind"
                 raise StaleReadError([progress.name], reason, time.monotonic() - began)
 
-    def _views_of(self, definition: Definition) -> ViewStore:
-        return self._store.inline if definition.mode == "inline" else self._views
+    def _team(self, mode: Mode, views: ViewStore) -> "_Team":
+        rules = self._rules
+        is_worker = mode == "async" and rules.is_worker
+        coordinator = Coordinator(views.leases, rules.pace, is_worker=is_worker, exits_when_hung=rules.exits_when_hung)
+        site = Site(
+            self._store, views, self._reader, coordinator.id, rules, self._begin, coordinator.hurry, self._has_hung
+        )
+        members = [Following(definition, site) for definition in self._definitions if definition.mode == mode]
+        return _Team(mode, views, Crew(members, site), coordinator)
 
-    async def _run(self, ready: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
-            if self._runners:
+    async def _run(self) -> None:
+        async with self._group as group:
+            if self._rules.is_worker or self.inline:
                 group.create_task(self._reader.follow(), name="diptych-log-reader")
-            for name, runner in self._runners.items():
-                group.create_task(runner.run(), name=f"diptych-projection-{name}")
-            ready.set()
+            for team in self._teams:
+                group.create_task(team.coordinator.run(team.crew), name="diptych-coordinator")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._group.create_task(_survived(work, name), name=name)
+
+    def _has_hung(self) -> None:
+        if self._rules.exits_when_hung and self._ending is None:
+            self._ending = asyncio.create_task(self._end_process(), name="diptych-ends")
+
+    async def _end_process(self) -> None:
+        """End, and leave the thread that hangs behind: whoever watches over the process starts a clean one."""
+        _log.critical("A handler hangs. Its event is known now, and this process ends with code %d.", _HUNG)
+        with suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(self._rules.pace.lease):
+                await self.stop()
+        logging.shutdown()
+        os._exit(_HUNG)
+
+
+class _Team(NamedTuple):
+    mode: Mode
+    views: ViewStore
+    crew: Crew
+    coordinator: Coordinator
+
+
+async def _survived(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Run something to its end: whatever it raises is said, and keeps nothing else from going on."""
+    try:
+        await work
+    except Exception:
+        _log.exception("%s ended by an error that nobody foresaw", name)

@@ -3,25 +3,23 @@
 Rule: a key's events are applied in order or not at all; other keys never wait for it (P7).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from diptych.events.recorded import StoredEvent
-from diptych.projections.batch import Draft, draft_parked
-from diptych.projections.plan import Definition
+from diptych.projections.batch import Draft
 from diptych.store.batches import ParkedEvent
-from diptych.store.protocols import ViewStore
-from diptych.subscriptions.reading import LogReader
-from diptych.subscriptions.thread import WorkThread
+from diptych.subscriptions.lanes import lane_of
 
 
 class Parked:
     """Which keys wait, each from which position on, and why."""
 
-    def __init__(self, events: Sequence[ParkedEvent] = ()) -> None:
+    def __init__(self, lanes: int, events: Sequence[ParkedEvent] = ()) -> None:
+        """`lanes`: how many the projection has."""
         self.since: dict[str, int] = {}
         self.errors: dict[int, str] = {}
-        self._events = list(events)
+        self._lanes, self._events = lanes, list(events)
         for event in events:
             self.since.setdefault(event.key, event.position)
             if event.error:
@@ -29,7 +27,7 @@ class Parked:
 
     def copy(self) -> Self:
         """Return a copy to try a batch with; it takes the place of this one when the batch is committed."""
-        other = type(self)()
+        other = type(self)(self._lanes)
         other.since, other.errors, other._events = dict(self.since), dict(self.errors), self._events
         return other
 
@@ -40,29 +38,31 @@ class Parked:
 
     def release(self, key: str) -> None:
         """Its events are applied."""
-        self.errors.pop(self.since.pop(key), None)
+        self.errors.pop(self.since.pop(key, 0), None)
 
-    def by_key(self) -> list[tuple[str, list[int]]]:
-        """Return the keys, and where the events of each stand, as they were loaded."""
-        return [(key, [event.position for event in self._events if event.key == key]) for key in self.since]
+    def lane(self, key: str) -> int:
+        """Return the lane that a key is in."""
+        return lane_of(key, self._lanes)
+
+    def of(self, key: str) -> Sequence[ParkedEvent]:
+        """Return the events of a key, as they were loaded."""
+        return [event for event in self._events if event.key == key]
+
+    def keys(self, lanes: Collection[int]) -> list[str]:
+        """Return the keys of these lanes."""
+        return [key for key in self.since if self.lane(key) in lanes]
+
+    def at(self, position: int) -> ParkedEvent | None:
+        """Return what is parked at a position, as it was loaded."""
+        return next((event for event in self._events if event.position == position), None)
 
     def waiting(self, batch: Draft) -> list[ParkedEvent]:
         """Return the events of a batch that are to be kept aside."""
-        return [ParkedEvent(key, position, self.errors.get(position, "")) for key, position in batch.waiting]
+        return [
+            ParkedEvent(key, position, self.errors.get(position, ""), self.lane(key)) for key, position in batch.waiting
+        ]
 
     @property
     def error(self) -> str | None:
         """Why the first of them failed."""
         return next((self.errors[since] for since in sorted(self.since.values()) if since in self.errors), None)
-
-
-async def fold_key(
-    definition: Definition, positions: Sequence[int], reader: LogReader, views: ViewStore, thread: WorkThread
-) -> Draft:
-    """Fold all parked events of one key. :raises EventFailure: one of them still fails."""
-    found = [await reader.at(position) for position in positions]
-    events = [event for event in found if event is not None]
-    batch = await thread.run(draft_parked, definition, reader.codec, events)
-    if batch.loads:
-        await thread.run(batch.finish, await views.load(batch.loads))
-    return batch

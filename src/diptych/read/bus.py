@@ -1,17 +1,25 @@
 """The query bus: one handler per query, which sees read models and nothing else."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from diptych.errors import DomainError, NoHandlerFoundError, NotFoundError, StaleReadError
+from diptych.errors import (
+    AccessDeniedError,
+    DataError,
+    DomainError,
+    NoHandlerFoundError,
+    NotFoundError,
+    ProgrammingError,
+    StaleReadError,
+)
 from diptych.events.recorded import from_microseconds
 from diptych.handlers import Handlers, local_names, not_started
 from diptych.messages import Query, Receipt
-from diptych.read.freshness import NOT_ASKED, Fresh, fresh, place_of
+from diptych.read.freshness import NOT_ASKED, NOTHING_KNOWN, Fresh, fresh, known_of
 from diptych.read.read_models import ReadModels
 from diptych.read.waiting import Waited, Wanted, wait
 from diptych.store.protocols import ViewStore
@@ -43,7 +51,7 @@ class Answer(Generic[R]):
     value: R
     fresh: Fresh
     reason: str | None
-    """Why it is stale: `behind`, `parked` (a failing event must be mended) or `stopped`; None when it is not."""
+    """Why it is stale: `behind`, `parked` (a failing event must be mended), `stopped`, `paused` or `frozen`."""
 
     @property
     def is_stale(self) -> bool:
@@ -85,9 +93,11 @@ class Reading:
 class ReadSide:
     """What all queries of an app share, once it has started."""
 
-    def __init__(self, views: ViewStore, progress: Mapping[str, Progress]) -> None:
+    def __init__(self, views: ViewStore, progress: Mapping[str, Progress], look: Callable[[], Awaitable[None]]) -> None:
+        """`look` has the progress learn at once which generations are read."""
         self.views = views
         self.progress = progress
+        self.look = look
         self.projection_of = {table: name for name, one in progress.items() for table in one.tables}
 
     def learn(self, reading: Reading, tables: set[str]) -> Sequence[Progress]:
@@ -99,6 +109,12 @@ class ReadSide:
             reading.tables |= tables
             reading.projections = self.keeping(reading.tables)
         return found
+
+    def refuse_unreadable(self, projections: Iterable[Progress]) -> None:
+        """:raises StaleReadError: the tables of one of them do not look as this code says."""
+        names = [one.name for one in projections if not one.is_readable]
+        if names:
+            raise StaleReadError(names, "frozen", 0.0)
 
     def keeping(self, tables: set[str]) -> Sequence[Progress]:
         """Return the projections that keep these tables."""
@@ -202,6 +218,12 @@ class QueryBus:
                 if reading.tables <= known:
                     raise
                 continue
+            if found.is_of_another and waited.reason is None:  # what was waited for is not what was read
+                await side.look()
+                if time.monotonic() >= deadline:
+                    waited = Waited("behind", tuple(one.name for one in reading.projections), within)
+                    return value, found, waited
+                continue
             if reading.tables <= known or waited.reason is not None:
                 return value, found, waited
 
@@ -209,15 +231,21 @@ class QueryBus:
         side = self._routes.side
         assert side is not None
         knows = with_freshness and not side.views.reads_a_copy  # of a copy only its own snapshot says how far it is
-        before = [place_of(one) if knows else NOT_ASKED for one in reading.projections] if with_freshness else ()
+        before = [known_of(one) if knows else NOTHING_KNOWN for one in reading.projections] if with_freshness else ()
         models = ReadModels(side.views)
         call = reading.call if reading.parameter is None else partial(reading.call, **{reading.parameter: models})
         kept = reading.projections
+        side.refuse_unreadable(kept)
         try:
             try:
                 value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
+            except (ProgrammingError, DataError, AccessDeniedError):  # as another shape makes it
+                side.refuse_unreadable(side.keeping(models.tables) if models.tables else side.progress.values())
+                raise
             finally:
                 read = side.learn(reading, models.tables)
+            if read is not kept:
+                side.refuse_unreadable(read)
             found = await fresh(models, read, dict(zip(kept, before, strict=True))) if with_freshness else NOT_ASKED
         finally:
             await models.close()

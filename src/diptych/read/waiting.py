@@ -11,7 +11,7 @@ from diptych.store.protocols import ViewStore
 from diptych.stream import read_token
 from diptych.subscriptions.progress import Progress
 
-Reason = Literal["behind", "parked", "stopped"]
+Reason = Literal["behind", "parked", "stopped", "paused", "frozen"]
 
 
 class Wanted(NamedTuple):
@@ -49,20 +49,26 @@ class Waited(NamedTuple):
 
 
 async def wait(wanted: Wanted, among: Iterable[Progress], views: ViewStore, seconds: float) -> Waited:
-    """Return when all these projections have applied what is wanted, or one is stopped, or the time is over."""
+    """Return when all these projections have applied what is wanted, or one will not move, or the time is over."""
     start = time.monotonic()
     concerned = [progress for progress in among if wanted.concerns(progress)]
     late = [progress for progress in concerned if progress.position < wanted.position]
     if late:
-        await asyncio.gather(*(progress.wait_for(wanted.position, seconds) for progress in late))
+        arrived = await asyncio.gather(*(progress.wait_for(wanted.position, seconds) for progress in late))
+        late = [progress for progress, is_there in zip(late, arrived, strict=True) if not is_there]
     waited = time.monotonic() - start
-    behind = [progress for progress in late if progress.position < wanted.position]
-    if behind:
-        stopped = any(progress.state == "stopped" for progress in behind)
-        return Waited("stopped" if stopped else "behind", tuple(p.name for p in behind), waited)
+    if late:
+        return Waited(_why(late), tuple(progress.name for progress in late), waited)
     for progress in concerned:
-        if progress.parked and any(e.position == wanted.position for e in await views.parked(progress.name)):
+        may_be_parked = progress.parked or progress.elsewhere  # what others have parked is known to the store alone
+        if may_be_parked and any(e.position == wanted.position for e in await views.parked(progress.name)):
             return Waited("parked", (progress.name,), waited)
     if concerned and views.reads_a_copy and not await views.is_copied(max(0.0, seconds - waited)):
         return Waited("behind", tuple(p.name for p in concerned), time.monotonic() - start)
     return Waited(None, (), time.monotonic() - start)
+
+
+def _why(late: Iterable[Progress]) -> Reason:
+    halted = {progress.state for progress in late if progress.will_not_move}
+    reasons: tuple[Reason, ...] = ("frozen", "stopped", "paused")
+    return next((reason for reason in reasons if reason in halted), "behind")

@@ -3,7 +3,7 @@
 Rule: which generation is read is one row, and the only thing that a swap or a roll-back changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -97,8 +97,17 @@ class Generations(Protocol):
         """Note that it is as good as if this code had built it."""
         ...
 
-    async def compare(self, projection: str, old: int, new: int, *, samples: int = 5) -> Comparison:
-        """Compare the rows of two generations in one snapshot."""
+    async def compare(
+        self, projection: str, old: int, new: int, *, samples: int = 5, opened: Callable[[], None] | None = None
+    ) -> Comparison:
+        """Compare the rows of two generations in one snapshot. `opened` is called once the snapshot stands.
+
+        From then on both may move, and the comparison is of what was: it is called in any thread.
+        """
+        ...
+
+    async def size(self, projection: str, number: int) -> int:
+        """Bytes that its tables and their indexes take on disk."""
         ...
 
 

@@ -57,6 +57,7 @@ class Pause(NamedTuple):
 
 
 Verb = Literal["retry", "skip"]
+"""What the owner of a lane can be asked. Other words are notes of what was done."""
 
 
 class Request(NamedTuple):
@@ -70,7 +71,7 @@ class Request(NamedTuple):
     projection: str
     generation: int
     lane: int
-    verb: Verb
+    verb: str
     key: str
     position: int
     reason: str
@@ -132,6 +133,10 @@ class Leases(Protocol):
 
     async def settle(self, request: int, outcome: str) -> None:
         """Note that a request is done, and how."""
+        ...
+
+    async def note(self, projection: str, verb: str, *, reason: str, by: str, outcome: str) -> None:
+        """Write down something that was done to a projection otherwise: it is among the requests, and done."""
         ...
 
     async def requests(self, projection: str | None = None, *, limit: int = 100) -> Sequence[Request]:

@@ -19,6 +19,10 @@ from diptych.errors import (
 MOST_PARKED: Final = 100
 """More failing keys than this are not poison but a bug: the subscription stops."""
 
+ENDED: Final = "the process ended while it was applied"
+HANGS: Final = "it ran for more than"
+"""These two are told by what a parked event's error says: who tries it again may hang, or end."""
+
 
 class EventFailure(Exception):  # noqa: N818 - carries a cause with its place, and never reaches a user
     """A consumer could not take one event. `cause` says why, as an error of Diptych."""
@@ -34,12 +38,15 @@ class Remedy(Enum):
     RELOAD = "reload"  # somebody else moved the checkpoint: go on from where it is
     PAUSE = "pause"  # the database is away: nothing is parked, nothing is lost, try again
     STOP = "stop"  # going on would be wrong until somebody acts
+    GIVE_UP = "give up"  # this code cannot go on, and newer code may: leave it to that
 
 
 def remedy(error: Exception) -> Remedy:
     """Say what to do about a failure that is not one event's of an isolated subscription."""
     if isinstance(error, CheckpointMovedError):
         return Remedy.RELOAD
+    if isinstance(error, UnknownEventTypeError):
+        return Remedy.GIVE_UP
     if isinstance(error, OtherHistoryError | SkippedPositionsError | StoreCorruptedError):
         return Remedy.STOP
     return Remedy.PAUSE if isinstance(error, StoreError) else Remedy.STOP
@@ -48,6 +55,11 @@ def remedy(error: Exception) -> Remedy:
 def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> bool:
     """Whether the failing key may be put aside while the others go on."""
     return is_isolated and parked < MOST_PARKED and not isinstance(failure.cause, UnknownEventTypeError)
+
+
+def may_be_tried_unasked(error: str) -> bool:
+    """Whether what parked a key costs no more than another error when it is tried again."""
+    return ENDED not in error and HANGS not in error
 
 
 class Backoff:

@@ -1,41 +1,55 @@
 """How far a consumer of the log has got, as this process knows it; who waits for it, and what stopped it.
 
-Rule: this is knowledge, not truth; the truth is the checkpoint beside the rows.
+Rule: this is knowledge, not truth; the truth is the checkpoints beside the rows.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple
 
-State = Literal["starting", "running", "parked", "stopped"]
+State = Literal["starting", "running", "parked", "stopped", "paused", "frozen"]
+HALTED: Final[tuple[State, ...]] = ("stopped", "paused", "frozen")
+"""In these states it will not move by itself."""
+
+
+class Place(NamedTuple):
+    """Where some lanes are: what was applied or scanned, and the event there."""
+
+    position: int = 0
+    recorded_at: int = 0
+    event_id: bytes = b""
 
 
 class Progress:
-    """One consumer's place in the log. Belongs to one event loop.
+    """One consumer's place in the log: the least of its lanes, here and in other processes. Of one event loop.
 
     `position` is what was applied or scanned; `saved` is what is on disk with its rows, so that a snapshot opened now
-    is at least that fresh. `behind_since` is when the oldest event not yet applied was recorded (microseconds since
-    1970), None when there is none known. `heartbeat` is when its loop last turned (monotonic seconds): it tells a dead
-    loop from a quiet one.
+    is at least that fresh. Both are of one `generation`. `behind_since` is when the oldest event not yet applied was
+    recorded (microseconds since 1970), None when there is none known. `heartbeat` is when its loop last turned
+    (monotonic seconds): it tells a dead loop from a quiet one.
     """
 
     def __init__(
         self, name: str, mode: str = "async", tables: tuple[str, ...] = (), event_types: frozenset[str] = frozenset()
     ) -> None:
         self.name, self.mode, self.tables, self.event_types = name, mode, tables, event_types
-        self.position = 0
-        self.saved = 0
-        self.recorded_at = 0
+        self.generation = 0
+        self.position = self.saved = self.recorded_at = self.head = 0
         self.event_id = b""
-        self.head = 0
         self.behind_since: int | None = None
         self.state: State = "starting"
         self.error: str | None = None
         self.parked = 0
+        self.is_being_built = False  # a generation that fits this code is, and will be read when it is done
+        self.is_readable = True  # the tables that are read look as this code says
         self.heartbeat = time.monotonic()
         self.wanted: Callable[[], None] = _nobody  # called when somebody begins to wait
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._here: tuple[Place, int] | None = (Place(), 0)  # of the lanes that this process has
+        self._elsewhere: Mapping[int, Place] = {}  # by lane, those of others
+        self._said: tuple[State, str | None] = ("starting", None)
+        self._ruled: tuple[State, str | None] | None = None
+        self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
     def is_waited_for(self) -> bool:
@@ -43,33 +57,93 @@ class Progress:
         return bool(self._waiters)
 
     @property
+    def least_wanted(self) -> int:
+        """The first position that somebody waits for; 0 when nobody does."""
+        return min((position for position, _ in self._waiters), default=0)
+
+    @property
     def is_caught_up(self) -> bool:
         """Whether it had seen everything when it last looked at the end of the log."""
         return self.position >= self.head
+
+    @property
+    def elsewhere(self) -> Mapping[int, Place]:
+        """The lanes that this process does not have, and where they are as far as it knows."""
+        return self._elsewhere
+
+    @property
+    def will_not_move(self) -> bool:
+        """Whether waiting is in vain."""
+        return self.state in HALTED and not (self.state == "frozen" and self.is_being_built)
 
     def beat(self) -> None:
         """Note that the loop turns."""
         self.heartbeat = time.monotonic()
 
     def saw(self, position: int, recorded_at: int = 0, event_id: bytes = b"") -> None:
-        """Note a new place that is not on disk: nothing of interest lies between it and `saved`."""
-        self.position = position
-        if event_id:
-            self.recorded_at, self.event_id = recorded_at, event_id
-        if position >= self.head:
-            self.head, self.behind_since = position, None
+        """Note a new place of the lanes here that is not on disk: nothing of interest lies between it and `saved`."""
+        self.stands(Place(position, recorded_at, event_id), self._here[1] if self._here else 0)
 
     def advance(self, position: int, recorded_at: int = 0, event_id: bytes = b"") -> None:
-        """Note a new place on disk; lets go of everybody who waited for it. Going back (a rebuild) is allowed."""
-        self.saved = position
-        self.saw(position, recorded_at, event_id)
+        """Note a new place of the lanes here on disk; lets go of everybody who waited for it. Going back is allowed."""
+        self.stands(Place(position, recorded_at, event_id), position)
+
+    def stands(self, place: Place, saved: int) -> None:
+        """Note where the lanes here are, and what of it is on disk."""
+        self._here = (place, saved)
+        self._reckon()
+
+    def has_no_lanes(self) -> None:
+        """Note that all lanes are other processes'."""
+        self._here = None
+        self._reckon()
+
+    def hears(self, lanes: Mapping[int, Place]) -> None:
+        """Note where the lanes of others are, by lane."""
+        self._elsewhere = lanes
+        self._reckon()
+
+    def turns_to(self, generation: int) -> None:
+        """From now on it is about another generation, of which nothing is known yet."""
+        if generation != self.generation:
+            self.generation = generation
+            self._here, self._elsewhere = (Place(), 0), {}
+            self._said = ("starting", None)
+            self._reckon()
+
+    def _reckon(self) -> None:
+        place, saved = self._here or (None, 0)
+        if self._elsewhere:
+            other = min(self._elsewhere.values())
+            saved = min(saved, other.position) if place is not None else other.position
+            place = min(place, other) if place is not None else other
+        if place is None:
+            place = Place()
+        self.saved, self.position = saved, place.position
+        self.recorded_at, self.event_id = place.recorded_at, place.event_id
+        if place.position >= self.head:
+            self.head, self.behind_since = place.position, None
         if self._waiters:
             self._release()
 
+    def shows(self, state: State, error: str | None = None) -> None:
+        """Note how the lanes here are."""
+        self._said = (state, error)
+        self._show()
+
+    def is_ruled(self, state: State | None, error: str | None = None) -> None:
+        """Note what holds for the whole of it, whatever the lanes here do; None: nothing does."""
+        self._ruled = None if state is None else (state, error)
+        self._show()
+
     def stop(self, error: str) -> None:
-        """Note that it will not go on by itself, and tell everybody who waits."""
-        self.state, self.error = "stopped", error
-        self._release()
+        """Note that the lanes here will not go on by themselves, and tell everybody who waits."""
+        self.shows("stopped", error)
+
+    def _show(self) -> None:
+        self.state, self.error = self._ruled or self._said
+        if self.will_not_move:
+            self._release()
 
     def lag_seconds(self, now: float | None = None) -> float:
         """Age of the oldest event known and not yet applied; 0.0 when there is none."""
@@ -78,12 +152,12 @@ class Progress:
         return max(0.0, (time.time() if now is None else now) - self.behind_since / 1_000_000)
 
     async def wait_for(self, position: int, timeout: float) -> bool:
-        """Return whether it has this position on disk, as soon as it has, it is stopped, or the time is over."""
+        """Return whether it has this position on disk, as soon as it has, it will not move, or the time is over."""
         if self.saved >= position:
             return True
-        if self.state == "stopped" or timeout <= 0:
+        if self.will_not_move or timeout <= 0:
             return False
-        turn = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         waiter = (position, turn)
         self._waiters.append(waiter)
         self.wanted()
@@ -92,16 +166,16 @@ class Progress:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-        return self.saved >= position
+        return turn.result() if turn.done() else self.saved >= position
 
     def _release(self) -> None:
-        still: list[tuple[int, asyncio.Future[None]]] = []
+        still: list[tuple[int, asyncio.Future[bool]]] = []
         for waiter in self._waiters:
-            if self.saved >= waiter[0] or self.state == "stopped":
-                if not waiter[1].done():
-                    waiter[1].set_result(None)
-            else:
+            is_there = self.saved >= waiter[0]
+            if not is_there and not self.will_not_move:
                 still.append(waiter)
+            elif not waiter[1].done():
+                waiter[1].set_result(is_there)
         self._waiters = still
 
 

@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 from diptych.errors import DiptychError, SkippedPositionsError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
-from diptych.events.rows import types_of
+from diptych.events.rows import stream_ids_of, types_of
 from diptych.messages import DomainEvent
 from diptych.store.protocols import EventStore, Head, Page
 from diptych.subscriptions.failures import Backoff
+from diptych.subscriptions.lanes import lane_of
 
 _KEPT: Final = 4
 _log: Final = logging.getLogger("diptych.projections")
@@ -31,22 +32,35 @@ class Pace(NamedTuple):
     first_pause: float = 0.05
     longest_pause: float = 5.0
     start_patience: float = 10.0  # a start gives up on an inline projection that fails and stands still so long
+    lease: float = 5.0  # a worker that has not been heard of for so long is no worker any more (P5)
+    handler_seconds: float = 30.0  # a handler that takes longer hangs
+    keep: float = 86_400.0  # a generation that is not read any more is dropped after so long
 
 
 class SharedPage:
     """A piece of the log without gaps, each event decoded when the first consumer asks for it."""
 
-    __slots__ = ("_decoded", "after", "codec", "decode", "rows", "scanned", "types")
+    __slots__ = ("_decoded", "_lanes", "after", "codec", "decode", "rows", "scanned", "stream_ids", "types")
 
     def __init__(self, page: Page, codec: Codec) -> None:
         self.after, self.rows, self.codec = page.after, page.events, codec
         self.scanned = page.after + len(page.events)
         self.types, self.decode = types_of(page.events), codec.reading(page.events)
+        self.stream_ids = stream_ids_of(page.events)
+        self._lanes: dict[int, Sequence[int]] = {}
         self._decoded: list[DomainEvent | None] = [None] * len(page.events)
 
     def covers(self, after: int) -> bool:
         """Whether the event after this position is in the page."""
         return self.after <= after < self.scanned
+
+    def lanes(self, count: int) -> Sequence[int]:
+        """Return which of so many lanes each event is in, worked out once for all."""
+        found = self._lanes.get(count)
+        if found is None:
+            known = {stream_id: lane_of(stream_id, count) for stream_id in set(self.stream_ids)}
+            found = self._lanes[count] = [known[stream_id] for stream_id in self.stream_ids]
+        return found
 
     def event(self, index: int) -> DomainEvent:
         """Return the event of a row, decoded once for all. Two threads may both decode it; they make equal events."""
@@ -70,6 +84,10 @@ class LogReader:
     def listen(self, event: asyncio.Event) -> None:
         """Set this event whenever the log has grown."""
         self._listeners.add(event)
+
+    def hear_no_more(self, event: asyncio.Event) -> None:
+        """Set this event no longer."""
+        self._listeners.discard(event)
 
     async def follow(self) -> None:
         """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""

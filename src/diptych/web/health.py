@@ -57,5 +57,5 @@ def _reasons(one: ProjectionStatus, limit: float) -> list[Firing]:
 
 def _shown(one: ProjectionStatus, limit: float) -> dict[str, object]:
     shown = asdict(one)
-    del shown["tables"], shown["error"]
+    del shown["tables"], shown["error"], shown["lanes"], shown["note"]
     return {**shown, "lag_limit": limit}

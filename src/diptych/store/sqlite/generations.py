@@ -6,17 +6,19 @@ Rule: each change is one transaction, and what it rests on is looked at inside i
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 
-from diptych.errors import StoreError, SwapRefusedError
+from diptych.errors import SwapRefusedError
 from diptych.store.batches import ProjectionTables
-from diptych.store.generations import Comparison, Generation, GenerationState
+from diptych.store.generations import Comparison, Generation, GenerationState, placed_name
 from diptych.store.sqlite.comparing import compare
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.shapes import drop, make, set_live
 from diptych.store.sqlite.writer import Task
+
+T = TypeVar("T")
 
 _COLUMNS: Final = "g.generation, g.projection, p.live, g.is_kept, g.version, g.shape, g.lanes, g.code, g.tables, "
 _ALL: Final = (
@@ -31,6 +33,11 @@ _BEHIND: Final = """
         AND (o.lane = n.lane OR (SELECT count(DISTINCT lanes) FROM projection_generations
                                  WHERE generation IN (n.generation, o.generation)) > 1)
     ORDER BY n.position LIMIT 1"""
+
+
+_SIZE: Final = """
+    SELECT coalesce(sum(pgsize), 0) FROM dbstat('main', 1) WHERE name IN (
+        SELECT name FROM sqlite_schema WHERE tbl_name IN (SELECT value FROM json_each(?)))"""
 
 
 def read_generations(connection: apsw.Connection) -> list[Generation]:
@@ -129,20 +136,35 @@ class SqliteGenerations:
 
         await self._submit(Task(work))
 
-    async def compare(self, projection: str, old: int, new: int, *, samples: int = 5) -> Comparison:
-        """Compare the rows of two generations in one snapshot, in a thread."""
-        return await asyncio.to_thread(self._compare, projection, old, new, samples)
+    async def compare(
+        self, projection: str, old: int, new: int, *, samples: int = 5, opened: Callable[[], None] | None = None
+    ) -> Comparison:
+        """Compare the rows of two generations in one snapshot, in a thread. `opened` is called once it stands."""
 
-    def _compare(self, projection: str, old: int, new: int, samples: int) -> Comparison:
+        def work(connection: apsw.Connection) -> Comparison:
+            pair = _one(connection, projection, old), _one(connection, projection, new)
+            if opened is not None:
+                opened()
+            return compare(connection, *pair, samples)
+
+        return await asyncio.to_thread(self._look, work)
+
+    async def size(self, projection: str, number: int) -> int:
+        """Bytes that its tables and their indexes take on disk."""
+
+        def work(connection: apsw.Connection) -> int:
+            tables = json.dumps([placed_name(name, number) for name in _one(connection, projection, number).tables])
+            return int(connection.execute(_SIZE, (tables,)).get)
+
+        return await asyncio.to_thread(self._look, work)
+
+    def _look(self, work: Callable[[apsw.Connection], T]) -> T:
         connection = open_reader(self._file)
         try:
             connection.execute("BEGIN")
-            pair = _one(connection, projection, old), _one(connection, projection, new)
-            return compare(connection, *pair, samples)
+            return work(connection)
         except apsw.Error as error:
             raise translate(error, self._file.path) from error
-        except StoreError:
-            raise
         finally:
             connection.close(True)
 

@@ -176,8 +176,9 @@ class ViewGenerationsContract(ViewStoreContract):
         compared = await views.generations.compare("tallies", 2, built.number)
         assert (compared.is_at_one_position, compared.positions, compared.is_equal) == (False, (4, 3), False)
         await views.commit(to(built, 4, rows(1, 2), after=3))
-        compared = await views.generations.compare("tallies", 2, built.number)
-        assert (compared.is_at_one_position, compared.is_equal) == (True, True)
+        opened: list[bool] = []
+        compared = await views.generations.compare("tallies", 2, built.number, opened=lambda: opened.append(True))
+        assert (compared.is_at_one_position, compared.is_equal, opened) == (True, True, [True])
         assert [(one.table, one.rows) for one in compared.tables] == [("tally", (2, 2))]
 
     async def test_differing_rows_are_counted_and_shown(self, views: ViewStore) -> None:
@@ -191,6 +192,11 @@ class ViewGenerationsContract(ViewStoreContract):
             (("a",), {"name": "a", "total": 1}, None),
             (("b",), {"name": "b", "total": 2}, {"name": "b", "total": 5}),
         ]
+
+    async def test_a_generation_has_a_size_on_disk(self, views: ViewStore) -> None:
+        many = [Tally(name="x" * 900 + str(number), total=number) for number in range(99)]
+        await views.commit(batch(TALLIES, RowChanges(TALLY, many)))
+        assert 90_000 < await views.generations.size("tallies", 2) < 900_000
 
     async def test_a_table_of_a_generation_has_no_name_for_users(self, views: ViewStore) -> None:
         async with views.reader() as session:

@@ -135,6 +135,13 @@ class ViewLeasesContract(ViewGenerationsContract):
         assert list(await views.leases.requests("tallies")) == [asked._replace(outcome="3 keys applied")]
         assert list(await views.leases.requests("shop")) == []
 
+    async def test_what_was_done_otherwise_is_among_the_requests(self, views: ViewStore) -> None:
+        await views.leases.note("tallies", "rollback", reason="wrong totals", by="ada", outcome="generation 2 is live")
+        (noted,) = await views.leases.requests("tallies")
+        assert (noted.verb, noted.reason, noted.asked_by) == ("rollback", "wrong totals", "ada")
+        assert noted.outcome == "generation 2 is live"
+        assert list((await views.leases.board()).requests) == []
+
     async def test_a_request_goes_to_the_lane_of_its_key(self, storage: Callable[[], ViewStore]) -> None:
         store = storage()
         await store.open([LANES], store_id=STORE)

@@ -1,0 +1,58 @@
+"""Which generations of a projection a process works on, given its code.
+
+Rule: pure. A generation is worked on only by code that fits it; what else there is stays as it is.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from diptych.store.batches import ProjectionTables
+from diptych.store.generations import Generation
+
+OnChange = Literal["rebuild", "freeze"]
+"""What becomes of rows that other code made: they are built again beside the old ones, or stay as they are."""
+
+
+class Choice(NamedTuple):
+    """`live` is what is read; `is_fitting`: this code may work on it; `is_readable`: its tables look as this code says.
+
+    `builds`: a generation for this code is to be made beside it. `why` says what is wrong when neither is so.
+    """
+
+    live: Generation | None
+    is_fitting: bool
+    is_readable: bool
+    builds: bool
+    why: str | None = None
+
+
+def choose(
+    tables: ProjectionTables, generations: Sequence[Generation], on_change: OnChange, *, is_development: bool = False
+) -> Choice:
+    """Choose among the generations of one projection.
+
+    A generation that was kept and fits this code was left on purpose: by a roll-back, or by newer code beside which
+    this one still runs. So it is not built again, but in development.
+    """
+    live = next((one for one in generations if one.state == "live"), None)
+    if live is None:
+        return Choice(None, False, True, False, f"{tables.name} has no rows in this store")
+    if live.fits(tables):
+        has_changed = is_development and on_change == "rebuild" and not is_same_code(live.code, tables.code)
+        return Choice(live, True, True, has_changed)
+    kept = [one.number for one in generations if one.state == "kept" and one.fits(tables)]
+    builds = on_change == "rebuild" and (is_development or not kept)
+    return Choice(live, False, live.shape == tables.shape, builds, None if builds else _why(live, tables, kept))
+
+
+def is_same_code(one: str, other: str) -> bool:
+    """Whether two hashes are of the same code, as far as they tell: of two versions of Python they tell nothing."""
+    return one == other or one.partition(":")[0] != other.partition(":")[0]
+
+
+def _why(live: Generation, tables: ProjectionTables, kept: Sequence[int]) -> str:
+    name, what = tables.name, f"the rows of {tables.name} were made by version {live.version} of other code"
+    if live.version == tables.version:
+        what = f"the rows of {name} have another shape than this code"
+    back = f", or `diptych projection rollback {name}` for generation {kept[-1]}, which this code made" if kept else ""
+    return f"{what} and stay as they are. Type `diptych projection rebuild {name}`{back}."

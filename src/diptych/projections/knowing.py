@@ -1,0 +1,93 @@
+"""What a process knows of a projection as a whole, from the board and from its own lanes.
+
+Rule: it tells the projection's `Progress`, and changes nothing.
+"""
+
+from collections.abc import Collection, Mapping
+
+from diptych.projections.choosing import Choice
+from diptych.projections.plan import Definition
+from diptych.projections.site import Site
+from diptych.store.leases import Board
+from diptych.subscriptions.elsewhere import Elsewhere
+from diptych.subscriptions.progress import Place, Progress, State
+
+
+class Knowledge:
+    """Keeps the progress of one projection informed."""
+
+    def __init__(self, definition: Definition, progress: Progress, site: Site) -> None:
+        self._definition, self._progress, self._site = definition, progress, site
+        self._elsewhere = Elsewhere(progress, site.events, site.views)
+        self._places: Mapping[int, Place] = {}  # all lanes of the live generation, as they were on disk
+        self._troubles: Mapping[int, str] = {}
+        self._of, self._seen = 0, dict[int, Place]()  # where lanes were when others had them, and of which generation
+        self._ruled: tuple[State | None, str | None] = (None, None)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._elsewhere.close()
+
+    def is_wanted(self) -> None:
+        """Look closely at the lanes that others have, for as long as somebody waits."""
+        self._elsewhere.is_wanted()
+
+    async def look(self) -> None:
+        """See where the lanes of others are. :raises StoreError:"""
+        await self._elsewhere.look()
+
+    def take_in(self, board: Board, choice: Choice, gave_up: Mapping[int, str]) -> None:
+        """Learn how things are."""
+        live = choice.live
+        rows = [] if live is None else [row for row in board.lanes if row.generation == live.number]
+        self._places = {
+            row.lane: Place(row.checkpoint.position, row.checkpoint.recorded_at, row.checkpoint.event_id)
+            for row in rows
+        }
+        self._troubles = {row.lane: row.trouble for row in rows if row.trouble}
+        self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), choice.is_fitting
+        self._progress.is_readable = choice.is_readable
+        self._progress.is_being_built = choice.builds
+        self._ruled = self._rule(board, choice, gave_up)
+
+    def reckon(self, held: Collection[int], coming: Collection[int]) -> None:
+        """Put it together with the lanes that are worked on here, and with those that will be at once."""
+        progress = self._progress
+        if self._of != progress.generation:
+            self._of, self._seen = progress.generation, {}
+        self._seen.update(progress.elsewhere)
+        here = {*held, *coming}
+        others = {lane: max(at, self._seen.get(lane, at)) for lane, at in self._places.items() if lane not in here}
+        if coming and not held:  # nothing is known of them but what their owner had found to be of this history
+            least = min([self._seen.get(lane, Place()) for lane in coming])
+            progress.stands(least, least.position)
+        elif not held:
+            progress.has_no_lanes()
+        progress.hears(others)
+        state, error = self._ruled
+        trouble = next((why for lane, why in sorted(self._troubles.items()) if lane not in held), None)
+        if state in (None, "running") and trouble is not None:
+            state, error = "stopped", trouble
+        progress.is_ruled(state, error)
+        if others and progress.is_waited_for:
+            self._elsewhere.is_wanted()
+
+    def _rule(self, board: Board, choice: Choice, gave_up: Mapping[int, str]) -> tuple[State | None, str | None]:
+        """Say what holds for all of it, whatever the lanes here do."""
+        live, name = choice.live, self._definition.name
+        pause = board.paused.get(name)
+        if pause is not None:
+            return "paused", pause.reason
+        if live is None:
+            return "frozen", choice.why
+        is_taken = any(live.number in worker.takes and worker.id != self._site.worker for worker in board.workers)
+        is_ours = choice.is_fitting and live.number not in gave_up
+        if not is_ours and not is_taken:
+            if live.number in gave_up:
+                return "stopped", gave_up[live.number]
+            return "frozen", choice.why or f"{name} is being built again, generation {live.number} is read meanwhile"
+        if self._definition.mode == "inline" or (is_ours and self._site.rules.is_worker):
+            return None, None
+        if is_taken:
+            return "running", None
+        return "stopped", f"no living process works on {name}. Start one: `diptych run --only workers`"

@@ -1,0 +1,134 @@
+"""What is done about failed events: trying parked keys again, and leaving an event out for ever.
+
+Rule: all of it under the lane's epoch, like any batch; each attempt is noted on the lane before it is made.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from diptych.errors import DiptychError, StoreError
+from diptych.events.recorded import StoredEvent
+from diptych.projections.batch import Draft
+from diptych.projections.carrying import Carrier
+from diptych.projections.held import Lane
+from diptych.store.batches import Checkpoint, ParkedEvent
+from diptych.store.leases import Request
+from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
+from diptych.subscriptions.lanes import lane_of
+
+_log: Final = logging.getLogger("diptych.projections")
+
+
+class Done(NamedTuple):
+    """What became of a request; `has_effect`: something was done, so that what stands may go on."""
+
+    outcome: str
+    has_effect: bool = True
+
+
+class Mender:
+    """Does what is asked about the lanes of a carrier."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier, self._work = carrier, carrier.work
+        self._ended: set[str] = set()  # keys whose last try ended the process, for as long as nobody was told
+
+    async def look(self, lanes: Collection[int]) -> None:
+        """Take up the parked keys of lanes that were just claimed: an attempt that ended a process is noted on it."""
+        for number in lanes:
+            lane = self._carrier.lanes[number]
+            parked = self._carrier.parked.at(lane.attempt)
+            if parked is not None:
+                self._ended.add(parked.key)
+                events = self._carrier.parked.of(parked.key)
+                await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}", ())
+        await self._carrier.look_at_parked()
+
+    async def try_unasked(self, lanes: Collection[int]) -> None:
+        """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
+        if not self._carrier.parked.since:
+            return
+        await self._carrier.look_at_parked()
+        parked = self._carrier.parked
+        for key in parked.keys(lanes):
+            if all(may_be_tried_unasked(each.error) for each in parked.of(key)):
+                await self.retry(self._carrier.lanes[parked.lane(key)], key)
+
+    async def execute(self, request: Request, halted: int) -> Done:
+        """Do what is asked of a lane here. `halted` is where the event is that stopped the projection."""
+        await self._carrier.look_at_parked()
+        lane = self._carrier.lanes[request.lane]
+        if request.verb == "skip":
+            return await self._skip(lane, request.position, halted)
+        keys = [request.key] if request.key else self._carrier.parked.keys([lane.number])
+        outcomes = []
+        for key in keys:
+            if key in self._ended:
+                self._ended.discard(key)
+                outcomes.append(f"{key} stays parked: {ENDED}. It is not tried again for this request.")
+            else:
+                outcomes.append(await self.retry(lane, key))
+        return Done(" ".join(outcomes) or "Nothing is parked here.")
+
+    async def retry(self, lane: Lane, key: str) -> str:
+        """Apply the parked events of a key, all of them in order or none, and say what became of it."""
+        events = self._carrier.parked.of(key)
+        if not events:
+            return f"{key} is not parked."
+        return await self._apply(lane, key, events, ())
+
+    async def _apply(self, lane: Lane, key: str, events: Sequence[ParkedEvent], left_out: Sequence[int]) -> str:
+        """Apply those that are not left out; if they fail, they stay parked with the new error."""
+        carrier, rest = self._carrier, [event for event in events if event.position not in left_out]
+        try:
+            batch = Draft()
+            if rest:
+                await self._work.tenure.mark(lane.number, attempt=rest[0].position)
+                batch = await carrier.folding.parked(await self._stored(rest))
+            await self._write(lane, batch, (), key)
+        except StoreError:
+            raise
+        except Exception as error:  # a value that no column takes, too: known only when it is written
+            cause = error.cause if isinstance(error, EventFailure) else error
+            why = str(cause) if isinstance(cause, DiptychError) else repr(cause)
+            await self._park_again(lane, key, events, why, left_out)
+            _log.error("%s still parks %s: %s", self._work.name, key, why)
+            return f"{key} stays parked: {why}"
+        carrier.parked.release(key)
+        return f"{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
+
+    async def _park_again(
+        self, lane: Lane, key: str, events: Sequence[ParkedEvent], why: str, left_out: Sequence[int]
+    ) -> None:
+        rest = [event._replace(error="") for event in events if event.position not in left_out]
+        rest[0] = rest[0]._replace(error=why)
+        await self._write(lane, Draft(), rest, key)
+        await self._carrier.look_at_parked()
+
+    async def _write(self, lane: Lane, batch: Draft, parked: Sequence[ParkedEvent], key: str) -> None:
+        """Commit to a lane where it stands on disk; what it has scanned since stays so."""
+        at = lane.at
+        await self._carrier.write([lane], lane.saved, batch, parked, [key])
+        lane.at = at
+
+    async def _stored(self, parked: Sequence[ParkedEvent]) -> list[StoredEvent]:
+        found = [await self._work.reader.at(each.position) for each in parked]
+        return [event for event in found if event is not None]
+
+    async def _skip(self, lane: Lane, position: int, halted: int) -> Done:
+        parked = self._carrier.parked.at(position)
+        if parked is not None and parked.lane == lane.number:
+            events = self._carrier.parked.of(parked.key)
+            behind = await self._apply(lane, parked.key, events, [position])
+            return Done(f"Position {position} is left out for ever. {behind}")
+        event = await self._work.reader.at(position)
+        if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
+            return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
+        if position != halted or lane.at.position != position - 1:
+            where = f"position {halted} did" if halted else "nothing did"
+            why = f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."
+            return Done(why, has_effect=False)
+        place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
+        await self._carrier.write([lane], place, Draft())
+        return Done(f"Position {position} is left out for ever.")

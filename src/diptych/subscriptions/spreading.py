@@ -1,0 +1,40 @@
+"""Which worker shall have which lane: decided by each for itself, from what all of them see.
+
+Rule: pure; two workers that look at the same board never want the same lane.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+from diptych.store.generations import Generation
+from diptych.store.leases import Board
+
+
+class Share(NamedTuple):
+    """A worker's part of a generation: the lanes it shall have, and those of them that nobody else alive still has."""
+
+    lanes: frozenset[int] = frozenset()
+    free: frozenset[int] = frozenset()
+
+
+def owners(generation: Generation, takers: Collection[str]) -> Sequence[str]:
+    """Say who shall have each lane, by lane; nobody if none of the workers takes this generation.
+
+    Round-robin over the sorted ids, and from a place that the projection's name gives, so that one-lane projections
+    spread too.
+    """
+    ids = sorted(takers)
+    if not ids:
+        return []
+    first = crc32(generation.projection.encode())
+    return [ids[(first + lane) % len(ids)] for lane in range(generation.lanes)]
+
+
+def share(board: Board, generation: Generation, worker: str) -> Share:
+    """Return a worker's part of a generation."""
+    takers = [one.id for one in board.workers if generation.number in one.takes]
+    mine = frozenset(lane for lane, owner in enumerate(owners(generation, takers)) if owner == worker)
+    others = {one.id for one in board.workers} - {worker}
+    held = {row.lane for row in board.lanes if row.generation == generation.number and row.owner in others}
+    return Share(mine, mine - held)
