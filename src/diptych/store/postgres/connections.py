@@ -136,6 +136,22 @@ class Connections:
             raise StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")
 
 
+@asynccontextmanager
+async def transaction(held: Connection, begin: str = "BEGIN") -> AsyncIterator[None]:
+    """A transaction on a connection that was lent. Who is cancelled leaves it to the pool, as what was lent always is.
+
+    asyncpg's own keeps count of transactions that the pool has ended meanwhile.
+    """
+    await held.execute(begin)
+    try:
+        yield
+    except Exception:
+        if not held.is_closed() and held.is_in_transaction():
+            await held.execute("ROLLBACK")
+        raise
+    await held.execute("COMMIT")
+
+
 async def close_connection(connection: Connection) -> None:
     """Say good-bye to the server, for at most a second, and let go of the connection."""
     with suppress(*DRIVER_ERRORS):

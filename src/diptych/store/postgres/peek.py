@@ -9,7 +9,7 @@ from typing import Final
 
 from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
-from diptych.store.batches import Checkpoint
+from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.postgres.changes import Changes
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
 from diptych.store.postgres.connections import Connections, close_connection
@@ -63,8 +63,11 @@ async def _look(connection: Connection, database: Database, projections: Collect
             raise OtherHistoryError(f"The read models in {database}", history[1])
     seen = []
     for one in projections:
-        checkpoint = Checkpoint() if changes is None else await changes.read_checkpoint(connection, one.name)
-        parked = [] if changes is None else await changes.read_parked(connection, one.name)
+        checkpoint, parked = Checkpoint(), list[ParkedEvent]()
+        if changes is not None:
+            checkpoint = await changes.read_checkpoint(connection, one.name)
+            live = await changes.read_live(connection, one.name)
+            parked = await changes.read_parked(connection, one.name, live)
         following = await _first_after(connection, log, checkpoint.position, one.types, head.position)
         seen.append(Seen(one.name, checkpoint, following, parked))
     return Look(str(database), head, seen)
