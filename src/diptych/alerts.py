@@ -52,7 +52,7 @@ class Webhook:
 
     async def __call__(self, change: AlertChange) -> None:
         """Post it once; whoever called tries again. On a thread of its own, for one that hangs is left behind."""
-        thread = WorkThread(f"diptych-webhook-{self._host}")
+        thread = WorkThread(f"diptych-webhook-{self._host}", 2 * self._timeout)  # given up here before it is there
         try:
             async with asyncio.timeout(self._timeout):
                 await thread.run(self._post, json.dumps(_body(change)).encode())

@@ -9,7 +9,7 @@ from typing_extensions import TypeForm
 from diptych.app.sinks import AlertHandler
 from diptych.errors import ConfigurationError
 from diptych.events.upcasting import Upcaster, Upcasters
-from diptych.handlers import Handlers, local_names
+from diptych.handlers import Handlers, is_async, local_names, where
 from diptych.projections.projection import Projection
 
 T = TypeVar("T")
@@ -67,7 +67,11 @@ class Module:
         """Register an async function (or a `diptych.alerts.Webhook`) that is told of each change of an alert.
 
         Of several processes, the one that made the change tells its handlers. May be used as a decorator.
+
+        :raises ConfigurationError: it is not async.
         """
+        if not is_async(handler):
+            raise ConfigurationError(f"{where(handler)}: it is told of alerts and is not async; write async def")
         self.alert_handlers.append(handler)
         return handler
 
