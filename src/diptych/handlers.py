@@ -113,6 +113,12 @@ def where(function: Any) -> str:
     return f"{path}:{line} {name}"
 
 
+def is_async(function: Any) -> bool:
+    """Whether it is an async function, or an object that is called like one."""
+    inner = inspect.unwrap(getattr(function, "func", function))
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+
+
 def annotations(function: Callable[..., Any], names: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Resolve a function's annotations. :raises NameError: one names something that is not there (yet)."""
     try:

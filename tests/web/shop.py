@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from diptych.app.application import App
 from diptych.app.module import Module
+from diptych.app.tuning import Tuning
 from diptych.clock import new_id
 from diptych.errors import DomainError
 from diptych.handlers import on
@@ -26,6 +27,7 @@ from diptych.write.repository import Repository
 
 module = Module("accounts")
 LIMITS = WebSettings()
+TUNING = Tuning()
 
 
 class OverdrawnError(DomainError):
@@ -183,8 +185,8 @@ class Balance(BaseModel):
     balance: int
 
 
-def make_app(url: str = "memory:") -> App:
-    app = App(url, mode="development")
+def make_app(url: str = "memory:", tuning: Tuning = TUNING) -> App:
+    app = App(url, mode="development", tuning=tuning)
     app.include(module)
     return app
 

@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
-from diptych.app.module import Module
+from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
+from diptych.app.sinks import Sinks
 from diptych.app.status import Status, measure
 from diptych.app.tuning import Tuning
+from diptych.app.watching import Watch, Watched
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
 from diptych.events.codec import Codec
@@ -81,7 +83,7 @@ class App(Module):
         self.url, self.views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
         self.on_change: OnChange = on_change
-        self.tuning = tuning
+        self.tuning, self._lag_limit = tuning, check_limit(tuning.lag_limit, "Tuning")
         self._command_routes, self._query_routes = CommandRoutes(), QueryRoutes()
         self._command_routes.handlers = self.command_handlers
         self._query_routes.handlers = self.query_handlers
@@ -159,6 +161,12 @@ class App(Module):
         """The aggregates that handlers ask for, by stored name."""
         return self._started().wired.aggregates
 
+    @property
+    def lag_limits(self) -> Mapping[str, float]:
+        """How many seconds each projection may be behind, by name."""
+        own = {cls: limit for module in self.everything() for cls, limit in module.limited.items()}
+        return {one.name: own.get(one.projection, self._lag_limit) for one in self.definitions}
+
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
         return await measure(self.events, self._started().engine)
@@ -211,6 +219,11 @@ class App(Module):
             if self.mode == "development":
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
+            sinks = Sinks(handler for module in self.everything() for handler in module.alert_handlers)
+            watched = Watched(self.status, self.lag_limits, engine.worker)
+            watch = Watch(watched, stores.views, sinks, self.tuning.rounds)
+            stack.push_async_callback(watch.stop)
+            watch.start()
             return stack.pop_all()
 
     async def _wire(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:

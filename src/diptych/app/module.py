@@ -1,17 +1,22 @@
 """Groups of handlers and projections, as APIRouter groups routes."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import Any, Literal, TypeVar
 
 from typing_extensions import TypeForm
 
+from diptych.app.sinks import AlertHandler
+from diptych.errors import ConfigurationError
 from diptych.events.upcasting import Upcaster, Upcasters
-from diptych.handlers import Handlers, local_names
+from diptych.handlers import Handlers, is_async, local_names, where
 from diptych.projections.projection import Projection
 
 T = TypeVar("T")
 Handler = TypeVar("Handler", bound=Callable[..., Coroutine[Any, Any, Any]])
 U = TypeVar("U", bound=Upcaster)
+
+AlertSink = TypeVar("AlertSink", bound=AlertHandler)
 
 Mode = Literal["async", "inline"]
 
@@ -27,6 +32,8 @@ class Module:
         self.command_handlers = Handlers()
         self.query_handlers = Handlers()
         self.projected: dict[type[Projection[Any]], Mode] = {}
+        self.limited: dict[type[Projection[Any]], float] = {}
+        self.alert_handlers: list[AlertHandler] = []
         self.provided: list[tuple[Any, Any, Mapping[str, Any]]] = []
         self.upcasters = Upcasters()
         self.included: list[Module] = []
@@ -41,13 +48,32 @@ class Module:
         self.query_handlers.decorate(handler, local_names())
         return handler
 
-    def project(self, projection: type[Projection[Any]], *, mode: Mode = "async") -> type[Projection[Any]]:
+    def project(
+        self, projection: type[Projection[Any]], *, mode: Mode = "async", lag_limit: float | None = None
+    ) -> type[Projection[Any]]:
         """Keep a projection's read models: behind the log by milliseconds (`async`) or within each command (`inline`).
 
-        May be used as a decorator.
+        When it is further behind than `lag_limit` seconds, an alert is raised and `/health/ready` fails; if you do not
+        say, the limit is the app's. May be used as a decorator.
+
+        :raises ConfigurationError: the limit is no number above 0.
         """
         self.projected[projection] = mode
+        if lag_limit is not None:
+            self.limited[projection] = check_limit(lag_limit, projection.__name__)
         return projection
+
+    def on_alert(self, handler: AlertSink) -> AlertSink:
+        """Register an async function (or a `diptych.alerts.Webhook`) that is told of each change of an alert.
+
+        Of several processes, the one that made the change tells its handlers. May be used as a decorator.
+
+        :raises ConfigurationError: it is not async.
+        """
+        if not is_async(handler):
+            raise ConfigurationError(f"{where(handler)}: it is told of alerts and is not async; write async def")
+        self.alert_handlers.append(handler)
+        return handler
 
     def provide(self, type: TypeForm[T], factory: T | Callable[..., Any]) -> None:
         """Say what a parameter of this type gets: an object, or a class, function or async generator that makes it.
@@ -79,3 +105,10 @@ class Module:
                 found.append(module)
                 waiting.extend(module.included)
         return found
+
+
+def check_limit(seconds: float, of: str) -> float:
+    """Return a limit of lag. :raises ConfigurationError: it is no number above 0."""
+    if not 0 < seconds < inf:
+        raise ConfigurationError(f"{of}: lag_limit={seconds!r} is no limit. Give seconds, above 0.")
+    return seconds

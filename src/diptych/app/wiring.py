@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from diptych.clock import Clock, SystemClock
 from diptych.errors import ConfigurationError, DiptychError
 from diptych.events.codec import Codec
-from diptych.handlers import Handlers, Signature, signature, where
+from diptych.handlers import Handlers, Signature, is_async, signature, where
 from diptych.messages import Command, Query, is_parametrised, result_type
 from diptych.providing import MissingError, Providers
 from diptych.read.bus import QueryBus, Reading
@@ -111,7 +111,7 @@ class Wiring:
         if inspect.isclass(handler):
             self.wired.problems.append(_at(handler, f"it is a class; register an object: {handler.__name__}(...)"))
             return None
-        if not _is_async(function):
+        if not is_async(function):
             self.wired.problems.append(_at(handler, "it is not async; write async def"))
             return None
         try:
@@ -177,11 +177,6 @@ def either_side(annotation: Any) -> Any:
 
 def _function(handler: Any) -> Any:
     return handler.handle if hasattr(handler, "handle") else handler
-
-
-def _is_async(function: Any) -> bool:
-    inner = inspect.unwrap(getattr(function, "func", function))
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
 
 
 def _at(handler: Any, what: str) -> str:

@@ -116,6 +116,13 @@ class Carrier:
         self.show_place()
         return any(lane.has_unsaved for lane in self.lanes.values())
 
+    async def follow_appends(self) -> None:
+        """See how far the appends themselves have brought an inline projection."""
+        lane, places = self.lanes[0], await self.work.views.places(self.work.name, self.work.generation)
+        if places and places[0].position > lane.saved.position:
+            lane.is_written(places[0], lane.saved_at)
+            self.show_place()
+
     async def write(
         self,
         lanes: Collection[Lane],

@@ -67,6 +67,11 @@ class ProjectionEngine:
         )
 
     @property
+    def worker(self) -> str:
+        """What this process is to others that work on asynchronous projections; empty if it works on none."""
+        return self._teams[0].coordinator.id
+
+    @property
     def async_tables(self) -> tuple[ProjectionTables, ...]:
         """What the view store keeps."""
         return tuple(definition.tables for definition in self._definitions if definition.mode == "async")

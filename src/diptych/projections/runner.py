@@ -5,11 +5,12 @@ Rule: nothing but cancellation and its own end leaves `run`; whatever goes wrong
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from diptych.errors import DiptychError, StoreError
+from diptych.errors import DiptychError
+from diptych.projections.holding import Holding
 from diptych.projections.mending import Done, Mender
 from diptych.projections.observed import carrier_of
 from diptych.projections.work import Work
@@ -39,12 +40,12 @@ class Runner:
         self.is_caught_up = False
         self.gave_up: str | None = None  # why this code cannot go on
         self._mender = Mender(self.carrier)
+        self._holding = Holding(self.carrier, self._mender, listener.has_other_lanes)
         self._wake = asyncio.Event()
-        self._share, self._to_claim = Share(), frozenset[int]()
         self._requests: Sequence[Request] = ()
         self._settled: set[int] = set()  # requests that were done here
         self._tried: set[int] = set()  # lanes whose parked keys were tried again, as the code may have been mended
-        self._is_paused = self._must_reload = self._is_over = False
+        self._is_paused = self._is_over = False
         self._halted: EventFailure | None = None
         self._trouble: str | None = None  # why it stands
         work.reader.listen(self._wake)
@@ -53,8 +54,7 @@ class Runner:
 
     def has_share(self, share: Share) -> None:
         """Learn which lanes are to be worked on here."""
-        if share != self._share or share.free - self.carrier.lanes.keys():
-            self._share, self._to_claim = share, share.free - self.carrier.lanes.keys()
+        if self._holding.is_given(share):
             self.wake()
 
     def is_asked(self, requests: Sequence[Request]) -> None:
@@ -93,7 +93,7 @@ class Runner:
     @property
     def coming(self) -> frozenset[int]:
         """Lanes that it claims next."""
-        return self._to_claim
+        return self._holding.coming
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -109,77 +109,45 @@ class Runner:
                     await self._fail(failure.cause, failure)
                 except Exception as error:
                     await self._recover(error, backoff)
-            await self._leave(backoff)
+            await self._holding.leave(self.gave_up, backoff)
         finally:
             self.carrier.close()
             self._work.reader.hear_no_more(self._wake)
 
     async def _turn(self) -> None:
-        self.carrier.progress.beat()
+        carrier = self.carrier
+        carrier.progress.beat()
         self._wake.clear()
-        await self._keep_share()
+        await self._holding.keep(is_claiming=self._trouble is None)
         await self._do_requests()
-        if self._trouble is not None or self._is_paused or not self.carrier.lanes:
+        if self._trouble is not None or self._is_paused or not carrier.lanes:
             await self._sleep(self._work.pace.longest_pause)
             return
-        untried = self.carrier.lanes.keys() - self._tried
+        untried = carrier.lanes.keys() - self._tried
         if untried:
             self._tried |= untried
             await self._mender.try_unasked(untried)
             self._show_state()
         if self._work.is_inline:
-            await self._follow_appends()
-        hung = self.carrier.hung
-        if await self.carrier.step():
+            await carrier.follow_appends()
+        hung = carrier.hung
+        if await carrier.step():
             self._show_state()
-            if self.carrier.hung > hung:
+            if carrier.hung > hung:
                 self._listener.has_hung()
             return
         self._work.reader.check()
         self._show_state()
-        is_left = await self.carrier.save(at_once=self.is_building)
+        is_left = await carrier.save(at_once=self.is_building)
         if not self.is_caught_up:
             self.is_caught_up = True
             if self.is_building:
                 self._listener.look()
         await self._sleep(self._work.pace.save if is_left else self._work.pace.longest_pause)
 
-    async def _keep_share(self) -> None:
-        """Let go of lanes that are another's to have, and claim those of ours that are free."""
-        if self._must_reload and self._trouble is None:
-            self._must_reload, self._to_claim = False, self._share.lanes
-            self.carrier.drop(list(self.carrier.lanes))
-        over = self.carrier.lanes.keys() - self._share.lanes
-        if over:
-            await self._let_go(over)
-        if self._to_claim and self._trouble is None:
-            self._must_reload = True  # if it fails half-way, all is claimed again
-            held = await self._work.tenure.claim(self._to_claim)
-            self._to_claim = frozenset()
-            await self.carrier.take(held)
-            await self._mender.look([one.lane for one in held])
-            self._must_reload = False
-            self._listener.has_other_lanes()
-
-    async def _let_go(self, lanes: Collection[int], trouble: str | None = None) -> None:
-        numbers = list(lanes)
-        self.carrier.drop(numbers)
-        if numbers or trouble:
-            await self._work.tenure.release(numbers, trouble)
-            self._listener.has_other_lanes()
-
-    async def _leave(self, backoff: Backoff) -> None:
-        """Let go of everything, however long the store is away: another worker may wait for it."""
-        lanes = list(self.carrier.lanes)
-        while True:
-            try:
-                return await self._let_go(lanes, self.gave_up)
-            except StoreError:
-                await asyncio.sleep(backoff.next())
-
     async def _do_requests(self) -> None:
         """Do what is asked of lanes here; a paused projection does it later."""
-        mine = [one for one in self._requests if one.lane in self._share.lanes and one.id not in self._settled]
+        mine = [one for one in self._requests if one.lane in self._holding.share.lanes and one.id not in self._settled]
         for request in () if self._is_paused else mine:
             stands = self._trouble is not None
             if request.lane in self.carrier.lanes:
@@ -198,14 +166,6 @@ class Runner:
         if mine:
             self._show_state()
 
-    async def _follow_appends(self) -> None:
-        """See how far the appends themselves have brought an inline projection."""
-        lane = self.carrier.lanes[0]
-        places = await self._work.views.places(self._work.name, self._work.generation)
-        if places and places[0].position > lane.saved.position:
-            lane.is_written(places[0], lane.saved_at)
-            self.carrier.show_place()
-
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
     async def _recover(self, error: Exception, backoff: Backoff) -> None:
@@ -213,7 +173,7 @@ class Runner:
         if (kind := remedy(error)) in (Remedy.STOP, Remedy.GIVE_UP):
             await self._fail(error)
             return
-        self._must_reload = True
+        self._holding.doubt()
         if kind is Remedy.PAUSE:
             self.carrier.progress.shows(self.carrier.progress.state, str(error))
             _log.warning("%s waits for its store: %s", self._work.name, error)
@@ -234,19 +194,20 @@ class Runner:
             self._listener.look()
             return
         with suppress(Exception):  # the store may be what is wrong
-            for number in self._share.lanes:
+            for number in self._holding.share.lanes:
                 await self._work.tenure.mark(number, trouble=why)
         if self.carrier.hung and failure is not None:
             self._listener.has_hung()
 
     def _goes_on(self) -> None:
         if self._trouble is not None:
-            self._trouble, self._halted, self._must_reload = None, None, True
+            self._trouble, self._halted = None, None
+            self._holding.doubt()
         self.wake()
 
     async def _is_mended(self) -> None:
         """Go on, and have nothing said of the lanes any more."""
-        for number in self.carrier.lanes:
+        for number in self._holding.share.lanes:
             await self._work.tenure.mark(number)
         self._goes_on()
 

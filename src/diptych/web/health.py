@@ -10,59 +10,52 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from diptych.app.application import App
+from diptych.app.firing import wrong_with
 from diptych.app.status import ProjectionStatus
 from diptych.errors import DiptychError
+from diptych.store.alerts import Firing
 from diptych.web.problems import Kind, problem
 from diptych.web.settings import WebSettings
 
 _NOT_READY = Kind(503, "not-ready", "Not ready", retry_after=5)
 _LONGEST = 500
-_HANGS = 10.0  # seconds; a quiet loop turns twice a second
 
 
 def add_health(app: App, api: FastAPI, settings: WebSettings) -> None:
-    """Add `/health/live` (the event loop turns) and `/health/ready` (every projection is near the log's end)."""
+    """Add `/health/live` (the event loop turns) and `/health/ready` (every projection is within its limit)."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "alive"}, headers={"Cache-Control": "no-store"})
 
     async def ready(_: Request) -> Response:
-        return await _ready(app, settings)
+        return await _ready(app)
 
     for name, endpoint in (("live", live), ("ready", ready)):
         api.router.add_route(f"{settings.health_path}/{name}", endpoint, include_in_schema=False)
 
 
-async def _ready(app: App, settings: WebSettings) -> Response:
+async def _ready(app: App) -> Response:
     """Look at the store and every projection now. All that is wrong is named, events among it."""
     headers = {"Cache-Control": "no-store"}
     if not app.is_running:
         return problem(_NOT_READY, "The app is not running.", headers)
     try:
-        status = await app.status()
+        status, limits = await app.status(), app.lag_limits
     except DiptychError as error:
         return problem(_NOT_READY, f"The store cannot be read: {error}"[:_LONGEST], headers)
-    reasons = [reason for one in status.projections if (reason := _reason(one, settings.lag_limit))]
-    projections = [_shown(one) for one in status.projections]
+    reasons = [wrong.message for one in status.projections for wrong in _reasons(one, limits[one.name])]
+    projections = [_shown(one, limits[one.name]) for one in status.projections]
     if reasons:
         return problem(_NOT_READY, " ".join(reasons), headers, reasons=reasons, projections=projections)
     return JSONResponse({"status": "ready", "head": status.head, "projections": projections}, headers=headers)
 
 
-def _reason(one: ProjectionStatus, limit: float) -> str | None:
-    if one.state in ("stopped", "parked", "frozen") or one.parked:
-        return f"{one.name} is {one.state} at position {one.position}: {one.error}"[:_LONGEST]
-    if one.lag_seconds > limit:
-        return (
-            f"{one.name} is {one.lag_seconds:.1f} s behind (limit {limit:g} s): "
-            f"{one.lag_events} events after position {one.position}."
-        )
-    if one.mode == "async" and one.idle_seconds > max(limit, _HANGS):
-        return f"{one.name} hangs: its loop has not turned for {one.idle_seconds:.0f} s at position {one.position}."
-    return None
+def _reasons(one: ProjectionStatus, limit: float) -> list[Firing]:
+    """Rows that are frozen are served on purpose, until they are too old."""
+    return [wrong for wrong in wrong_with(one, limit) if wrong.kind != "frozen"]
 
 
-def _shown(one: ProjectionStatus) -> dict[str, object]:
+def _shown(one: ProjectionStatus, limit: float) -> dict[str, object]:
     shown = asdict(one)
     del shown["tables"], shown["error"], shown["lanes"], shown["note"]
-    return shown
+    return {**shown, "lag_limit": limit}

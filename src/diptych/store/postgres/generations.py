@@ -136,15 +136,15 @@ class PostgresGenerations:
 
         :raises StoreUnavailableError: somebody uses them; nobody is made to wait for that.
         """
-        try:
-            async with self._changing() as (connection, shapes):
-                if (await self._one(connection, projection, number)).state == "live":
-                    why = "it is the one that is read; swap to another one first"
-                    raise SwapRefusedError(projection, number, why)
+        async with self._changing() as (connection, shapes):
+            if (await self._one(connection, projection, number)).state == "live":
+                why = "it is the one that is read; swap to another one first"
+                raise SwapRefusedError(projection, number, why)
+            try:
                 await shapes.drop(number)
-        except asyncpg.DependentObjectsStillExistError as error:
-            why = f"something of somebody else's is made of its tables ({first_line(error)}); drop that first"
-            raise SwapRefusedError(projection, number, why) from error
+            except asyncpg.DependentObjectsStillExistError as error:
+                why = f"something of somebody else's is made of its tables ({first_line(error)}); drop that first"
+                raise SwapRefusedError(projection, number, why) from error
         self._hidden.add(projection)
         await self.show()
 
