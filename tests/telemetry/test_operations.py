@@ -10,7 +10,6 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from diptych.subscriptions.progress import State
-from diptych.web import WebSettings
 from tests.telemetry.scraping import scrape
 from tests.telemetry.tallies import Meanwhile, make_app
 from tests.telemetry.web import client_of, make_api, traffic
@@ -109,7 +108,7 @@ def test_there_is_an_alert_for_each_trouble_and_the_page_tells_of_it() -> None:
 
 def test_the_alert_of_lag_has_the_limit_of_health() -> None:
     (rule,) = (rule for rule in RULES if rule["alert"] == "DiptychProjectionBehind")
-    assert rule["expr"].endswith(f"> {WebSettings().lag_limit:g}")
+    assert rule["expr"].endswith(f"> {Tuning().lag_limit:g}")
 
 
 def test_the_panels_of_the_dashboard_are_told_apart_and_do_not_overlap() -> None:

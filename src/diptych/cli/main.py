@@ -4,7 +4,6 @@ Rule: nothing but typer is imported before a verb is called, so that `--help` is
 """
 
 import os
-import re
 import sys
 from typing import Annotated
 
@@ -27,11 +26,10 @@ cli = typer.Typer(
 
 from diptych.cli.db import db  # noqa: E402 - it needs typer, too
 from diptych.cli.event import event  # noqa: E402
+from diptych.cli.projection import projection  # noqa: E402
 from diptych.cli.stream import stream  # noqa: E402
 
 cli.add_typer(db, name="db")
-from diptych.cli.projection import projection  # noqa: E402 - it needs typer, too
-
 cli.add_typer(projection, name="projection")
 cli.add_typer(event, name="event")
 cli.add_typer(stream, name="stream")
@@ -89,6 +87,7 @@ def status(
     Exit 1 when one is parked or over the limit. Starts nothing and changes nothing.
     """
     from diptych.cli.discovery import find
+    from diptych.cli.spans import seconds
     from diptych.cli.status import report
 
     limit = None if fail_lag is None else seconds(fail_lag)
@@ -135,14 +134,6 @@ def trace(
     from diptych.cli.event_looks import follow
 
     follow(app, id, limit=limit, since=since, as_json=as_json)
-
-
-def seconds(text: str) -> float:
-    """Read a time span: `500ms`, `5s`, `2min`, `1h`; a bare number is seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)?", text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text} is no time span. Write 500ms, 5s, 2min or 1h.")
-    return float(match[1]) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[match[2] or "s"]
 
 
 def main() -> None:

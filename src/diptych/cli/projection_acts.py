@@ -12,8 +12,8 @@ import typer
 
 from diptych.app.operating import Operator, operating
 from diptych.cli.discovery import find
-from diptych.cli.main import seconds
 from diptych.cli.output import talk
+from diptych.cli.spans import seconds
 from diptych.store.leases import Request
 
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from math import inf
 from typing import Any, Final
 
 from diptych.cli.output import age, talk
@@ -39,8 +40,8 @@ class Rates:
         self._samples = [each for each in self._samples if each[0] > now - _WINDOW] + [(now, done)]
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total or 1, told=self._told(done, total))
-        elif done >= total or now - self._said >= _EVERY:
-            self._said = now
+        elif (done >= total and self._said < inf) or now - self._said >= _EVERY:
+            self._said = inf if done >= total else now
             talk(f"{stage} {self._name}: {self._told(done, total)}")
 
     def stop(self) -> None:
