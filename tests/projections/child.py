@@ -1,4 +1,4 @@
-"""A child process for the tests that kill or measure: `fill` a log, `follow` it, or `catch_up` and report."""
+"""A child process for the tests that kill or measure: `fill` a log, `follow` it, `work`, or `catch_up` and report."""
 
 import asyncio
 import json
@@ -6,10 +6,12 @@ import resource
 import sys
 from itertools import groupby
 
+from diptych.projections.site import Rules
 from diptych.store.protocols import Append, StreamWrite
 from diptych.stream import ANY
 from tests.projections import shop
-from tests.projections.running import running
+from tests.projections.harmful import Harmful, HarmfulSales
+from tests.projections.running import FAST, running
 from tests.projections.shop import Fact
 
 
@@ -45,6 +47,16 @@ async def follow(url: str) -> None:
         await asyncio.sleep(60)
 
 
+async def work(url: str, name: str, rules: str) -> None:
+    """Run one harmful projection until killed; `exits`: a handler that hangs ends it; `lasting`: its lease is long."""
+    given = {"isolated": Harmful, "whole": HarmfulSales}[name]
+    lease, seconds = 60.0 if rules == "lasting" else 0.2, 0.5 if rules == "exits" else 30.0
+    pace = FAST.pace._replace(lease=lease, handler_seconds=seconds)
+    async with running(url, given, rules=Rules(pace, exits_when_hung=rules == "exits")):
+        print("started", flush=True)  # noqa: T201
+        await asyncio.sleep(60)
+
+
 async def catch_up(url: str) -> None:
     """Catch up from the beginning and print the most memory that was ever in use, in bytes."""
     async with running(url, shop.Baskets, shop.Sales) as shop_:
@@ -60,5 +72,7 @@ if __name__ == "__main__":
             asyncio.run(fill(url, int(count)))
         case ["follow", url]:
             asyncio.run(follow(url))
+        case ["work", url, name, rules]:
+            asyncio.run(work(url, name, rules))
         case ["catch_up", url]:
             asyncio.run(catch_up(url))

@@ -4,6 +4,7 @@ Rule: it tells the projection's `Progress`, and changes nothing.
 """
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from diptych.projections.choosing import Choice
 from diptych.projections.plan import Definition
@@ -11,6 +12,12 @@ from diptych.projections.site import Site
 from diptych.store.leases import Board
 from diptych.subscriptions.elsewhere import Elsewhere
 from diptych.subscriptions.progress import Place, Progress, State
+
+
+class _Ruling(NamedTuple):
+    state: State | None = None
+    error: str | None = None
+    is_expected: bool = False  # see `Progress.is_ruled`
 
 
 class Knowledge:
@@ -22,7 +29,7 @@ class Knowledge:
         self._places: Mapping[int, Place] = {}  # all lanes of the live generation, as they were on disk
         self._troubles: Mapping[int, str] = {}
         self._of, self._seen = 0, dict[int, Place]()  # where lanes were when others had them, and of which generation
-        self._ruled: tuple[State | None, str | None] = (None, None)
+        self._ruled = _Ruling()
 
     def close(self) -> None:
         """Look no more."""
@@ -47,7 +54,6 @@ class Knowledge:
         self._troubles = {row.lane: row.trouble for row in rows if row.trouble}
         self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), choice.is_fitting
         self._progress.is_readable = choice.is_readable
-        self._progress.is_being_built = choice.builds
         self._ruled = self._rule(board, choice, gave_up)
 
     def reckon(self, held: Collection[int], coming: Collection[int]) -> None:
@@ -64,30 +70,32 @@ class Knowledge:
         elif not held:
             progress.has_no_lanes()
         progress.hears(others)
-        state, error = self._ruled
+        state, error, is_expected = self._ruled
         trouble = next((why for lane, why in sorted(self._troubles.items()) if lane not in held), None)
         if state in (None, "running") and trouble is not None:
             state, error = "stopped", trouble
-        progress.is_ruled(state, error)
+        progress.is_ruled(state, error, is_expected=is_expected)
         if others and progress.is_waited_for:
             self._elsewhere.is_wanted()
 
-    def _rule(self, board: Board, choice: Choice, gave_up: Mapping[int, str]) -> tuple[State | None, str | None]:
+    def _rule(self, board: Board, choice: Choice, gave_up: Mapping[int, str]) -> _Ruling:
         """Say what holds for all of it, whatever the lanes here do."""
         live, name = choice.live, self._definition.name
         pause = board.paused.get(name)
         if pause is not None:
-            return "paused", pause.reason
+            return _Ruling("paused", pause.reason)
         if live is None:
-            return "frozen", choice.why
+            return _Ruling("frozen", choice.why)
         is_taken = any(live.number in worker.takes and worker.id != self._site.worker for worker in board.workers)
         is_ours = choice.is_fitting and live.number not in gave_up
         if not is_ours and not is_taken:
             if live.number in gave_up:
-                return "stopped", gave_up[live.number]
-            return "frozen", choice.why or f"{name} is being built again, generation {live.number} is read meanwhile"
+                return _Ruling("stopped", gave_up[live.number])
+            meanwhile = f"{name} is being built again, and generation {live.number} is read meanwhile"
+            return _Ruling("frozen", choice.why or meanwhile, choice.builds)
         if self._definition.mode == "inline" or (is_ours and self._site.rules.is_worker):
-            return None, None
+            return _Ruling()
         if is_taken:
-            return "running", None
-        return "stopped", f"no living process works on {name}. Start one: `diptych run --only workers`"
+            return _Ruling("running")
+        nobody = f"no living process works on {name}. Start one: `diptych run --only workers`"
+        return _Ruling("stopped", nobody, is_expected=True)

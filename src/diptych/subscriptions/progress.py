@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 State = Literal["starting", "running", "parked", "stopped", "paused", "frozen"]
 HALTED: Final[tuple[State, ...]] = ("stopped", "paused", "frozen")
-"""In these states it will not move by itself."""
+"""In these states it does not move."""
 
 
 class Place(NamedTuple):
@@ -41,7 +41,6 @@ class Progress:
         self.state: State = "starting"
         self.error: str | None = None
         self.parked = 0
-        self.is_being_built = False  # a generation that fits this code is, and will be read when it is done
         self.is_readable = True  # the tables that are read look as this code says
         self.heartbeat = time.monotonic()
         self.wanted: Callable[[], None] = _nobody  # called when somebody begins to wait
@@ -49,6 +48,7 @@ class Progress:
         self._elsewhere: Mapping[int, Place] = {}  # by lane, those of others
         self._said: tuple[State, str | None] = ("starting", None)
         self._ruled: tuple[State, str | None] | None = None
+        self._is_expected = False
         self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
@@ -74,7 +74,7 @@ class Progress:
     @property
     def will_not_move(self) -> bool:
         """Whether waiting is in vain."""
-        return self.state in HALTED and not (self.state == "frozen" and self.is_being_built)
+        return self.state in HALTED and not self._is_expected
 
     def beat(self) -> None:
         """Note that the loop turns."""
@@ -131,9 +131,12 @@ class Progress:
         self._said = (state, error)
         self._show()
 
-    def is_ruled(self, state: State | None, error: str | None = None) -> None:
-        """Note what holds for the whole of it, whatever the lanes here do; None: nothing does."""
-        self._ruled = None if state is None else (state, error)
+    def is_ruled(self, state: State | None, error: str | None = None, *, is_expected: bool = False) -> None:
+        """Note what holds for the whole of it, whatever the lanes here do; None: nothing does.
+
+        `is_expected`: it will go on without anybody's doing, being built or waiting for a worker to come back.
+        """
+        self._ruled, self._is_expected = None if state is None else (state, error), is_expected
         self._show()
 
     def stop(self, error: str) -> None:

@@ -1,0 +1,61 @@
+"""Which generations a process works on, given its code."""
+
+import pytest
+
+from diptych.projections.choosing import choose, is_same_code
+from diptych.store.batches import ProjectionTables
+from diptych.store.generations import Generation, GenerationState
+
+TABLES = ProjectionTables("sales", (), version=2, lanes=1, code="3.11:abc")
+OLD = TABLES._replace(version=1)
+
+
+def generation(
+    number: int, state: GenerationState = "live", of: ProjectionTables = TABLES, code: str = "3.11:abc"
+) -> Generation:
+    return Generation("sales", number, state, of.version, of.shape, of.lanes, code, (), True, 0)
+
+
+def test_the_live_one_is_worked_on_when_it_fits() -> None:
+    choice = choose(TABLES, [generation(1, "kept", OLD), generation(2)], "rebuild")
+    assert (choice.live, choice.is_fitting, choice.builds, choice.why) == (generation(2), True, False, None)
+
+
+def test_one_that_other_code_made_is_built_again_beside_it() -> None:
+    choice = choose(TABLES, [generation(1, of=OLD)], "rebuild")
+    assert (choice.is_fitting, choice.is_readable, choice.builds) == (False, True, True)
+
+
+def test_it_stays_as_it_is_when_it_shall() -> None:
+    choice = choose(TABLES, [generation(1, of=OLD)], "freeze")
+    assert not choice.builds
+    assert choice.why is not None
+    assert "`diptych projection rebuild sales`" in choice.why
+
+
+def test_tables_of_another_shape_cannot_be_read() -> None:
+    live = generation(1)._replace(shape="another")
+    assert not choose(TABLES, [live], "rebuild").is_readable
+
+
+def test_what_was_left_on_purpose_is_not_built_again_but_in_development() -> None:
+    """By a roll-back, or by newer code: else old and new code side by side would build against each other for ever."""
+    rolled_back = [generation(1, of=OLD), generation(2, "kept")]
+    choice = choose(TABLES, rolled_back, "rebuild")
+    assert not choice.builds
+    assert "`diptych projection rollback sales` for generation 2" in str(choice.why)
+    assert choose(TABLES, rolled_back, "rebuild", is_development=True).builds
+
+
+@pytest.mark.parametrize(("is_development", "on_change", "builds"), [(True, "rebuild", True), (True, "freeze", False)])
+def test_other_methods_are_a_change_in_development_alone(is_development: bool, on_change: str, builds: bool) -> None:
+    live = [generation(1, code="3.11:other")]
+    choice = choose(TABLES, live, "freeze" if on_change == "freeze" else "rebuild", is_development=is_development)
+    assert (choice.is_fitting, choice.builds) == (True, builds)
+    assert not choose(TABLES, live, "rebuild").builds
+
+
+def test_of_two_versions_of_python_a_hash_tells_nothing() -> None:
+    assert is_same_code("3.11:abc", "3.12:def")
+    assert is_same_code("", "3.12:def")
+    assert not is_same_code("3.12:abc", "3.12:def")
