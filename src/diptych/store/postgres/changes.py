@@ -28,14 +28,16 @@ _MOST_KNOWN: Final = 1000
 _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
 _SOME_MOVED: Final = "lanes moved, not all of them"
 _SET: Final = "position = $3, event_id = $4, recorded_at = $5, attempt = 0, trouble = ''"
+_ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
+        SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""
 _MOVE: Final = f"""
     UPDATE diptych.projection_checkpoints SET {_SET} WHERE projection = $1 AND generation = $2 AND tenant = ''
-        AND lane = $6 AND epoch = $7 AND position = $8"""  # noqa: S608 - a constant
+        AND lane = $6 AND epoch = $7 AND position = $8 {{onto_event}}"""  # noqa: S608 - a constant
 _MOVE_ALL: Final = f"""
     UPDATE diptych.projection_checkpoints c SET {_SET}
     FROM unnest($6::integer[], $7::bigint[], $8::bigint[]) AS m (lane, epoch, expected)
     WHERE c.projection = $1 AND c.generation = $2 AND c.tenant = ''
-        AND c.lane = m.lane AND c.epoch = m.epoch AND c.position = m.expected"""  # noqa: S608 - a constant
+        AND c.lane = m.lane AND c.epoch = m.epoch AND c.position = m.expected {{onto_event}}"""  # noqa: S608 - a constant
 _OR_NOTHING: Final = f"""
     CASE WHEN count(*) IN (0, cardinality($6)) THEN count(*) ELSE (count(*) || ' {_SOME_MOVED}')::bigint END"""
 _PLACES: Final = """
@@ -68,16 +70,28 @@ _PARKED: Final = """
 
 
 class LostError(Exception):
-    """The lanes of a batch are not where it begins: what its transaction did so far may not stay."""
+    """The lanes of a batch are not where it begins: what its transaction did so far may not stay.
+
+    Or a parked key that it relies on was released meanwhile (`is_released`).
+    """
+
+    def __init__(self, *, is_released: bool = False) -> None:
+        super().__init__("what the batch begins with is gone")
+        self.is_released = is_released
 
 
 class Changes:
     """The statements of one schema, and what they are run for."""
 
-    def __init__(self, database: Database, judge: Judge) -> None:
+    def __init__(self, database: Database, judge: Judge, *, is_beside_log: bool = False) -> None:
+        """With `is_beside_log` a checkpoint moves only onto an event that is in the log of the same schema.
+
+        What was read before a fail-over that lost the tail is then not written (P1). An empty event id is not compared.
+        """
         self._database, self._judge, self._schema = database, judge, database.schema
         self._known: dict[tuple[Any, ...], str] = {}
-        texts = (_MOVE, _MOVE_ALL, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
+        moves = [each.format(onto_event=_ONTO_EVENT if is_beside_log else "") for each in (_MOVE, _MOVE_ALL)]
+        texts = (*moves, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
         placed = [in_schema(text, database.schema) for text in texts]
         self._move, self._move_all, self._checkpoint, self._places, self._live, self._fitting, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked = of_parked
@@ -138,7 +152,7 @@ class Changes:
         for key in batch.unparked:
             done = await connection.execute(self._unpark, *of_batch, key)
             if done == "DELETE 0":  # released already, its events applied: they may not be a second time (P1)
-                raise LostError
+                raise LostError(is_released=True)
         if batch.parked:
             await self._put_aside(connection, batch)
 
@@ -152,16 +166,17 @@ class Changes:
         waiting = {each.key for each in batch.parked}
         found = await connection.fetch(self._first_errors, *of_batch, list(waiting))
         if any(not error for _, error in found):  # what it waits for was released
-            raise LostError
+            raise LostError(is_released=True)
 
-    async def moved(self, connection: Connection, batch: ViewBatch) -> CheckpointMovedError:
-        """Return which lane of a batch is elsewhere, and where."""
+    async def moved(self, connection: Connection, batch: ViewBatch, lost: LostError) -> CheckpointMovedError:
+        """Return which lane of a batch is elsewhere, and where; where none is, the log lacks the event."""
         places = await self.read_places(connection, batch.projection, batch.generation)
         for lane, epoch, expected in batch.moves:
             actual = places[lane] if lane < len(places) else Checkpoint(-1, -1)
             if (actual.epoch, actual.position) != (epoch, expected):
                 return CheckpointMovedError(batch.projection, lane, expected, actual.position)
-        return CheckpointMovedError(batch.projection, batch.moves[0].lane, batch.moves[0].expected, batch.position)
+        lane, _, expected = batch.moves[0]
+        return CheckpointMovedError(batch.projection, lane, expected, batch.position if lost.is_released else expected)
 
     async def write_at_once(self, connection: Connection, batch: ViewBatch) -> None:
         """Move the checkpoints and write the rows, all in one statement.

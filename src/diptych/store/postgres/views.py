@@ -32,6 +32,9 @@ from diptych.store.tables import Table
 
 _WRITERS: Final = 4
 _BUILDERS: Final = 3  # for what may take long: making indexes, comparing
+_COPY_SECONDS: Final = 5.0
+_WRITE_SECONDS: Final = 60.0  # that a statement of hand-written SQL may run
+_BUILD_SECONDS: Final = 86_400.0
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -48,12 +51,16 @@ class PostgresViewStore:
         settings: StoreSettings,
         *,
         inline: "PostgresViewStore | None" = None,
+        is_beside_log: bool = False,
         read_from: Database | None = None,
         query_seconds: float = 10.0,
     ) -> None:
-        """`read_from` is a copy of the database, which sessions read instead; it may be behind."""
+        """`is_beside_log`: the log is in the same schema, so that a checkpoint is held against it.
+
+        `read_from` is a copy of the database, which sessions read instead; it may be behind.
+        """
         self.database, self._settings, self._inline, self._query_seconds = database, settings, inline, query_seconds
-        self._read_from = read_from
+        self._read_from, self._is_beside_log = read_from, is_beside_log
         self._replica: Replica | None = None
         self._known: dict[str, Known] = {}
         self._pools: list[Connections] = []
@@ -102,8 +109,11 @@ class PostgresViewStore:
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
         commit = "off" if self._read_from is None else "local"
-        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle})
-        self._builds = self._pool(_BUILDERS, {"synchronous_commit": commit, **waiting, **idle})
+        writing = {"synchronous_commit": commit, **waiting, **idle}
+        rows, self._builds = (
+            self._pool(_WRITERS, writing, _WRITE_SECONDS),
+            self._pool(_BUILDERS, writing, _BUILD_SECONDS),
+        )
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             async with transaction(connection):
@@ -112,19 +122,29 @@ class PostgresViewStore:
                 await shapes.prepare(store_id)
                 await shapes.make_first(projections)
                 live = await shapes.live()
-        judge = Judge(self._pool(1, {**waiting, **idle}))
+        judge = Judge(self._pool(1, {**waiting, **idle}, self._settings.lock_timeout))
         reading = {"statement_timeout": _milliseconds(self._query_seconds), **idle}
         if self._settings.reader:
             reading["role"] = self._settings.reader
-        readers = self._pool(CONNECTIONS, reading, self._read_from)
+        readers = self._pool(CONNECTIONS, reading, self._query_seconds, self._read_from)
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
         self._readers.live.hear(*live)
-        self._changes, self._rows = Changes(self.database, judge), rows
+        self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
         await self._generations.show_all(list(self._known))
+        await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
-    def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
-        pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)
+    def _pool(
+        self, size: int, settings: Mapping[str, str], seconds: float, copy: Database | None = None
+    ) -> Connections:
+        """`seconds`: how long a statement may take there."""
+        pool = Connections(
+            copy or self.database,
+            size=size,
+            settings=settings,
+            writes=copy is None,
+            answers_within=seconds + self._settings.answer_timeout,
+        )
         self._pools.append(pool)
         return pool
 
@@ -168,13 +188,16 @@ class PostgresViewStore:
                     async with transaction(connection):
                         await changes.write_batch(connection, batch, placing)
             except LostError as error:
-                raise await changes.moved(connection, batch) from error
+                raise await changes.moved(connection, batch, error) from error
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end; it costs nothing until then."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end; it costs nothing until then.
+
+        A session for one `get` asks for it and for its freshness in one statement.
+        """
         if self._readers is None:
             raise self._not_open()
-        return self._readers.session()
+        return self._readers.session(is_for_one=is_for_one)
 
     @property
     def reads_a_copy(self) -> bool:
