@@ -30,6 +30,8 @@ _SOME_MOVED: Final = "lanes moved, not all of them"
 _ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
     SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""
 _SET: Final = "position = $3, event_id = $4, recorded_at = $5, attempt = 0, trouble = ''"
+_ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
+        SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""
 _MOVE: Final = f"""
     UPDATE diptych.projection_checkpoints SET {_SET} WHERE projection = $1 AND generation = $2 AND tenant = ''
         AND lane = $6 AND epoch = $7 AND position = $8 {{onto_event}}"""  # noqa: S608 - a constant
@@ -70,7 +72,14 @@ _PARKED: Final = """
 
 
 class LostError(Exception):
-    """The lanes of a batch are not where it begins: what its transaction did so far may not stay."""
+    """The lanes of a batch are not where it begins: what its transaction did so far may not stay.
+
+    Or a parked key that it relies on was released meanwhile (`is_released`).
+    """
+
+    def __init__(self, *, is_released: bool = False) -> None:
+        super().__init__("what the batch begins with is gone")
+        self.is_released = is_released
 
 
 class Changes:
@@ -145,7 +154,7 @@ class Changes:
         for key in batch.unparked:
             done = await connection.execute(self._unpark, *of_batch, key)
             if done == "DELETE 0":  # released already, its events applied: they may not be a second time (P1)
-                raise LostError
+                raise LostError(is_released=True)
         if batch.parked:
             await self._put_aside(connection, batch)
 
@@ -159,16 +168,17 @@ class Changes:
         waiting = {each.key for each in batch.parked}
         found = await connection.fetch(self._first_errors, *of_batch, list(waiting))
         if any(not error for _, error in found):  # what it waits for was released
-            raise LostError
+            raise LostError(is_released=True)
 
-    async def moved(self, connection: Connection, batch: ViewBatch) -> CheckpointMovedError:
-        """Return which lane of a batch is elsewhere, and where."""
+    async def moved(self, connection: Connection, batch: ViewBatch, lost: LostError) -> CheckpointMovedError:
+        """Return which lane of a batch is elsewhere, and where; where none is, the log lacks the event."""
         places = await self.read_places(connection, batch.projection, batch.generation)
         for lane, epoch, expected in batch.moves:
             actual = places[lane] if lane < len(places) else Checkpoint(-1, -1)
             if (actual.epoch, actual.position) != (epoch, expected):
                 return CheckpointMovedError(batch.projection, lane, expected, actual.position)
-        return CheckpointMovedError(batch.projection, batch.moves[0].lane, batch.moves[0].expected, batch.position)
+        lane, _, expected = batch.moves[0]
+        return CheckpointMovedError(batch.projection, lane, expected, batch.position if lost.is_released else expected)
 
     async def write_at_once(self, connection: Connection, batch: ViewBatch) -> None:
         """Move the checkpoints and write the rows, all in one statement.

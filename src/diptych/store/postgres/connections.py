@@ -158,9 +158,9 @@ async def transaction(held: Connection, begin: str = "BEGIN") -> AsyncIterator[N
     await held.execute(begin)
     try:
         yield
-    except Exception:
-        if not held.is_closed() and held.is_in_transaction():
-            await held.execute("ROLLBACK")
+    except Exception as error:
+        if not isinstance(error, OSError) and not held.is_closed() and held.is_in_transaction():
+            await held.execute("ROLLBACK")  # after a TimeoutError nobody answers
         raise
     await held.execute("COMMIT")
 
