@@ -1,6 +1,7 @@
 """Projections that some products end, hang or hold up, and what it takes to run them in a process of their own."""
 
 import asyncio
+import ctypes
 import os
 import sys
 import threading
@@ -28,6 +29,8 @@ def suffer(product: str) -> None:
     match product:
         case "exit":
             os._exit(3)
+        case "grab":  # the interpreter, so that no other thread of the process runs
+            ctypes.PyDLL(None).sleep(20)
         case "hang":
             let_go.wait(20)
         case "fail":

@@ -128,6 +128,19 @@ async def test_a_worker_process_ends_once_it_knows_what_hangs(url: str) -> None:
             assert await items(shop_) == {"0": 2, "1": 2, "2": 0, "3": 2, "4": 2, "5": 2}
 
 
+async def test_a_handler_that_holds_the_interpreter_ends_its_worker_process_too(url: str) -> None:
+    """No thread of Python could say so: the event is found as one that ends the process."""
+    is_done = anyio.Event()
+    async with running(url, Harmful, rules=Rules(FAST.pace, is_worker=False)) as shop_:
+        await shop_.append(with_harm("grab"))
+        keeping = asyncio.create_task(kept_alive(url, "isolated", "exits", is_done))
+        await shop_.engine.caught_up(30)
+        is_done.set()
+        assert await keeping == [1, 1]
+        assert [event.position for event in await shop_.views.parked("harmful")] == [9, 10, 16]
+        assert await items(shop_) == {"0": 2, "1": 2, "2": 0, "3": 2, "4": 2, "5": 2}
+
+
 async def test_a_request_to_try_again_what_ends_the_process_is_answered_and_not_tried_for_ever(url: str) -> None:
     is_done = anyio.Event()
     async with running(url, Harmful, rules=Rules(FAST.pace, is_worker=False)) as shop_:

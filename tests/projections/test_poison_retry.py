@@ -1,6 +1,6 @@
 """P1, P7: a further try at parked keys applies each event once, and delays nobody else when it fails again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ import pytest
 from diptych.handlers import on
 from diptych.messages import Metadata
 from diptych.projections.projection import Projection
-from diptych.store.batches import ParkedEvent
+from diptych.store.batches import LaneMove, Load, ParkedEvent, ViewBatch
+from diptych.store.leases import Worker
+from diptych.store.protocols import ViewStore
 from tests.projections import shop
 from tests.projections.running import Running, running
 from tests.projections.shop import Added, Basket, Placed
+from tests.projections.test_workers import Silenced
+from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
 
@@ -60,43 +64,61 @@ async def test_a_parked_key_whose_value_still_does_not_fit_stops_nobody_when_tri
         assert shop_.engine.progress["wide"].state == "parked"
 
 
-@pytest.mark.usefixtures("mended")
-async def test_two_processes_that_try_a_parked_key_again_apply_it_once(tmp_path: Path) -> None:
-    """P1: the one that is late finds the key released, and takes nothing of it."""
-    file = f"sqlite:///{tmp_path}/shop.db"
-    async with running(file, shop.Baskets) as first:
-        await first.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("poison", 100))])
-        await first.engine.caught_up()
-        shop.Baskets.is_mended = True
-        async with running(file, shop.Baskets, is_started=False) as second:
-            load = second.views.load
-
-            async def load_late(generation: int, loads: Sequence[Any]) -> Any:
-                if shop.Baskets.is_mended and await first.views.parked("baskets"):
-                    first.engine.retry("baskets")
-                    await released(first)
-                return await load(generation, loads)
-
-            second.views.load = load_late  # type: ignore[method-assign]
-            await second.engine.start()
-            last = await second.append([(shop.order("1"), shop.added())])
-            assert await second.engine.progress["baskets"].wait_for(last.position, 5.0)
-            assert (await second.rows(Basket))[shop.order("1").id].items == 101
-            assert await second.views.parked("baskets") == []
+@pytest.fixture(params=["sqlite", "postgres"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
 
 
 @pytest.mark.usefixtures("mended")
-async def test_a_key_released_by_another_process_is_not_parked_again_by_who_did_not_notice(tmp_path: Path) -> None:
-    """P7: the stale one must look again, not make the key wait behind nothing."""
-    file = f"sqlite:///{tmp_path}/shop.db"
-    async with running(file, shop.Baskets) as stale:
+async def test_a_key_released_by_who_took_over_is_not_parked_again_by_who_did_not_notice(file: str) -> None:
+    """P1, P7: the stale one must look again: neither apply it twice, nor make the key wait behind nothing."""
+    wrapped: list[Silenced] = []
+
+    def wrap(views: ViewStore) -> ViewStore:
+        wrapped.append(Silenced(views))
+        return wrapped[0]  # type: ignore[return-value]
+
+    async with running(file, shop.Baskets, wrap_views=wrap) as stale:
         await stale.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("poison", 100))])
         await stale.engine.caught_up()
+        wrapped[0].is_silent = True
         shop.Baskets.is_mended = True
         async with running(file, shop.Baskets) as mending:
             await released(mending)
+            last = await mending.append([(shop.order("1"), shop.added())])
+            assert await mending.engine.progress["baskets"].wait_for(last.position, 5.0)
+        wrapped[0].is_silent = False
         last = await stale.append([(shop.order("1"), shop.added())])
         assert await stale.engine.progress["baskets"].wait_for(last.position, 5.0)
         nothing: list[ParkedEvent] = []
         assert await stale.views.parked("baskets") == nothing
-        assert (await stale.rows(Basket))[shop.order("1").id].items == 101
+        assert (await stale.rows(Basket))[shop.order("1").id].items == 102
+
+
+@pytest.mark.usefixtures("mended")
+async def test_a_try_in_which_the_lease_is_lost_applies_nothing(file: str) -> None:
+    """P5: its owner reads the parked events, is taken for dead, and comes back when they are applied."""
+    async with running(file, shop.Baskets) as first:
+        await first.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("poison", 100))])
+        await first.engine.caught_up()
+        shop.Baskets.is_mended = True
+        load, views = first.views.load, first.views
+
+        async def load_late(generation: int, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
+            rows = await load(generation, loads)
+            views.load = load  # type: ignore[method-assign]
+            await views.leases.beat(Worker("thief", "", frozenset([generation])), 60.0, dead=[first.engine.worker])
+            lane = next(event.lane for event in await views.parked("baskets"))
+            (held,) = await views.leases.claim("thief", "baskets", generation, [lane])
+            key, moves = str(shop.order("1").id), [LaneMove(lane, held.epoch, held.checkpoint.position)]
+            place = (held.checkpoint.position, held.checkpoint.event_id, held.checkpoint.recorded_at)
+            await views.commit(ViewBatch("baskets", generation, moves, *place, unparked=[key]))
+            await views.leases.leave("thief")
+            return rows
+
+        views.load = load_late  # type: ignore[method-assign]
+        first.engine.retry("baskets")
+        await released(first)
+        last = await first.append([(shop.order("1"), shop.added())])
+        assert await first.engine.progress["baskets"].wait_for(last.position, 5.0)
+        assert (await first.rows(Basket))[shop.order("1").id].items == 1  # the thief released it, and applied nothing

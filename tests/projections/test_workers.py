@@ -102,15 +102,14 @@ async def test_what_a_silent_worker_had_is_taken_over_and_its_late_writes_do_not
 
 async def test_a_worker_whose_process_was_killed_is_missed_at_once_on_its_machine(url: str) -> None:
     """Its lease would be over much later."""
-    async with running(url, shop.Baskets) as shop_:
-        async with child("work", url, "isolated", "lasting") as process:
-            await board_where(shop_.views, lambda board: len(set(owners(board, "harmful"))) == 1)
-            board = await shop_.views.leases.board()
-            theirs = next(row.owner for row in board.lanes if row.projection == "harmful")
-            await until(lambda: theirs in {worker.id for worker in board.workers})
-            process.kill()
-            await process.wait()
-            await board_where(shop_.views, lambda seen: theirs not in {one.id for one in seen.workers}, 5)
+    async with running(url, shop.Baskets) as shop_, child("work", url, "isolated", "lasting") as process:
+        await board_where(shop_.views, lambda board: len(set(owners(board, "harmful"))) == 1)
+        board = await shop_.views.leases.board()
+        theirs = next(row.owner for row in board.lanes if row.projection == "harmful")
+        await until(lambda: theirs in {worker.id for worker in board.workers})
+        process.kill()
+        await process.wait()
+        await board_where(shop_.views, lambda seen: theirs not in {one.id for one in seen.workers}, 5)
 
 
 @pytest.mark.slow
@@ -118,23 +117,24 @@ async def test_a_worker_whose_process_was_killed_is_missed_at_once_on_its_machin
 async def test_a_worker_stopped_past_its_lease_writes_nothing_when_it_wakes(url: str) -> None:
     """P5, with real processes: SIGSTOP, another takes over, SIGCONT; every line is counted once."""
     lines = 0
-    async with running(url, shop.Baskets, shop.Sales, shop.SalesBySql) as shop_:
-        async with child("follow", url) as process:
-            for _ in range(4):
-                await board_where(shop_.views, lambda board: len(board.workers) == 2)
-                for number in range(30):
-                    await shop_.append([(shop.order(str(number)), shop.placed()), (shop.order(str(number)), shop.added())])
-                    lines += 1
-                    if number == 10:
-                        os.kill(process.pid, signal.SIGSTOP)
-                await board_where(shop_.views, lambda board: len(board.workers) == 1)
-                await shop_.engine.caught_up(10)
-                os.kill(process.pid, signal.SIGCONT)
+    async with running(url, shop.Baskets, shop.Sales, shop.SalesBySql) as shop_, child("follow", url) as process:
+        for _ in range(4):
             await board_where(shop_.views, lambda board: len(board.workers) == 2)
+            for number in range(30):
+                await shop_.append(
+                    [(shop.order(str(number)), shop.placed()), (shop.order(str(number)), shop.added())]
+                )
+                lines += 1
+                if number == 10:
+                    os.kill(process.pid, signal.SIGSTOP)
+            await board_where(shop_.views, lambda board: len(board.workers) == 1)
             await shop_.engine.caught_up(10)
-            assert (await shop_.rows(shop.HandWritten))["pen"].lines == lines
-            assert (await shop_.rows(shop.ProductSales))["pen"].sold == lines
-            assert len(await shop_.rows(shop.Basket)) == 30
+            os.kill(process.pid, signal.SIGCONT)
+        await board_where(shop_.views, lambda board: len(board.workers) == 2)
+        await shop_.engine.caught_up(10)
+        assert (await shop_.rows(shop.HandWritten))["pen"].lines == lines
+        assert (await shop_.rows(shop.ProductSales))["pen"].sold == lines
+        assert len(await shop_.rows(shop.Basket)) == 30
 
 
 async def test_beats_that_fail_for_a_while_park_nothing_and_stop_nothing(url: str) -> None:

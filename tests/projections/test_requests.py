@@ -1,0 +1,175 @@
+"""What operators ask of a projection is done by whoever has the lane, under its epoch, and answered in a sentence."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diptych.errors import StaleReadError
+from diptych.store.leases import Request
+from tests.projections import shop
+from tests.projections.harmful import Harmful, HarmfulSales, board_where, until
+from tests.projections.running import Running, running
+from tests.projections.shop import Basket, HandWritten
+from tests.urls import url_for
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_for(request, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def mended() -> Iterator[None]:
+    yield
+    Harmful.is_mended = False
+
+
+KEYS = [str(shop.order(name).id) for name in "01"]
+
+
+async def poisoned(shop_: Running) -> None:
+    """Two orders that fail on their second line, at 4 and 6, and a third line of each that waits behind it."""
+    for name in "01":
+        await shop_.append([(shop.order(name), shop.placed()), (shop.order(name), shop.added())])
+    for name in "01":
+        await shop_.append([(shop.order(name), shop.added("fail", 100)), (shop.order(name), shop.added("pen", 5))])
+    await shop_.engine.caught_up()
+
+
+async def answers(shop_: Running) -> list[Request]:
+    """What was answered, oldest first, once everything is."""
+    await board_where(shop_.views, lambda board: not board.requests)
+    return list(reversed(await shop_.views.leases.requests()))
+
+
+async def items(shop_: Running) -> list[int]:
+    rows = await shop_.rows(Basket)
+    return [rows[shop.order(name).id].items for name in "01"]
+
+
+async def test_one_key_is_tried_again(url: str) -> None:
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+        Harmful.is_mended = True
+        await shop_.views.leases.ask("harmful", "retry", key=KEYS[0])
+        (done,) = await answers(shop_)
+        assert done.outcome == f"{KEYS[0]}: 2 events are applied."
+        assert await items(shop_) == [106, 1]
+        assert {event.key for event in await shop_.views.parked("harmful")} == {KEYS[1]}
+
+
+async def test_all_keys_are_tried_again_each_by_whoever_has_its_lane(url: str) -> None:
+    async with running(url, Harmful) as shop_, running(url, Harmful):
+        await poisoned(shop_)
+        Harmful.is_mended = True
+        assert len(await shop_.views.leases.ask("harmful", "retry")) == 16
+        done = await answers(shop_)
+        assert sorted(each.outcome for each in done if each.outcome != "Nothing is parked here.") == [
+            f"{key}: 2 events are applied." for key in sorted(KEYS)
+        ]
+        assert await items(shop_) == [106, 106]
+        assert await shop_.views.parked("harmful") == []
+
+
+async def test_a_key_that_fails_again_stays_parked_with_its_events(url: str) -> None:
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+        before = await shop_.views.parked("harmful")
+        await shop_.views.leases.ask("harmful", "retry", key=KEYS[0])
+        (done,) = await answers(shop_)
+        assert done.outcome.startswith(f"{KEYS[0]} stays parked: harmful failed on position 5 (Added)")
+        assert [event[:2] for event in await shop_.views.parked("harmful")] == [event[:2] for event in before]
+        last = await shop_.append([(shop.order("0"), shop.added()), (shop.order("1"), shop.added())])
+        assert await shop_.engine.progress["harmful"].wait_for(last.position, 5.0)
+        assert len(await shop_.views.parked("harmful")) == len(before) + 2
+
+
+async def test_a_parked_event_is_left_out_and_what_waits_behind_it_applied(url: str) -> None:
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+        await shop_.views.leases.ask("harmful", "skip", key=KEYS[0], position=5, reason="never happened")
+        (done,) = await answers(shop_)
+        assert done.outcome == f"Position 5 is left out for ever. {KEYS[0]}: 1 event is applied."
+        assert done.reason == "never happened"
+        assert await items(shop_) == [6, 1]
+
+
+async def test_what_waits_behind_an_event_left_out_may_fail_and_stays_parked(url: str) -> None:
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+        await shop_.append([(shop.order("0"), shop.added("fail"))])
+        await shop_.engine.caught_up()
+        await shop_.views.leases.ask("harmful", "skip", key=KEYS[0], position=5, reason="never happened")
+        (done,) = await answers(shop_)
+        assert "Position 5 is left out for ever." in done.outcome
+        assert "stays parked: harmful failed on position 9" in done.outcome
+        assert await items(shop_) == [1, 1]
+        assert [event.position for event in await shop_.views.parked("harmful") if event.key == KEYS[0]] == [6, 9]
+
+
+async def stopped(shop_: Running) -> None:
+    """A projection that is not isolated stops on position 3 of 5."""
+    one = shop.order("1")
+    await shop_.append([(one, shop.added()), (one, shop.placed()), (one, shop.added("fail")), (one, shop.added())])
+    await shop_.append([(one, shop.added())])
+    with pytest.raises(StaleReadError):
+        await shop_.engine.caught_up()
+
+
+async def test_the_event_that_stopped_a_projection_is_left_out_and_it_goes_on(url: str) -> None:
+    async with running(url, HarmfulSales) as shop_:
+        await stopped(shop_)
+        board = await board_where(shop_.views, lambda board: board.lanes[0].trouble != "")
+        assert "position 3 (Added): HarmfulSales.sold: RuntimeError: enough" in board.lanes[0].trouble
+        await shop_.views.leases.ask("harmful_sales", "skip", position=3, reason="it was a joke")
+        (done,) = await answers(shop_)
+        assert done.outcome == "Position 3 is left out for ever. It goes on."
+        await until(lambda: shop_.engine.progress["harmful_sales"].state == "running")
+        await shop_.engine.caught_up()
+        assert (await shop_.rows(HandWritten))["pen"].lines == 3
+        assert (await shop_.views.leases.board()).lanes[0].trouble == ""
+
+
+async def test_an_event_that_stopped_nothing_is_not_left_out(url: str) -> None:
+    async with running(url, HarmfulSales) as shop_:
+        await stopped(shop_)
+        await shop_.views.leases.ask("harmful_sales", "skip", position=4, reason="by mistake")
+        (done,) = await answers(shop_)
+        assert done.outcome == (
+            "Position 4 is neither parked nor did it stop the projection (position 3 did). It is not left out."
+        )
+        assert shop_.engine.progress["harmful_sales"].state == "stopped"
+
+
+async def test_a_stopped_projection_tries_again_when_asked(url: str) -> None:
+    async with running(url, HarmfulSales) as shop_:
+        await stopped(shop_)
+        await shop_.views.leases.ask("harmful_sales", "retry")
+        (done,) = await answers(shop_)
+        assert done.outcome == "Nothing is parked here. It goes on."
+        await until(lambda: shop_.engine.progress["harmful_sales"].state == "stopped")
+        assert shop_.engine.progress["harmful_sales"].saved == 2
+
+
+async def test_a_paused_projection_stands_and_says_so_until_it_is_resumed(url: str) -> None:
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+        progress = shop_.engine.progress["harmful"]
+        await shop_.views.leases.pause("harmful", None, reason="maintenance", by="ada")
+        await until(lambda: progress.state == "paused")
+        assert progress.error == "maintenance (ada)"
+        await shop_.append([(shop.order("2"), shop.placed())])
+        with pytest.raises(StaleReadError, match="harmful: still paused"):
+            await shop_.engine.caught_up()
+        Harmful.is_mended = True
+        await shop_.views.leases.ask("harmful", "retry", key=KEYS[0])
+        await shop_.engine.look()
+        assert (await shop_.views.leases.requests())[0].outcome == ""  # what is asked waits too
+        await shop_.views.leases.resume("harmful")
+        await until(lambda: progress.state == "parked")
+        await shop_.engine.caught_up()
+        await answers(shop_)
+        assert await items(shop_) == [106, 1]
