@@ -121,9 +121,7 @@ async def test_a_worker_stopped_past_its_lease_writes_nothing_when_it_wakes(url:
         for _ in range(4):
             await board_where(shop_.views, lambda board: len(board.workers) == 2)
             for number in range(30):
-                await shop_.append(
-                    [(shop.order(str(number)), shop.placed()), (shop.order(str(number)), shop.added())]
-                )
+                await shop_.append([(shop.order(str(number)), shop.placed()), (shop.order(str(number)), shop.added())])
                 lines += 1
                 if number == 10:
                     os.kill(process.pid, signal.SIGSTOP)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from diptych.app.tuning import Tuning
 from diptych.subscriptions.progress import State
 from tests.telemetry.scraping import scrape
 from tests.telemetry.tallies import Meanwhile, make_app

@@ -81,11 +81,6 @@ class ProjectionEngine:
         """What commits with the log."""
         return tuple(definition.tables for definition in self._definitions if definition.mode == "inline")
 
-    @property
-    def worker(self) -> str:
-        """The id under which this process works on asynchronous projections; empty if it does not."""
-        return self._teams[0].coordinator.id
-
     async def start(self) -> None:
         """Begin to run, and return when the inline projections stand at the head: from then on appends carry them.
 

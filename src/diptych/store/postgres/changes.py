@@ -27,8 +27,6 @@ _FEW: Final = 256  # rows that are made sooner than a thread is woken and heard
 _MOST_KNOWN: Final = 1000
 _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
 _SOME_MOVED: Final = "lanes moved, not all of them"
-_ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
-    SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""
 _SET: Final = "position = $3, event_id = $4, recorded_at = $5, attempt = 0, trouble = ''"
 _ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
         SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""

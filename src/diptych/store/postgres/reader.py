@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import asyncpg
 
-from diptych.errors import ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
+from diptych.errors import DiptychError, ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.owners import known_to
 from diptych.store.placing import Placing
@@ -29,16 +29,17 @@ from diptych.store.values import asked_for
 T = TypeVar("T")
 
 CONNECTIONS: Final = 8
+_MOST_KNOWN: Final = 1000
 _FRESHNESS: Final = """
 SELECT v.swaps, CASE WHEN v.swaps <> {swaps} THEN (
-        SELECT json_object_agg(projection, live) FROM diptych.projections) END AS live,
+        SELECT json_object_agg(projection, live)::text FROM diptych.projections) END AS live,
     c.position, c.epoch, c.event_id, c.recorded_at,
-    (SELECT count(*) FROM diptych.parked_events WHERE projection = {name} AND generation = {number}) AS parked
+    (SELECT count(*) FROM diptych.parked_events WHERE projection = {name} AND generation = {generation}) AS parked
 FROM diptych.view_store v LEFT JOIN LATERAL (
-    SELECT * FROM diptych.projection_checkpoints WHERE projection = {name} AND generation = {number}
+    SELECT * FROM diptych.projection_checkpoints WHERE projection = {name} AND generation = {generation}
     ORDER BY position LIMIT 1) c ON true
 """
-_PLACE: Final = 7  # columns that say what is live, and where a projection stands
+_PLACE: Final = 7  # columns of it
 
 
 class Readers:
@@ -48,40 +49,32 @@ class Readers:
         self.pool, self.projections = pool, dict.fromkeys(tables, True)
         self.schema = pool.database.schema
         self.begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {quoted(self.schema)}"
-        self.statements = Statements(
-            pool.database, judge, {table.name: table for each in tables.values() for table in each}
-        )
         self.projection_of = {table.name: name for name, owned in tables.items() for table in owned}
-        self.freshness = self._freshness(0)
+        by_name = {table.name: table for owned in tables.values() for table in owned}
+        self.statements = Statements(pool.database, judge, by_name)
         self.live = Live(pool, tables)
+        self.freshness = self._freshness(1)
         self._with_freshness: dict[str, str] = {}
 
-    def _freshness(self, after: int) -> str:
-        name, number, swaps = (f"${after + place}" for place in (1, 2, 3))
-        return in_schema(_FRESHNESS.format(name=name, number=number, swaps=swaps), self.schema)
+    def _freshness(self, first: int) -> str:
+        places = {name: f"${number}" for number, name in enumerate(("name", "generation", "swaps"), first)}
+        return in_schema(_FRESHNESS.format(**places), self.schema)
 
     def with_freshness(self, codec: PostgresRowCodec) -> str:
-        """Return the statement for one row of a table, where its projection stands before it; both may lack."""
-        known = self._with_freshness.get(codec.table.name)
+        """Return the statement for one row of a table, where its projection stands before it; the row may lack."""
+        name = codec.table.name
+        known = self._with_freshness.get(name)
         if known is None:
-            place = self._freshness(len(codec.table.key))
-            known = f"SELECT * FROM ({place}) AS f LEFT JOIN ({codec.get}) AS r ON true"  # noqa: S608
-            self._with_freshness[codec.table.name] = known
+            if len(self._with_freshness) >= _MOST_KNOWN:
+                self._with_freshness.clear()
+            place = self._freshness(len(codec.table.key) + 1)
+            known = f"SELECT * FROM ({place}) AS f LEFT JOIN ({codec.get}) AS r ON true"  # noqa: S608 - quoted names
+            self._with_freshness[name] = known
         return known
 
     def session(self, *, is_for_one: bool = False) -> "PostgresReadSession":
         """Return a session; it opens nothing before its first read."""
         return PostgresReadSession(self, is_for_one=is_for_one)
-
-
-class _First(NamedTuple):
-    """What a session read outside a transaction: how it is read again, the row, and where its projection stood."""
-
-    sql: str
-    values: Sequence[Any]
-    projection: str
-    row: tuple[Any, ...]
-    place: tuple[Any, ...]
 
 
 class _Read(NamedTuple):
@@ -90,6 +83,22 @@ class _Read(NamedTuple):
     sql: str
     values: Sequence[Any]
     verdict: Verdict | None = None
+
+
+class _First(NamedTuple):
+    """What a session read outside a transaction: how it is read again, and what came."""
+
+    read: _Read
+    projection: str
+    found: tuple[Any, ...]
+
+    def row(self) -> tuple[Any, ...]:
+        """Return the row, after where its projection stood."""
+        return self.found[_PLACE:]
+
+    def place(self) -> tuple[Any, ...]:
+        """Return where the generation stood that the row is of."""
+        return self.found[2:_PLACE]
 
 
 class PostgresReadSession:
@@ -129,57 +138,66 @@ class PostgresReadSession:
             values = codec.encode_key(key)
         except ValueDoesNotFitError as error:
             raise asked_for(error) from error
-
-        async def placed(placing: Placing) -> _Read:
-            return _Read(codec_of(self._readers.live.table(placing, table), self._readers.schema).get, values)
-
         if self._is_for_one:
             async with self._turn:
                 if self._is_for_one:
-                    return await self._again_if_gone(lambda: self._get_one(table, values))
+                    row = await self._get_one(table, values)
+                    return None if row[codec.names.index(table.key[0])] is None else codec.decode(row)
+
+        async def placed(placing: Placing) -> _Read:
+            return _Read(self._codec(placing, table).get, values)
+
         rows, _ = await self._run(placed)
         return codec.decode(rows[0]) if rows else None
 
-    async def _get_one(self, table: Table, values: Sequence[Any]) -> Any | None:
+    def _codec(self, placing: Placing, table: Table) -> PostgresRowCodec:
+        return codec_of(self._readers.live.table(placing, table), self._readers.schema)
+
+    async def _get_one(self, table: Table, values: Sequence[Any]) -> tuple[Any, ...]:
         """Read a row and its freshness in one statement, which is a snapshot by itself."""
-        self._check_usable()
         readers, projection = self._readers, self._readers.projection_of[table.name]
-        placing = self._placing = await readers.live.placing()
-        codec = codec_of(readers.live.table(placing, table), readers.schema)
-        sql, given = readers.with_freshness(codec), (*values, projection, placing.generations[projection])
-        held, is_sound = await readers.pool.acquire(), False
-        try:
-            found = await held.fetchrow(sql, *given, readers.live.swaps)
-            is_sound = True
-        except DRIVER_ERRORS as error:
-            is_sound = isinstance(error, asyncpg.PostgresError)
-            raise self._refusal(error) from error
-        finally:
-            readers.pool.release(held, is_sound=is_sound)
-        assert found is not None
-        place, row = tuple(found[:_PLACE]), tuple(found[_PLACE:])
-        readers.live.hear(place[0], None if place[1] is None else json.loads(place[1]))
-        self._first = _First(sql, (*given, place[0]), projection, row, place[2:])
-        self._is_for_one, self._has_read = False, True
-        return None if row[codec.names.index(table.key[0])] is None else codec.decode(row)
+
+        async def fetch(placing: Placing) -> _First:
+            where = (projection, placing.generations.get(projection, 0), readers.live.swaps)
+            read = _Read(readers.with_freshness(self._codec(placing, table)), (*values, *where))
+            held, is_sound = await readers.pool.acquire(), False
+            try:
+                found = await held.fetchrow(read.sql, *read.values)
+                is_sound = True
+            except DRIVER_ERRORS as error:
+                is_sound = isinstance(error, asyncpg.PostgresError)
+                raise self._refused(error) from error
+            finally:
+                readers.pool.release(held, is_sound=is_sound)
+            assert found is not None
+            return _First(read, projection, tuple(found))
+
+        self._first = first = await self._over_live(fetch)
+        self._has_read, self._is_for_one = True, False
+        self._hear(first.found)
+        return first.row()
+
+    def _hear(self, found: Sequence[Any]) -> None:
+        swaps, live = found[:2]
+        self._readers.live.hear(swaps, None if live is None else json.loads(live))
 
     async def freshness(self, projection: str) -> Freshness:
         """Where this projection stands in this snapshot: that generation of it which this session reads."""
         known_to(self._readers.projections, projection)
-        live, generation = self._readers.live, 0
         if self._first is not None and self._first.projection == projection:
             self._is_told = True
-            return _freshness(self._first.place, self._first.values[-2])
+            found, generation = self._first.found, self._first.read.values[-2]
+        else:
 
-        async def placed(placing: Placing) -> _Read:
-            nonlocal generation
-            generation = placing.generations.get(projection, 0)
-            return _Read(self._readers.freshness, (projection, generation, live.swaps))
+            async def placed(placing: Placing) -> _Read:
+                where = (projection, placing.generations.get(projection, 0), self._readers.live.swaps)
+                return _Read(self._readers.freshness, where)
 
-        ((row,), _) = await self._run(placed)
-        swaps, found, *place = row
-        live.hear(swaps, None if found is None else json.loads(found))
-        return _freshness(place, generation)
+            (found,), read = await self._run(placed)
+            generation = read.values[1]
+            self._hear(found)
+        *place, parked = found[2:_PLACE]
+        return Freshness(Checkpoint() if place[0] is None else Checkpoint(*place), parked, generation)
 
     async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one SELECT; what asyncpg made of its values comes back."""
@@ -207,47 +225,42 @@ class PostgresReadSession:
 
     async def _run(self, placed: Callable[[Placing], Awaitable[_Read]]) -> tuple[list[Any], _Read]:
         """Run what `placed` makes for the session's generations."""
-        async with self._turn:
-            return await self._again_if_gone(lambda: self._try(placed))
 
-    async def _again_if_gone(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Read; what is the first of its snapshot, and finds a generation dropped, reads those that are live now."""
+        async def run(placing: Placing) -> tuple[list[Any], _Read]:
+            if self._failure is not None:
+                raise ProgrammingError(f"An earlier read failed, and its snapshot is gone with it ({self._failure}).")
+            read = await placed(placing)
+            held = await self._begin()
+            try:
+                rows = await held.fetch(read.sql, *read.values)
+            except DRIVER_ERRORS as error:
+                raise self._failed(held, error) from error
+            self._has_read = True
+            return rows, read
+
+        async with self._turn:
+            return await self._over_live(run)
+
+    async def _over_live(self, read: Callable[[Placing], Awaitable[T]]) -> T:
+        """Read of the generations that are live for this session.
+
+        What is the first of its snapshot, and finds one dropped, is read again of those that are live now.
+        """
         is_again = False
         while True:
+            self._check_open()
+            if self._placing is None:
+                self._placing = await self._readers.live.placing()
             try:
-                return await read()
+                return await read(self._placing)
             except GoneError as error:
                 await self._look_again()
                 if is_again or self._has_read:
                     raise StoreUnavailableError(
-                        f"{self._readers.pool.database}: rows that this query reads were replaced by others "
-                        f"meanwhile ({error}). Try again."
+                        f"{self._readers.pool.database}: rows that this query reads were replaced by others meanwhile "
+                        f"({error}). Try again."
                     ) from error
             is_again = True
-
-    async def _try(self, placed: Callable[[Placing], Awaitable[_Read]]) -> tuple[list[Any], _Read]:
-        self._check_usable()
-        if self._placing is None:
-            self._placing = await self._readers.live.placing()
-        read = await placed(self._placing)
-        held = await self._begin()
-        try:
-            rows = await held.fetch(read.sql, *read.values)
-        except DRIVER_ERRORS as error:
-            raise self._failed(held, error) from error
-        self._has_read = True
-        return rows, read
-
-    def _failed(self, held: Connection, error: BaseException) -> Exception:
-        if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
-            self._failure = first_line(error)
-        if isinstance(error, TimeoutError):
-            held.terminate()
-        return self._refusal(error)
-
-    def _refusal(self, error: BaseException) -> Exception:
-        is_gone = isinstance(error, asyncpg.UndefinedTableError)
-        return GoneError(first_line(error)) if is_gone else self._readers.statements.refusal(error)
 
     async def _look_again(self) -> None:
         """See what is live now; a session that has read nothing begins again with that."""
@@ -258,11 +271,16 @@ class PostgresReadSession:
                 self._readers.pool.release(held, is_sound=False)
         await self._readers.live.look()
 
-    def _check_usable(self) -> None:
-        if self._is_closed:
-            raise ProgrammingError("This read session has ended. Read inside the query handler, and await it there.")
-        if self._failure is not None:
-            raise ProgrammingError(f"An earlier read failed, and its snapshot is gone with it ({self._failure}).")
+    def _failed(self, held: Connection, error: BaseException) -> DiptychError:
+        if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
+            self._failure = first_line(error)
+        if isinstance(error, TimeoutError):
+            held.terminate()
+        return self._refused(error)
+
+    def _refused(self, error: BaseException) -> DiptychError:
+        is_gone = isinstance(error, asyncpg.UndefinedTableError)
+        return GoneError(first_line(error)) if is_gone else self._readers.statements.refusal(error)
 
     async def _begin(self) -> Connection:
         """Return the session's connection, taken and its snapshot begun at the first call."""
@@ -283,12 +301,15 @@ class PostgresReadSession:
         """:raises SnapshotIsGone: what was read before the transaction is not what it shows."""
         first, self._is_for_one = self._first, False
         if first is not None:
-            (found,) = await held.fetch(first.sql, *first.values)
-            self._first = again = first._replace(row=tuple(found[_PLACE:]), place=tuple(found[2:_PLACE]))
-            if again.row != first.row or (self._is_told and again.place != first.place):
+            try:
+                (found,) = await held.fetch(first.read.sql, *first.read.values)
+            except asyncpg.UndefinedTableError as error:  # its generation was dropped
+                self._failure = first_line(error)
+                raise SnapshotIsGone from error
+            self._first = again = first._replace(found=tuple(found))
+            if again.row() != first.row() or (self._is_told and again.place() != first.place()):
                 raise SnapshotIsGone
 
-
-def _freshness(place: Sequence[Any], generation: int) -> Freshness:
-    *checkpoint, parked = place
-    return Freshness(Checkpoint() if checkpoint[0] is None else Checkpoint(*checkpoint), parked, generation)
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ProgrammingError("This read session has ended. Read inside the query handler, and await it there.")

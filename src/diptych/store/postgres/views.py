@@ -34,7 +34,7 @@ _WRITERS: Final = 4
 _BUILDERS: Final = 3  # for what may take long: making indexes, comparing
 _COPY_SECONDS: Final = 5.0
 _WRITE_SECONDS: Final = 60.0  # that a statement of hand-written SQL may run
-_BUILD_SECONDS: Final = 3600.0  # that an index of a large table, or a comparison, may take
+_BUILD_SECONDS: Final = 86_400.0
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -109,8 +109,11 @@ class PostgresViewStore:
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
         commit = "off" if self._read_from is None else "local"
-        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle}, _WRITE_SECONDS)
-        self._builds = self._pool(_BUILDERS, {"synchronous_commit": commit, **waiting, **idle}, _BUILD_SECONDS)
+        writing = {"synchronous_commit": commit, **waiting, **idle}
+        rows, self._builds = (
+            self._pool(_WRITERS, writing, _WRITE_SECONDS),
+            self._pool(_BUILDERS, writing, _BUILD_SECONDS),
+        )
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             async with transaction(connection):
@@ -185,7 +188,7 @@ class PostgresViewStore:
                     async with transaction(connection):
                         await changes.write_batch(connection, batch, placing)
             except LostError as error:
-                raise await changes.moved(connection, batch) from error
+                raise await changes.moved(connection, batch, error) from error
 
     def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
         """One snapshot, from the first read in it to its end; it costs nothing until then.
