@@ -73,9 +73,10 @@ COLUMNS = {
 }
 
 
-@pytest.fixture
-def database(postgres_url: str) -> Database:
-    return database_of(postgres_url)[0]
+@pytest.fixture(params=["postgres_url", "pooled_url"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A schema, at the server itself and behind PgBouncer."""
+    return database_of(request.getfixturevalue(request.param))[0]
 
 
 @pytest.fixture

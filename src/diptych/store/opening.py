@@ -4,14 +4,17 @@ Rule: the only place that chooses a backend; it imports the chosen one and no ot
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
-from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
+from diptych.store.health import Check, unknown
+from diptych.store.outside import AuditSource, OutsideLog
+from diptych.store.protocols import EventStore, ProjectionTables, StoreLimits, StoreSettings, ViewStore
 from diptych.store.seen import Kept, Look, Watched
 
 _SQLITE: Final = "sqlite:///"
@@ -81,11 +84,7 @@ def look_at(url: str, projections: Collection[Watched], *, views: str | None = N
 
         kept = _rows_on_server(url if views is None else views, projections)
         return peek_at_server(database_of(url)[0], kept, projections)
-    path = path_of(url)
-    if path is None:
-        raise ConfigurationError(f"{url} keeps nothing in a file here. Ask the running service: /health/ready")
-    if not Path(path).exists():
-        raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
+    path = _file_there(url)
     from diptych.store.sqlite.peek import peek, peek_at_rows
 
     kept = peek_at_rows(views_path(path), projections) if views is None else _rows_on_server(views, projections)
@@ -97,6 +96,88 @@ def _rows_on_server(url: str, projections: Collection[Watched]) -> Kept | None:
     from diptych.store.postgres.peek import peek_at_rows
 
     return peek_at_rows(database_of(url)[0], projections)
+
+
+@asynccontextmanager
+async def log_from_outside(url: str) -> AsyncIterator[OutsideLog]:
+    """Open the log of a running or stopped service to look things up in.
+
+    :raises ConfigurationError: there is none. :raises StoreError: it cannot be read.
+    """
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.outside import outside as outside_server
+
+        async with outside_server(database_of(url)[0]) as schema:
+            yield schema
+        return
+    path = _file_there(url)
+    from diptych.store.sqlite.outside import outside
+
+    with outside(path) as file:
+        yield file
+
+
+@asynccontextmanager
+async def audit_source(url: str) -> AsyncIterator[AuditSource]:
+    """Open the log of a running or stopped service for an audit.
+
+    :raises ConfigurationError: there is none. :raises StoreError: it cannot be read.
+    """
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.auditing import audited as audited_server
+
+        async with audited_server(database_of(url)[0]) as schema:
+            yield schema
+        return
+    path = _file_there(url)
+    from diptych.store.sqlite.auditing import audited
+
+    with audited(path) as file:
+        yield file
+
+
+async def as_made(url: str, projections: Sequence[ProjectionTables]) -> set[str]:
+    """Return the names of those projections whose tables are as this code makes them: opening changes none of these."""
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.auditing import as_made as on_server
+
+        return await on_server(database_of(url)[0], projections)
+    path = _file_there(url)
+    from diptych.store.sqlite.auditing import as_made as in_files
+
+    return in_files(path, views_path(path), projections)
+
+
+async def store_health(url: str) -> AsyncIterator[Check]:
+    """Look at what a store stands on. :raises ConfigurationError: the URL is no good."""
+    if url.startswith(_POSTGRES):
+        database, options = _postgres_urls()(url)
+        from diptych.store.postgres.health import checks as of_server
+
+        async for check in of_server(database, _with_options(StoreSettings(), f"{database}", options)):
+            yield check
+        return
+    path = path_of(url)
+    if path is None:
+        yield unknown("store", f"{url} keeps nothing that could be looked at")
+        return
+    from diptych.store.sqlite.health import checks as of_files
+
+    for check in of_files(path, views_path(path), _with_options(StoreSettings(), url, url.partition("?")[2])):
+        yield check
+
+
+def _file_there(url: str) -> str:
+    """Return the file of events. :raises ConfigurationError: there is none to look at."""
+    path = path_of(url)
+    if path is None:
+        raise ConfigurationError(f"{url} keeps nothing in a file here. Ask the running service: /health/ready")
+    if not Path(path).exists():
+        raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
+    return path
 
 
 def shown(url: str) -> str:

@@ -77,12 +77,16 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none."""
+    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none.
+
+    `together` says how many appends its transaction judged, itself included.
+    """
 
     position: int
     event_id: bytes
     recorded_at: int
     versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
+    together: int = 1
 
 
 class Head(NamedTuple):
@@ -273,6 +277,10 @@ class Selected(NamedTuple):
     tables: frozenset[str]
 
 
+class SnapshotIsGone(BaseException):
+    """What a session read first is not what it was: open another. No Exception, for handlers catch those."""
+
+
 class ReadSession(Protocol):
     """One snapshot of the rows, on a connection that can neither write nor see the event tables (R4)."""
 
@@ -332,8 +340,12 @@ class ViewStore(Protocol):
         """All parked events of a projection, by position."""
         ...
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end. Waits for a free connection up to 5 seconds.
+
+        `is_for_one`: one `get` is expected to be all, and a store may hold no snapshot for another read. If another
+        comes and what was read first has changed since, it raises SnapshotIsGone.
+        """
         ...
 
     @property
@@ -358,6 +370,7 @@ class StoreSettings(NamedTuple):
 
     synchronous: str = "full"  # or "normal": a power cut may then lose the last commits, a crash of the process not
     lock_timeout: float = 10.0  # seconds an append waits for another process
+    answer_timeout: float = 10.0  # seconds beside those that a server may take to answer, before it counts as away
     command_window_days: int = 30  # how long a command id is remembered (C4)
     wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
     poll_seconds: float = 0.005  # how often another process's commits are looked for

@@ -70,15 +70,22 @@ class PostgresEventStore:
             self.database, self._settings, prepare=self._prepare, fold=self._fold, committed=self._committed
         )
         waiting = {"statement_timeout": str(int(_QUERY_SECONDS * 1000))}
-        self._pool = Connections(self.database, size=_CONNECTIONS, settings={**SETTINGS, **waiting})
-        self._notices = Notices(self.database, self._watch.hint)
+        self._pool = Connections(
+            self.database,
+            size=_CONNECTIONS,
+            settings={**SETTINGS, **waiting},
+            answers_within=_QUERY_SECONDS + self._settings.answer_timeout,
+        )
+        if not self.database.is_pooled:  # a session that is lent hears nothing; polling finds what others append
+            self._notices = Notices(self.database, self._watch.hint)
         try:
             await self._writer.open()
             self._signal.announce((await self.head()).position)
         except BaseException:
             await self.close()
             raise
-        self._notices.start()
+        if self._notices is not None:
+            self._notices.start()
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection and task."""

@@ -33,6 +33,7 @@ from diptych.store.tables import Table
 
 _WRITERS: Final = 4
 _COPY_SECONDS: Final = 5.0
+_WRITE_SECONDS: Final = 60.0  # that a statement of hand-written SQL may run
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -87,7 +88,7 @@ class PostgresViewStore:
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
         commit = "off" if self._read_from is None else "local"
-        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle})
+        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle}, _WRITE_SECONDS)
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             await connection.execute("BEGIN")
@@ -95,18 +96,27 @@ class PostgresViewStore:
             await shapes.prepare(store_id)
             await shapes.shape(projections, others)
             await connection.execute("COMMIT")
-        judge = Judge(self._pool(1, {**waiting, **idle}))
+        judge = Judge(self._pool(1, {**waiting, **idle}, self._settings.lock_timeout))
         reading = {"statement_timeout": _milliseconds(self._query_seconds), **idle}
         if self._settings.reader:
             reading["role"] = self._settings.reader
-        readers = self._pool(CONNECTIONS, reading, self._read_from)
+        readers = self._pool(CONNECTIONS, reading, self._query_seconds, self._read_from)
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
         self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
         await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
-    def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
-        pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)
+    def _pool(
+        self, size: int, settings: Mapping[str, str], seconds: float, copy: Database | None = None
+    ) -> Connections:
+        """`seconds`: how long a statement may take there."""
+        pool = Connections(
+            copy or self.database,
+            size=size,
+            settings=settings,
+            writes=copy is None,
+            answers_within=seconds + self._settings.answer_timeout,
+        )
         self._pools.append(pool)
         return pool
 
@@ -143,11 +153,14 @@ class PostgresViewStore:
             await changes.write_batch(connection, batch, shape)
             await connection.execute("COMMIT")
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end; it costs nothing until then."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end; it costs nothing until then.
+
+        A session for one `get` asks for it and for its freshness in one statement.
+        """
         if self._readers is None:
             raise self._not_open()
-        return self._readers.session()
+        return self._readers.session(is_for_one=is_for_one)
 
     @property
     def reads_a_copy(self) -> bool:

@@ -24,9 +24,9 @@ SCAN = 50_000  # positions that one filtered page looks at, at most
 _STREAM_PAGE = 2000
 
 _KIND = "t.name || char(29) || e.schema_version || char(29) || e.format"
-_FIELDS = f"""hex(e.event_id), e.tenant, s.category, s.stream_id, {_KIND}, e.metadata, e.payload,
+FIELDS = f"""hex(e.event_id), e.tenant, s.category, s.stream_id, {_KIND}, e.metadata, e.payload,
     e.position, e.version, e.recorded_at"""  # a row's text: see `recorded.text_of`
-_TEXTS = f"CAST(group_concat(concat_ws(char(31), {_FIELDS}), char(30)) AS BLOB)"
+_TEXTS = f"CAST(group_concat(concat_ws(char(31), {FIELDS}), char(30)) AS BLOB)"
 _ROWS = f"{_TEXTS}, group_concat(e.checksum, ', ')"
 _NAMES = "CROSS JOIN streams s ON s.id = e.stream CROSS JOIN event_types t ON t.id = e.type"
 _HEAD = "SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1"

@@ -4,7 +4,6 @@ Rule: nothing is created, migrated, locked or started; SQLite itself refuses eve
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -14,9 +13,9 @@ from diptych.events.recorded import StoredEvent
 from diptych.store.protocols import Checkpoint, Head
 from diptych.store.seen import Kept, Look, Seen, Watched
 from diptych.store.sqlite.changes import read_checkpoint, read_parked
-from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
-from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
+from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.log import read_head, read_page
+from diptych.store.sqlite.outside import events_file, has_table, open_outside
 from diptych.store.sqlite.views import views_file
 
 
@@ -25,9 +24,9 @@ def peek(events: str, kept: Kept | None, projections: Collection[Watched]) -> Lo
 
     :raises StoreError: a file cannot be read, is not ours, or is of another history. :raises StoreNewerThanCodeError:
     """
-    log = _open(DatabaseFile(events, EVENTS_APPLICATION_ID, EVENTS_SCHEMA))
+    log = open_outside(events_file(events))
     try:
-        if not _has(log, "events"):
+        if not has_table(log, "events"):
             return Look(events, Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections])
         head = read_head(log)
         if kept is not None:
@@ -47,7 +46,7 @@ def peek_at_rows(views: str, projections: Collection[Watched]) -> Kept | None:
     """
     if not Path(views).exists():
         return None
-    rows = _open(views_file(views))
+    rows = open_outside(views_file(views))
     try:
         return _kept(rows, f"{views} (delete it and it is built again)", projections)
     except apsw.Error as error:
@@ -56,26 +55,8 @@ def peek_at_rows(views: str, projections: Collection[Watched]) -> Kept | None:
         rows.close()
 
 
-def _open(file: DatabaseFile) -> apsw.Connection:
-    """Open for reading. A file nobody has open is read as it lies: else SQLite would leave its own files beside it."""
-    is_open = Path(f"{file.path}-wal").exists() or not Path(file.path).exists()
-    connection = open_reader(replace(file, is_at_rest=not is_open))
-    try:
-        check_ours(connection, file)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, apsw.Error):
-            raise translate(error, file.path) from error
-        raise
-    return connection
-
-
-def _has(connection: apsw.Connection, table: str) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).get is not None
-
-
 def _kept(rows: apsw.Connection, place: str, projections: Collection[Watched]) -> Kept | None:
-    if not _has(rows, "view_store"):
+    if not has_table(rows, "view_store"):
         return None
     store_id = UUID(rows.execute("SELECT store_id FROM view_store").get)
     furthest = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get

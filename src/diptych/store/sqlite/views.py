@@ -171,7 +171,7 @@ class SqliteViewStore:
 
         await self._writer.submit(Task(work))
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
         """One snapshot, from the first read in it to its end; it costs nothing until then."""
         if self._readers is None:
             raise self._not_open()
