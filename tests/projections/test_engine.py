@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from diptych.errors import ProjectionError, StaleReadError, StoreFullError, StoreUnavailableError
-from diptych.store.protocols import CheckpointMove, ViewBatch
+from diptych.store.postgres.connection import database_of
+from diptych.store.postgres.views import PostgresViewStore
+from diptych.store.protocols import CheckpointMove, StoreSettings, ViewBatch
 from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.naive import naive_orders, naive_sales
-from tests.projections.running import by_key, running
+from tests.projections.running import Running, by_key, running
 from tests.projections.shop import Erased, Fact, Registered, Renamed
 from tests.urls import url_for
 
@@ -180,11 +182,22 @@ async def test_an_append_tells_the_inline_projections_where_they_stand(url: str)
         assert shop_.engine.progress["baskets"].position == 1
 
 
+async def forge(url: str, shop_: Running, move: CheckpointMove) -> None:
+    """Move a checkpoint onto an event that no log has, through a store of rows that does not know of one."""
+    if not url.startswith("postgresql"):
+        await shop_.views.commit(ViewBatch(move.name, move))
+        return
+    store = PostgresViewStore(database_of(url)[0], StoreSettings())
+    await store.open(shop_.engine.async_tables, store_id=shop_.events.store_id)
+    await store.commit(ViewBatch(move.name, move))
+    await store.close()
+
+
 async def test_a_checkpoint_of_another_history_stops(file: str) -> None:
     async with running(file, shop.Sales, shop.Baskets, is_started=False) as shop_:
         await shop_.append([(shop.order("1"), shop.placed())])
-        await shop_.views.commit(ViewBatch("sales", CheckpointMove("sales", 0, 0, 0, 1, shop.random_id())))
-        await shop_.views.commit(ViewBatch("baskets", CheckpointMove("baskets", 0, 0, 0, 7, shop.random_id())))
+        for name, position in (("sales", 1), ("baskets", 7)):
+            await forge(file, shop_, CheckpointMove(name, 0, 0, 0, position, shop.random_id()))
         await shop_.engine.start()
         with pytest.raises(StaleReadError, match="stopped"):
             await shop_.engine.caught_up()

@@ -60,10 +60,23 @@ OUTSIDE = {
     "WITH gone AS (DELETE FROM tally RETURNING *) SELECT * FROM gone": "may only SELECT",
 }
 
+COLUMNS = {
+    "id": "uuid",
+    "name": "text",
+    "count": "bigint",
+    "is_open": "boolean",
+    "weight": "double precision",
+    "amount": "numeric(38,2)",
+    "at": "timestamp with time zone",
+    "day": "date",
+    "paid": "numeric(38,4)",
+}
 
-@pytest.fixture
-def database(postgres_url: str) -> Database:
-    return database_of(postgres_url)[0]
+
+@pytest.fixture(params=["postgres_url", "pooled_url"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A schema, at the server itself and behind PgBouncer."""
+    return database_of(request.getfixturevalue(request.param))[0]
 
 
 @pytest.fixture
@@ -424,6 +437,16 @@ async def test_values_of_a_wrong_type_leave_the_session_usable(views: PostgresVi
             with pytest.raises((ProgrammingError, InvalidInputError)):
                 await session.fetch("SELECT name FROM tally WHERE total = :total", {"total": value})
         assert await session.fetch("SELECT name FROM tally WHERE total = :total", {"total": True}) == [("a",)]
+
+
+async def test_columns_are_what_sql_calls_them(
+    views: PostgresViewStore, owner: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    found = await owner.fetch(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = 'every_kind'::regclass AND attnum > 0"
+    )
+    assert {name: kind for name, kind in found if name in COLUMNS} == COLUMNS
 
 
 async def test_the_plans_of_loads_use_the_key(

@@ -1,5 +1,6 @@
 """The app: registers, wires, starts and stops everything."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app.module import Module
+from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.status import Status, measure
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
@@ -22,6 +24,7 @@ from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.progress import Progress
+from diptych.telemetry.observer import QUIET, Observer, Running
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
@@ -44,6 +47,7 @@ class _Running(NamedTuple):
     engine: ProjectionEngine
     definitions: tuple[Definition, ...]
     wired: Wired
+    observer: Observer
 
 
 class App(Module):
@@ -76,6 +80,7 @@ class App(Module):
         self._query_routes.handlers = self.query_handlers
         self.commands = CommandBus(self._command_routes)
         self.queries = QueryBus(self._query_routes)
+        self.observers: list[Observer] = []
         self._expected: list[tuple[type[Command[Any]] | type[Query[Any]], str]] = []
         self._running: _Running | None = None
         self._stack: AsyncExitStack | None = None
@@ -88,6 +93,10 @@ class App(Module):
         if query is not None:
             self._query_routes.middleware.append(query)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of commands, queries, appends and projections, from the next start on."""
+        self.observers.append(observer)
+
     def expect_handler(self, message: type[Command[Any]] | type[Query[Any]], place: str) -> None:
         """Note that something (a route, at `place`) dispatches this message: without a handler the start fails."""
         self._expected.append((message, place))
@@ -96,6 +105,22 @@ class App(Module):
     def is_running(self) -> bool:
         """Whether it has started and not stopped."""
         return self._running is not None
+
+    @property
+    def observer(self) -> Observer:
+        """Whoever is told of its work, as one; it does nothing while the app is not running."""
+        return QUIET if self._running is None else self._running.observer
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """What it was made with, by parameter: for people, for URLs have their passwords in it."""
+        given = {"url": self.url, "views": self.views_url, "read_from": self._read_from, "mode": self.mode}
+        return {**given, "retry": self._retry, "cached_aggregates": self._cache_size}
+
+    @property
+    def wrapped_by(self) -> tuple[Sequence[CommandMiddleware], Sequence[QueryMiddleware]]:
+        """The middleware of commands and of queries, the outermost first."""
+        return self._command_routes.middleware, self._query_routes.middleware
 
     @property
     def events(self) -> EventStore:
@@ -169,12 +194,13 @@ class App(Module):
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions)
+            observer = observer_of(self.observers)
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, observer=observer)
             stack.push_async_callback(engine.stop)
             await engine.start()
-            self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired)
+            self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
             stack.callback(self._close)
-            self._open(self._running)
+            self._open(self._running, stack)
             if self.mode == "development":
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
@@ -206,14 +232,19 @@ class App(Module):
             raise ConfigurationError(list(dict.fromkeys(problems)))
         return wiring.wired, definitions
 
-    def _open(self, running: _Running) -> None:
-        side = WriteSide(
-            running.events, running.codec, AggregateCache(self._cache_size), Queues(), self.mode == "development"
-        )
-        engine = running.engine
+    def _open(self, running: _Running, stack: AsyncExitStack) -> None:
+        events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
+        outermost: Sequence[CommandMiddleware] = ()
+        if observer is not QUIET:
+            events = observed_store(events, observer, self.url)
+            outermost = (observed_commands(observer, wired.commands),)
+            stack.callback(observe_queries(observer, self.queries, wired.queries))
+            stack.enter_context(observer.running(Running(self.status, asyncio.get_running_loop())))
+        is_guarded = self.mode == "development"
+        side = WriteSide(events, running.codec, AggregateCache(self._cache_size), Queues(), is_guarded)
         handling = Handling(side, engine.inline, engine.appended, self._retry)
-        self._command_routes.open(handling, running.wired.commands)
-        self._query_routes.open(ReadSide(running.views, engine.progress), running.wired.queries)
+        self._command_routes.open(handling, wired.commands, outermost)
+        self._query_routes.open(ReadSide(running.views, engine.progress), wired.queries)
 
     def _close(self) -> None:
         self._command_routes.close()

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.events.codec import Codec
 from diptych.projections.inline import InlineFold
+from diptych.projections.observed import runner_of
 from diptych.projections.plan import Definition
-from diptych.projections.runner import Runner
 from diptych.store.protocols import Appended, EventStore, ProjectionTables, ViewStore
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
+from diptych.telemetry.observer import QUIET, Observer
 
 
 class ProjectionEngine:
@@ -30,6 +31,7 @@ class ProjectionEngine:
         codec: Codec,
         definitions: Sequence[Definition],
         pace: Pace | None = None,
+        observer: Observer = QUIET,
     ) -> None:
         for definition in definitions:
             for event in definition.events:
@@ -37,7 +39,9 @@ class ProjectionEngine:
         self._store, self._views, self._codec = event_store, view_store, codec
         self._definitions, self._pace = tuple(definitions), pace or Pace()
         self._reader = LogReader(event_store, codec, self._pace)
-        self._runners = {d.name: Runner(d, self._views_of(d), self._reader, self._pace) for d in self._definitions}
+        self._runners = {
+            d.name: runner_of(d, self._views_of(d), self._reader, self._pace, observer) for d in self._definitions
+        }
         self._running: asyncio.Task[None] | None = None
         self.progress: Mapping[str, Progress] = {name: runner.progress for name, runner in self._runners.items()}
         self.inline: tuple[InlineFold, ...] = tuple(

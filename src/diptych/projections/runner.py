@@ -78,9 +78,9 @@ class Runner:
             self.progress.error = str(error)
             _log.warning("%s waits for its store: %s", self._definition.name, error)
             await asyncio.sleep(backoff.next())
-            self._reader.forget()
         else:
             await asyncio.sleep(backoff.next() / 10)
+        self._reader.forget()
 
     async def _stand(self, error: Exception) -> None:
         """Stand still until somebody asks for another try."""
@@ -118,7 +118,7 @@ class Runner:
             await self._follow_appends()
         page = None
         if self.progress.position < self._reader.head.position:
-            page = await self._reader.page(self.progress.position)
+            page = await self._reader.page(self.progress.position, self.progress.event_id)
         if page is not None:
             if page.scanned < self._reader.head.position and (self._ahead is None or self._ahead.done()):
                 self._ahead = asyncio.create_task(self._reader.read_ahead(page.scanned))

@@ -77,12 +77,16 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none."""
+    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none.
+
+    `together` says how many appends its transaction judged, itself included.
+    """
 
     position: int
     event_id: bytes
     recorded_at: int
     versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
+    together: int = 1
 
 
 class Head(NamedTuple):
@@ -96,13 +100,15 @@ class Head(NamedTuple):
 class Page(NamedTuple):
     """A piece of the log: all matching events after `after` and up to `scanned`, read under one snapshot with `head`.
 
-    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4).
+    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4). `before` is the id of
+    the event at `after`: empty at the beginning of the log, and past its end.
     """
 
     after: int
     scanned: int
     events: Sequence[StoredEvent]
     head: Head
+    before: bytes = b""
 
 
 class EventStore(Protocol):
@@ -364,6 +370,7 @@ class StoreSettings(NamedTuple):
 
     synchronous: str = "full"  # or "normal": a power cut may then lose the last commits, a crash of the process not
     lock_timeout: float = 10.0  # seconds an append waits for another process
+    answer_timeout: float = 10.0  # seconds beside those that a server may take to answer, before it counts as away
     command_window_days: int = 30  # how long a command id is remembered (C4)
     wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
     poll_seconds: float = 0.005  # how often another process's commits are looked for

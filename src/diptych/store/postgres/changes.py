@@ -25,16 +25,18 @@ _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of th
 _OF_LANE: Final = "projection = $1 AND lane = $2 AND tenant = ''"
 _SHAPED: Final = """EXISTS (
     SELECT FROM diptych.projection_shapes WHERE projection = $1 AND version = $3 AND fingerprint = $4)"""
+_ONTO_EVENT: Final = """AND ($6 = ''::bytea OR EXISTS (
+    SELECT FROM diptych.events WHERE position = $5 AND uuid_send(event_id) = $6))"""
 _CHECKPOINT: Final = (
     f"SELECT position, epoch, event_id, recorded_at FROM diptych.projection_checkpoints WHERE {_OF_LANE}"  # noqa: S608
 )
 _HELD: Final = f"{_CHECKPOINT} AND {_SHAPED} FOR NO KEY UPDATE"
 _MOVE: Final = f"""
     UPDATE diptych.projection_checkpoints SET position = $5, event_id = $6, recorded_at = $7
-    WHERE {_OF_LANE} AND epoch = $8 AND position = $9 AND {_SHAPED}"""  # noqa: S608
+    WHERE {_OF_LANE} AND epoch = $8 AND position = $9 AND {_SHAPED} {{onto_event}}"""  # noqa: S608
 _BEGIN_LANE: Final = f"""
     INSERT INTO diptych.projection_checkpoints SELECT $1, $2, '', $8::bigint, $5::bigint, $6::bytea, $7::bigint
-    WHERE $9 = 0::bigint AND {_SHAPED} ON CONFLICT DO NOTHING"""
+    WHERE $9 = 0::bigint AND {_SHAPED} {{onto_event}} ON CONFLICT DO NOTHING"""
 _HAS_SHAPE: Final = f"SELECT $2::integer IS NOT NULL AND {_SHAPED}"
 _PARK: Final = """
     INSERT INTO diptych.parked_events SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
@@ -57,10 +59,15 @@ class Shape(NamedTuple):
 class Changes:
     """The statements of one schema, and what they are run for."""
 
-    def __init__(self, database: Database, judge: Judge) -> None:
+    def __init__(self, database: Database, judge: Judge, *, is_beside_log: bool = False) -> None:
+        """With `is_beside_log` a checkpoint moves only onto an event that is in the log of the same schema.
+
+        What was read before a fail-over that lost the tail is then not written (P1). An empty event id is not compared.
+        """
         self._database, self._judge, self._schema = database, judge, database.schema
         self._known: dict[tuple[tuple[int, bool, bool], ...], str] = {}
-        texts = (_CHECKPOINT, _HELD, _MOVE, _BEGIN_LANE, _HAS_SHAPE, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
+        move, begin = [each.format(onto_event=_ONTO_EVENT if is_beside_log else "") for each in (_MOVE, _BEGIN_LANE)]
+        texts = (_CHECKPOINT, _HELD, move, begin, _HAS_SHAPE, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
         placed = [in_schema(text, database.schema) for text in texts]
         self._checkpoint, self._held, self._move, self._begin_lane, self._has_shape, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked = of_parked

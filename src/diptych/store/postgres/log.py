@@ -47,7 +47,8 @@ WITH m AS MATERIALIZED (SELECT * FROM diptych.events
                 SELECT position, sum(octet_length(payload::text)) OVER (
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
             WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
-SELECT h.position, h.event_id, h.recorded_at, k.is_full OR k.last < k.found, r.*,
+SELECT h.position, h.event_id, h.recorded_at, (SELECT event_id FROM diptych.events WHERE position = $1),
+    k.is_full OR k.last < k.found, r.*,
     (SELECT string_agg(concat_ws(chr(31), id, category, stream_id), chr(30)) FROM diptych.streams
      WHERE id = ANY(ARRAY(SELECT stream FROM m)))
 FROM (SELECT {_FIELDS}, string_agg(e.version::text, ','), string_agg(e.tenant, chr(30)), string_agg(e.stream::text, ',')
@@ -80,6 +81,10 @@ FROM diptych.commands c LEFT JOIN diptych.events e ON e.position = c.position
 WHERE c.command_id = $1 AND c.command_type = $2 AND c.user_id = $3 AND c.tenant = $4
 """
 
+_KEPT: Final = """
+SELECT event_id, pg_logical_emit_message(true, 'diptych'::text, ''::text)::text FROM diptych.events WHERE position = $1
+"""  # its commit waits for the standby, and so for all that stands before it in the server's own log
+
 
 class Types:
     """The kinds of rows by the numbers of their types, as they were read last: a number never gets another name."""
@@ -108,7 +113,7 @@ class Log:
 
     def __init__(self, schema: str) -> None:
         self._all, self._filtered, self._stream = (in_schema(sql, schema) for sql in (_ALL, _FILTERED, _STREAM))
-        self._head, self._command = in_schema(_HEAD, schema), in_schema(_COMMAND, schema)
+        self._head, self._command, self._kept = (in_schema(sql, schema) for sql in (_HEAD, _COMMAND, _KEPT))
         self._types = Types(schema)
 
     async def page(self, connection: Connection, after: int, types: frozenset[str] | None, limit: int) -> Page:
@@ -121,16 +126,16 @@ class Log:
         else:
             found = await connection.fetchrow(self._filtered, after, limit, sorted(types))
         assert found is not None
-        head, is_full, events = _head_of(found[:3]), found[3], NO_ROWS
-        if found[4] is not None:
-            *fields, versions, tenants, streams, names = found[4:]
+        head, before, is_full, events = _head_of(found[:3]), _bytes(found[3]), found[4], NO_ROWS
+        if found[5] is not None:
+            *fields, versions, tenants, streams, names = found[5:]
             place = _places(tenants.split(ROW_SEPARATOR), streams.split(","), names or "")
             events = await self._rows(connection, fields, place, versions.split(","))
         if types is None:
             _check_contiguous(events, after, head)
-            return Page(after, after + len(events), events, head)
+            return Page(after, after + len(events), events, head, before)
         scanned = events[-1].position if events and is_full else max(min(head.position, after + SCAN), after)
-        return Page(after, scanned, events, head)
+        return Page(after, scanned, events, head, before)
 
     async def stream(self, connection: Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
         """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
@@ -170,6 +175,11 @@ class Log:
     async def head(self, connection: Connection) -> Head:
         """The end of the log."""
         return _head_of(await connection.fetchrow(self._head))
+
+    async def keeps(self, connection: Connection, position: int, event_id: bytes) -> bool:
+        """Whether the event at a position is this one, from a transaction that writes."""
+        found = await connection.fetchval(self._kept, position)
+        return _bytes(found) == event_id
 
     async def command(self, connection: Connection, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time, if it took effect."""

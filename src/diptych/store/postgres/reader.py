@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import asyncpg
 
-from diptych.errors import ProgrammingError, ValueDoesNotFitError
+from diptych.errors import DiptychError, ProgrammingError, ValueDoesNotFitError
 from diptych.store.owners import known_to
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection
 from diptych.store.postgres.connections import Connections
@@ -163,9 +163,14 @@ class PostgresReadSession:
             try:
                 return await held.fetch(sql, *values)
             except DRIVER_ERRORS as error:
-                if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
-                    self._failure = first_line(error)
-                raise self._readers.statements.refusal(error) from error
+                raise self._failed(held, error) from error
+
+    def _failed(self, held: Connection, error: BaseException) -> DiptychError:
+        if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
+            self._failure = first_line(error)
+        if isinstance(error, TimeoutError):
+            held.terminate()
+        return self._readers.statements.refusal(error)
 
     async def _begin(self) -> Connection:
         """Return the session's connection, taken and its snapshot begun at the first call."""
@@ -182,7 +187,7 @@ class PostgresReadSession:
                 await held.execute(self._readers.begin)
                 await self._confirm_first(held)
             except DRIVER_ERRORS as error:
-                raise self._readers.statements.refusal(error) from error
+                raise self._failed(held, error) from error
         return self._held
 
     async def _confirm_first(self, held: Connection) -> None:

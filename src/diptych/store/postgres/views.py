@@ -32,6 +32,8 @@ from diptych.store.protocols import (
 from diptych.store.tables import Table
 
 _WRITERS: Final = 4
+_COPY_SECONDS: Final = 5.0
+_WRITE_SECONDS: Final = 60.0  # that a statement of hand-written SQL may run
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -48,12 +50,16 @@ class PostgresViewStore:
         settings: StoreSettings,
         *,
         inline: "PostgresViewStore | None" = None,
+        is_beside_log: bool = False,
         read_from: Database | None = None,
         query_seconds: float = 10.0,
     ) -> None:
-        """`read_from` is a copy of the database, which sessions read instead; it may be behind."""
+        """`is_beside_log`: the log is in the same schema, so that a checkpoint is held against it.
+
+        `read_from` is a copy of the database, which sessions read instead; it may be behind.
+        """
         self.database, self._settings, self._inline, self._query_seconds = database, settings, inline, query_seconds
-        self._read_from = read_from
+        self._read_from, self._is_beside_log = read_from, is_beside_log
         self._replica: Replica | None = None
         self._shapes: dict[str, Shape] = {}
         self._pools: list[Connections] = []
@@ -82,7 +88,7 @@ class PostgresViewStore:
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
         commit = "off" if self._read_from is None else "local"
-        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle})
+        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle}, _WRITE_SECONDS)
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             await connection.execute("BEGIN")
@@ -90,17 +96,27 @@ class PostgresViewStore:
             await shapes.prepare(store_id)
             await shapes.shape(projections, others)
             await connection.execute("COMMIT")
-        judge = Judge(self._pool(1, {**waiting, **idle}))
+        judge = Judge(self._pool(1, {**waiting, **idle}, self._settings.lock_timeout))
         reading = {"statement_timeout": _milliseconds(self._query_seconds), **idle}
         if self._settings.reader:
             reading["role"] = self._settings.reader
-        readers = self._pool(CONNECTIONS, reading, self._read_from)
+        readers = self._pool(CONNECTIONS, reading, self._query_seconds, self._read_from)
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
-        self._changes, self._rows = Changes(self.database, judge), rows
+        self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
+        await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
-    def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
-        pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)
+    def _pool(
+        self, size: int, settings: Mapping[str, str], seconds: float, copy: Database | None = None
+    ) -> Connections:
+        """`seconds`: how long a statement may take there."""
+        pool = Connections(
+            copy or self.database,
+            size=size,
+            settings=settings,
+            writes=copy is None,
+            answers_within=seconds + self._settings.answer_timeout,
+        )
         self._pools.append(pool)
         return pool
 
