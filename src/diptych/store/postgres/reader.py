@@ -166,7 +166,7 @@ class PostgresReadSession:
                 is_sound = True
             except DRIVER_ERRORS as error:
                 is_sound = isinstance(error, asyncpg.PostgresError)
-                raise self._refused(error) from error
+                raise self._failed(held, error) from error
             finally:
                 readers.pool.release(held, is_sound=is_sound)
             assert found is not None
