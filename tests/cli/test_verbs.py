@@ -140,7 +140,7 @@ def test_status_of_a_service_without_its_rows_names_the_next_event_and_exits_1_o
         file.unlink()
     told = diptych(shop, "status", "shop.py", "--json", "--fail-lag", "0.001ms")
     assert told.returncode == 1
-    assert [(row["state"], row["lag_events"]) for row in rows(told)] == [("behind", 1)]
+    assert [(row["state"], row["lag_events"]) for row in rows(told)] == [("not running", 1)]
     assert "its next event is position 1, Sold of Sale-" in told.stderr
     assert diptych(shop, "status", "shop.py").returncode == 0
 
