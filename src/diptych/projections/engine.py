@@ -93,7 +93,7 @@ class ProjectionEngine:
 
     async def _bring_up(self, following: Following, head: int) -> None:
         progress, stood, since = following.progress, -1, time.monotonic()
-        while not progress.will_not_move and progress.saved < head:
+        while not progress.will_not_move and (progress.saved < head or progress.state == "frozen"):
             await progress.wait_for(head, min(1.0, self._rules.pace.start_patience))
             worked_on = following.building or progress
             if worked_on.position != stood or worked_on.error is None:

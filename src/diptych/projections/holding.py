@@ -20,6 +20,7 @@ class Holding:
         self._carrier, self._mender, self._has_other_lanes = carrier, mender, has_other_lanes
         self._tenure = carrier.work.tenure
         self.share, self.coming = Share(), frozenset[int]()  # `coming` are claimed next
+        self.troubled: Collection[int] = ()  # lanes that the board says something of
         self._must_reload = False
 
     def is_given(self, share: Share) -> bool:
@@ -46,6 +47,9 @@ class Holding:
             held = await self._tenure.claim(self.coming)
             self.coming = frozenset()
             await self._carrier.take(held)
+            for one in held:
+                if one.lane in self.troubled:
+                    await self._tenure.mark(one.lane, attempt=one.attempt)
             await self._mender.look([one.lane for one in held])
             self._must_reload = False
             self._has_other_lanes()

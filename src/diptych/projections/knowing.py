@@ -39,6 +39,10 @@ class Knowledge:
         """Look closely at the lanes that others have, for as long as somebody waits."""
         self._elsewhere.is_wanted()
 
+    def doubt(self) -> None:
+        """Its owners may know more than this code: what it does not take may be of interest to them."""
+        self._elsewhere.knows = False
+
     async def look(self) -> None:
         """See where the lanes of others are. :raises StoreError:"""
         await self._elsewhere.look()
@@ -51,8 +55,10 @@ class Knowledge:
             row.lane: Place(row.checkpoint.position, row.checkpoint.recorded_at, row.checkpoint.event_id)
             for row in rows
         }
-        self._troubles = {row.lane: row.trouble for row in rows if row.trouble}
-        self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), choice.is_fitting
+        alive = {worker.id for worker in board.workers}
+        self._troubles = {row.lane: row.trouble for row in rows if row.trouble and row.owner in alive}
+        knows = choice.is_fitting and live is not None and live.number not in gave_up
+        self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), knows
         self._progress.is_readable = choice.is_readable
         self._ruled = self._rule(board, choice, gave_up)
 
@@ -97,5 +103,6 @@ class Knowledge:
             return _Ruling()
         if is_taken:
             return _Ruling("running")
+        given_up = next((row.trouble for row in board.lanes if row.generation == live.number and row.trouble), None)
         nobody = f"no living process works on {name}. Start one: `diptych run --only workers`"
-        return _Ruling("stopped", nobody, is_expected=True)
+        return _Ruling("stopped", given_up or nobody, is_expected=given_up is None)

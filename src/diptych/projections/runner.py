@@ -5,7 +5,7 @@ Rule: nothing but cancellation and its own end leaves `run`; whatever goes wrong
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -62,6 +62,10 @@ class Runner:
         self._requests = [one for one in requests if one.id not in self._settled]
         if self._requests:
             self.wake()
+
+    def are_troubled(self, lanes: Collection[int]) -> None:
+        """Learn of which lanes something is said, that is not so any more once they are claimed."""
+        self._holding.troubled = lanes
 
     def pause(self, is_paused: bool) -> None:
         """Stand, or go on."""
@@ -187,12 +191,12 @@ class Runner:
         """Stand still until somebody asks for another try; what newer code may know is left to that."""
         why = str(error) if isinstance(error, DiptychError) else f"{type(error).__name__}: {error}"
         self._trouble, self._halted = why, failure
-        self.carrier.progress.stop(why)
         _log.error("%s stopped: %s", self._work.name, why, exc_info=error)
-        if remedy(error) is Remedy.GIVE_UP:
+        if remedy(error) is Remedy.GIVE_UP:  # what it means for the projection is told by who else takes it
             self.gave_up, self._is_over = why, True
             self._listener.look()
             return
+        self.carrier.progress.stop(why)
         with suppress(Exception):  # the store may be what is wrong
             for number in self._holding.share.lanes:
                 await self._work.tenure.mark(number, trouble=why)
