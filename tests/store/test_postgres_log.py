@@ -217,7 +217,7 @@ async def test_at_a_million_events_it_needs_none_either(opened: PostgresEventSto
     postgres.query(_A_MILLION.replace("diptych.", f"{schema}."))
     _assert_good_plans(schema, postgres)
     moving = vars(Changes(opened.database, Judge(Connections(opened.database, size=1)), is_beside_log=True))
-    for sql in (moving["_move"], moving["_begin_lane"]):
+    for sql in (moving["_move"], moving["_move_all"]):
         plan = postgres.query(f"EXPLAIN (GENERIC_PLAN) {sql}")
         assert "Index Scan using events_pkey" in plan
         assert "Seq Scan on events" not in plan, plan
