@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import Server, had_or_skipped
+from tests.postgres_servers.bouncer import Bouncer
 
 settings.register_profile(
     "diptych", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -42,6 +43,24 @@ def postgres_url(postgres: Server) -> Iterator[str]:
     schema = f"test_{next(_numbers)}"
     yield postgres.url(schema=schema)
     postgres.query(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture(scope="session")
+def bouncer(postgres: Server) -> Iterator[Bouncer]:
+    """PgBouncer in front of that server."""
+    with had_or_skipped():
+        bouncer = Bouncer(postgres, connections=10)
+    yield bouncer
+    bouncer.remove()
+
+
+@pytest.fixture
+def pooled_url(postgres_url: str, bouncer: Bouncer) -> str:
+    """The URL of the same schema as `postgres_url`, behind PgBouncer.
+
+    Without TLS: asyncpg forgets a future when it is cancelled while it asks for that, and then a test fails.
+    """
+    return bouncer.url(schema=postgres_url.rpartition("schema=")[2], options="&pgbouncer=true&sslmode=disable")
 
 
 @pytest.hookimpl(wrapper=True)

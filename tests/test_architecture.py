@@ -41,9 +41,9 @@ def parameters(function: Function) -> int:
 
 
 def test_the_package_stays_small() -> None:
-    """At most 16,000 lines that say something; blank ones are the formatter's."""
+    """At most 20,000 lines that say something; blank ones are the formatter's."""
     lines = sum(bool(line.strip()) for path in SOURCES for line in path.read_text().splitlines())
-    assert lines <= 16_000
+    assert lines <= 20_000
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
@@ -142,7 +142,7 @@ def test_the_front_door_has_the_names_of_the_design() -> None:
 
 
 def test_importing_diptych_loads_no_driver_no_web_framework_and_no_terminal() -> None:
-    heavy = "apsw asyncpg fastapi starlette uvicorn typer rich pytest hypothesis"
+    heavy = "apsw asyncpg fastapi starlette uvicorn typer rich pytest hypothesis prometheus_client opentelemetry"
     script = f"import sys, diptych; print(*[m for m in {heavy!r}.split() if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []

@@ -285,8 +285,13 @@ class SkippedPositionsError(StoreError):
 
 
 class CheckpointMovedError(StoreError):
-    """Another worker moved this checkpoint first; reload and go on from there."""
+    """Another worker moved this checkpoint first, or what it was to move onto is not in the log any more.
+
+    Reload and go on from there.
+    """
 
     def __init__(self, name: str, lane: int, expected: int, actual: int) -> None:
-        super().__init__(f"Checkpoint {name}/{lane} is at {actual}, not {expected}. Reload it.")
+        is_there = "but its epoch is another, or the log lacks the event that was read" if expected == actual else ""
+        why = is_there or f"not {expected}"
+        super().__init__(f"Checkpoint {name}/{lane} is at {actual}, {why}. Reload it.")
         self.name, self.lane, self.expected, self.actual = name, lane, expected, actual

@@ -40,7 +40,7 @@ class StreamName(NamedTuple):
     @property
     def slice(self) -> int:
         """The slice (0..1023) of this stream: CRC-32 of tenant, category and id, separated by NUL, modulo 1024."""
-        return crc32(f"{self.tenant}\0{self.category}\0{self.id}".encode()) % SLICES
+        return crc32(f"{self.tenant}\0{self.category}\0{uuid_text(self.id)}".encode()) % SLICES
 
 
 class Expectation:

@@ -109,8 +109,20 @@ def run_service(options: argparse.Namespace) -> None:
 
 def run_failover(options: argparse.Namespace) -> None:
     """Kill the primary of a synchronous pair under load and promote the standby, again and again."""
+    random, often = Random(options.seed), options.cut_off_every
     with running_pair() as pair:
-        say(asyncio.run(failover.banking_over_fail_overs(pair, options.rounds, Random(options.seed))))
+        say(asyncio.run(failover.banking_over_fail_overs(pair, options.rounds, random, cut_off_every=often)))
+    elsewhere = Server(is_durable=True)
+    try:
+        with running_pair() as pair:
+            views = elsewhere.url()
+            banking = failover.banking_over_fail_overs(pair, options.rounds, random, views=views, cut_off_every=often)
+            say(f"rows on another server: {asyncio.run(banking)}")
+    finally:
+        elsewhere.remove()
+    with running_pair() as pair, tempfile.TemporaryDirectory() as name:
+        shopping = service.fail_over_under_load(pair, Path(name) / "log", options.rounds, random)
+        say(f"the order service: {len(asyncio.run(shopping).orders)} orders, all there, once")
     with running_pair() as pair:
         plan = torture.Plan(1.0, clients=16, seed=options.seed, outages=True)
         say(asyncio.run(failover.torture_over_fail_overs(pair, options.rounds, plan)))
@@ -152,7 +164,9 @@ def main() -> None:
     serving = job("service", run_service)
     serving.add_argument("--rounds", type=int, default=100)
     serving.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    job("failover", run_failover).add_argument("--rounds", type=int, default=200)
+    failing = job("failover", run_failover)
+    failing.add_argument("--rounds", type=int, default=200)
+    failing.add_argument("--cut-off-every", type=int, default=3, help="1: every standby is cut off before")
     job("outages", run_outages).add_argument("--rounds", type=int, default=200)
     for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):
         torturing = job(name, run)

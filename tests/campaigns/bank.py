@@ -136,9 +136,9 @@ class GetLedger(Query[Ledger | None]):
 PROJECTIONS: Final = {Balances: "async", Branches: "async", Ledgers: "inline"}
 
 
-def bank(url: str) -> App:
-    """The app, not yet started."""
-    app = App(url, mode="production")
+def bank(url: str, *, views: str | None = None) -> App:
+    """The app, not yet started. With rows elsewhere none is inline."""
+    app = App(url, views=views, mode="production")
 
     @app.command_handler
     async def pay_in(command: PayIn, accounts: Repository[BankAccount]) -> int:
@@ -163,5 +163,5 @@ def bank(url: str) -> App:
 
     app.project(Balances)
     app.project(Branches)
-    app.project(Ledgers, mode="inline")
+    app.project(Ledgers, mode="inline" if views is None else "async")
     return app

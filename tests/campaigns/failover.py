@@ -17,17 +17,22 @@ from tests.postgres_servers.pair import Pair
 _WAITING: Final = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
-async def banking_over_fail_overs(pair: Pair, rounds: int, random: Random) -> str:
-    """A whole app with its projections, which knows both servers. Every third time the standby was cut off."""
-    async with bank(pair.url()) as app:
+async def banking_over_fail_overs(
+    pair: Pair, rounds: int, random: Random, *, views: str | None = None, cut_off_every: int = 3
+) -> str:
+    """A whole app with its projections, which knows both servers. Every third time the standby was cut off.
+
+    `views` is the URL of another server for the rows.
+    """
+    async with bank(pair.url(), views=views) as app:
         bankers = Bankers(app, 8)
         async with asyncio.TaskGroup() as group:
             group.create_task(bankers.work())
             for each in range(1, rounds + 1):
                 await bankers.has_more(random.randrange(5, 60))
-                if each % 3 == 0:
+                if each % cut_off_every == 0:
                     await asyncio.to_thread(pair.cut_off)
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(random.uniform(0.0, 0.4))
                 await asyncio.to_thread(pair.fail_over)
                 await bankers.has_more(10)
                 await bankers.send_again(random)

@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Literal
 from uuid import UUID, uuid4
 
 import httpx
+
+from tests.postgres_servers.pair import Pair
 
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 60.0  # seconds until a service that does not answer is a failure
@@ -36,15 +39,20 @@ class Service:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *uvicorn, cwd=_ROOT, env=environment, stdout=log, stderr=log
             )
+        await self.turns("ready")
+
+    async def turns(self, state: Literal["ready", "unready"]) -> None:
+        """Return when `/health/ready` says so. :raises AssertionError: it does not, or the service has ended."""
+        assert self._process is not None
         deadline = time.monotonic() + _PATIENCE
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=_PATIENCE) as client:
             while True:
                 try:
-                    if (await client.get("/health/ready")).status_code == 200:
+                    if ((await client.get("/health/ready")).status_code == 200) == (state == "ready"):
                         return
                 except httpx.TransportError:
-                    assert self._process.returncode is None, "the service ended while it was starting"
-                assert time.monotonic() < deadline, "the service did not become ready"
+                    assert self._process.returncode is None, "the service has ended"
+                assert time.monotonic() < deadline, f"the service did not turn {state}"
                 await asyncio.sleep(0.05)
 
     async def kill(self) -> None:
@@ -74,7 +82,7 @@ class Shoppers:
         self.customer, self.product = uuid4(), uuid4()
         self.orders: dict[UUID, int] = {}
         self.last_position = ""
-        self.repeated = 0
+        self.repeated = self.unavailable = 0
         self.is_over = False
 
     async def __aenter__(self) -> "Shoppers":
@@ -116,8 +124,16 @@ class Shoppers:
                 assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
                 self.last_position = answer.headers["Diptych-Position"]
                 return answer
+            self.unavailable += 1
             await asyncio.sleep(0.05)
         raise AssertionError(f"{path} got no answer in {_PATIENCE:.0f} s")
+
+    async def have_more(self, orders: int) -> None:
+        """Return when so many more orders were acknowledged. :raises TimeoutError: the service did not resume."""
+        wanted = len(self.orders) + orders
+        async with asyncio.timeout(_PATIENCE):
+            while len(self.orders) < wanted:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     async def check(self) -> None:
         """Every order is there once, and the numbers add up. :raises AssertionError:"""
@@ -141,6 +157,27 @@ async def kill_under_load(database: str, log: Path, rounds: int, random: Random)
             await service.kill()
             await service.start()
         await asyncio.sleep(0.2)
+        shoppers.is_over = True
+        await shopping
+        await shoppers.check()
+        return shoppers
+
+
+async def fail_over_under_load(pair: Pair, log: Path, rounds: int, random: Random) -> Shoppers:
+    """Kill the primary and promote its standby while people shop; every third time the standby was cut off before."""
+    async with serving(pair.url(), log) as service, Shoppers(service.url, 4) as shoppers:
+        shopping = asyncio.create_task(shoppers.shop())
+        for each in range(1, rounds + 1):
+            await shoppers.have_more(random.randrange(5, 30))
+            if each % 3 == 0:
+                await asyncio.to_thread(pair.cut_off)
+                await asyncio.sleep(random.uniform(0.0, 0.4))
+            await asyncio.to_thread(pair.primary.kill)
+            await service.turns("unready")
+            await asyncio.to_thread(pair.fail_over)
+            await service.turns("ready")
+            await shoppers.have_more(5)
+            await asyncio.to_thread(pair.renew)
         shoppers.is_over = True
         await shopping
         await shoppers.check()

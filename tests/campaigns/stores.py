@@ -5,7 +5,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,8 @@ from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, StoreSettings
 from tests.postgres import Server
 from tests.postgres_servers.hindrances import injected_failures, slow_commits
+
+_schemas: Final = count(1)
 
 
 def sqlite_url(path: Path) -> str:
@@ -76,18 +80,30 @@ def memory_store() -> EventStore:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store and where it lives; a store in memory lives on in the object itself."""
+    """A store under trial: `make` opens it again as a restarted process would; one in memory lives on in the object."""
 
     store: EventStore
-    directory: Path | None = None
+    make: Callable[[], EventStore] | None = None
+    clear: Callable[[], object] = lambda: None
 
     def again(self) -> "Opened":
         """What a restarted process would open."""
-        if self.directory is None:
-            return self
-        return Opened(sqlite_store(self.directory / "shop.db"), self.directory)
+        return self if self.make is None else replace(self, store=self.make())
 
     def remove(self) -> None:
         """Leave nothing behind."""
-        if self.directory is not None:
-            shutil.rmtree(self.directory)
+        self.clear()
+
+
+def opened_file() -> Opened:
+    """A store in a file of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="diptych-model-"))
+    make = partial(sqlite_store, folder / "shop.db")
+    return Opened(make(), make, partial(shutil.rmtree, folder))
+
+
+def opened_schema(server: Server) -> Opened:
+    """A store in a schema of its own."""
+    schema = f"model_{next(_schemas)}"
+    make = partial(store_at, server.url(schema=schema))
+    return Opened(make(), make, partial(server.query, f"DROP SCHEMA {schema} CASCADE"))

@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from diptych import AggregateNotFoundError, App, Command, Receipt, id_for
 from diptych.errors import CommandIdReusedError
 from tests.campaigns.bank import AccountBalance, GetBalance, GetLedger, Ledger, OverdrawnError, PayIn, Transfer, bank
+from tests.postgres import Server
 
+_schemas: Final = count(1)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 T = TypeVar("T")
@@ -153,7 +156,30 @@ class SqliteBankMachine(BankMachine):
         shutil.rmtree(self.folder)
 
 
+class PostgresBankMachine(BankMachine):
+    server: ClassVar[Server]
+
+    def open(self) -> App:
+        self.schema = f"bank_model_{next(_schemas)}"
+        return self.reopen()
+
+    def reopen(self) -> App:
+        return bank(self.server.url(schema=self.schema))
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.server.query(f"DROP SCHEMA {self.schema} CASCADE")
+
+
+@pytest.fixture
+def on_server(postgres: Server) -> None:
+    """Say where the schemas are made."""
+    PostgresBankMachine.server = postgres
+
+
 TestTheBankInMemory = BankMachine.TestCase
 TestTheBankInMemory.settings = settings(max_examples=8, stateful_step_count=20)
 TestTheBankOnSqlite = SqliteBankMachine.TestCase
 TestTheBankOnSqlite.settings = settings(max_examples=8, stateful_step_count=20)
+TestTheBankOnPostgres = pytest.mark.usefixtures("on_server")(pytest.mark.postgres(PostgresBankMachine.TestCase))
+TestTheBankOnPostgres.settings = settings(max_examples=4, stateful_step_count=20)

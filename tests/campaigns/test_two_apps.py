@@ -14,14 +14,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = 120
+ON_SERVER = ("postgres_url", "pooled_url")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", *[pytest.param(name, marks=pytest.mark.postgres) for name in ON_SERVER]])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where the two processes meet."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "shop.db")
-    of_server: str = request.getfixturevalue("postgres_url")
+    of_server: str = request.getfixturevalue(request.param)
     return of_server
 
 

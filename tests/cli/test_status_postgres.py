@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,43 @@ def test_status_of_rows_of_another_history_says_so(shop: Path, postgres: Server,
     assert "Traceback" not in told.stderr
 
 
-def test_status_of_rows_elsewhere_says_where_to_ask(tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text(
-        SHOP.replace('"sqlite:///shop.db"', '"memory:", views="postgresql://reports/shop"')
-    )
+@pytest.fixture(params=["file", "server"])
+def apart(request: pytest.FixtureRequest, tmp_path: Path, postgres: Server, postgres_url: str) -> Iterator[Path]:
+    """A shop whose rows are in another schema than its events, which are in a file or on the server."""
+    events = "sqlite:///shop.db" if request.param == "file" else postgres_url
+    (tmp_path / "shop.py").write_text(SHOP.replace('"sqlite:///shop.db"', f'"{events}", views="{postgres_url}_rows"'))
+    yield tmp_path
+    postgres.query(f"DROP SCHEMA IF EXISTS {postgres_url.partition('schema=')[2]}_rows CASCADE")
+
+
+def test_status_finds_rows_where_they_are(apart: Path, postgres: Server, postgres_url: str) -> None:
+    """Their checkpoint is beside them, and not beside the events."""
+    sell(apart, "tea", "milk")
+    told = diptych(apart, "status", "shop.py", "--json")
+    assert (told.returncode, rows(told)[0]["state"], rows(told)[0]["position"]) == (0, "caught up", 2), told.stderr
+    rows_in = f"{postgres_url.partition('schema=')[2]}_rows"
+    postgres.query(f"INSERT INTO {rows_in}.parked_events VALUES ('sales', 2, 'k', '', 'no milk, please')")
+    postgres.query(f"UPDATE {rows_in}.projection_checkpoints SET position = 1")
+    told = diptych(apart, "status", "shop.py", "--json", "--fail-lag", "0.001ms")
+    (row,) = rows(told)
+    assert (told.returncode, row["position"], row["lag_events"], row["parked"]) == (1, 1, 1, 1)
+    assert row["error"] == "position 2: no milk, please"
+    postgres.query(f"DROP SCHEMA {rows_in} CASCADE")
+    told = diptych(apart, "status", "shop.py", "--json")
+    assert (told.returncode, rows(told)[0]["lag_events"]) == (0, 2)
+
+
+def test_status_of_rows_elsewhere_that_are_anothers_says_so(apart: Path, postgres: Server, postgres_url: str) -> None:
+    sell(apart, "tea")
+    rows_in = f"{postgres_url.partition('schema=')[2]}_rows"
+    postgres.query(f"UPDATE {rows_in}.projection_checkpoints SET position = 7")
+    told = diptych(apart, "status", "shop.py")
+    assert told.returncode == 2
+    assert f"schema {rows_in} was made from another history: position 7" in told.stderr
+
+
+def test_status_of_what_keeps_no_events_says_where_to_ask(tmp_path: Path, postgres_url: str) -> None:
+    (tmp_path / "shop.py").write_text(SHOP.replace('"sqlite:///shop.db"', f'"memory:", views="{postgres_url}"'))
     told = diptych(tmp_path, "status", "shop.py")
     assert told.returncode == 2
     assert "Ask the running service: /health/ready" in told.stderr

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.ledger import LEDGER
+
 pytestmark = pytest.mark.timeout(90)
 
 SHOP = '''
@@ -202,13 +204,68 @@ def test_a_time_span_that_is_none_is_a_usage_error(shop: Path) -> None:
 def test_describe_lists_what_is_wired_with_its_place(shop: Path) -> None:
     told = diptych(shop, "describe", "shop.py", "--json")
     assert told.returncode == 0
-    assert [(row["kind"], row["name"]) for row in rows(told)] == [
+    wired = [row for row in rows(told) if row["kind"] not in ("setting", "environment")]
+    assert [(row["kind"], row["name"]) for row in wired] == [
         ("command", "Sell"),
         ("query", "CountSales"),
+        ("aggregate", "Sale"),
+        ("event", "Sold"),
         ("projection", "sales"),
     ]
-    assert all("shop.py:" in row["where"] for row in rows(told))
-    assert rows(told)[2]["detail"] == "Sold -> sale_row (async, isolated)"
+    assert all("shop.py:" in row["where"] for row in wired)
+    assert wired[-1]["detail"].startswith("Sold -> sale_row (async, isolated, version 1, shape ")
+
+
+def test_describe_lists_events_with_their_versions_and_who_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "ledger.py").write_text(LEDGER)
+    found = {
+        (row["kind"], row["name"]): row["detail"] for row in rows(diptych(tmp_path, "describe", "ledger.py", "--json"))
+    }
+    assert found["aggregate", "Account"] == "Opened, PaidIn"
+    assert found["aggregate", "Report"] == "no event changes its state"
+    assert found["event", "PaidIn"] == "v2, brought up from v1 -> balances"
+    assert found["event", "Reported"] == "v1"  # recorded, and nobody takes it
+
+
+CONFIGURED = """
+
+class Clerk:
+    pass
+
+
+def timing(next):
+    return next
+
+
+app.provide(Clerk, Clerk())
+app.middleware(timing, query=timing)
+"""
+
+
+def test_describe_lists_what_is_configured_and_by_whom(shop: Path) -> None:
+    with (shop / "shop.py").open("a") as file:
+        file.write(CONFIGURED)
+    url = "sqlite:///shop.db?lock_timeout=3"
+    (shop / "shop.py").write_text((shop / "shop.py").read_text().replace("sqlite:///shop.db", url))
+    told = diptych(shop, "describe", "shop.py", "--json", DIPTYCH_MODE="development")
+    found = {(row["kind"], row["name"]): (row["detail"], row["where"]) for row in rows(told)}
+    assert found["setting", "url"] == (url, "App(...)")
+    assert found["setting", "mode"][0] == "development"
+    assert found["environment", "DIPTYCH_MODE"][0] == "development"
+    assert (found["setting", "lock_timeout"], found["setting", "synchronous"]) == (("3.0", "URL"), ("full", "default"))
+    assert "shop.py:" in found["provider", "Clerk"][1]
+    assert [row["detail"] for row in rows(told) if row["kind"] == "middleware"] == [
+        "around every command", "around every query"
+    ]  # fmt: skip
+
+
+def test_describe_shows_no_password(shop: Path) -> None:
+    url = "postgresql://shop:secret@db.example.org/shop"
+    (shop / "shop.py").write_text(SHOP.replace("sqlite:///shop.db", url))
+    told = diptych(shop, "describe", "shop.py", DIPTYCH_ELSEWHERE=url, DIPTYCH_API_TOKEN="secret")
+    assert told.returncode == 0
+    assert "secret" not in told.stdout + told.stderr
+    assert "postgresql://shop:***@db.example.org/shop" in told.stdout
 
 
 def test_an_app_that_cannot_be_found_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
@@ -339,4 +396,8 @@ def answer(served: subprocess.Popen[str], url: str) -> bytes:
 def test_help_names_every_verb() -> None:
     told = diptych(Path.cwd(), "--help")
     assert told.returncode == 0
-    assert [verb for verb in ("dev", "run", "status", "describe") if f"  {verb} " not in told.stdout] == []
+    assert [
+        verb
+        for verb in ("dev", "run", "status", "describe", "doctor", "trace", "stream", "event", "db")
+        if f"  {verb} " not in told.stdout
+    ] == []

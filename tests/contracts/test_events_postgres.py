@@ -18,3 +18,13 @@ class TestPostgresEventStore(EventStoreContract):
     def storage(self, postgres_url: str) -> Callable[[], EventStore]:
         """A store in the same schema each time."""
         return lambda: PostgresEventStore(database_of(postgres_url)[0])
+
+
+@pytest.mark.postgres
+class TestPooledPostgresEventStore(EventStoreContract):
+    """The store behind PgBouncer, which lends a session for one transaction."""
+
+    @pytest.fixture
+    def storage(self, pooled_url: str) -> Callable[[], EventStore]:
+        """A store in the same schema each time."""
+        return lambda: PostgresEventStore(database_of(pooled_url)[0])

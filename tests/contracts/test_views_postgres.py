@@ -16,13 +16,27 @@ class TestPostgresViewStore(ViewReadsContract, ViewScriptsContract, ViewAlertsCo
     """Every store made here has given all its connections back at the end."""
 
     @pytest.fixture
-    async def storage(self, postgres_url: str) -> AsyncIterator[Callable[[], ViewStore]]:
+    def url(self, postgres_url: str) -> str:
+        """Where they are."""
+        return postgres_url
+
+    @pytest.fixture
+    async def storage(self, url: str) -> AsyncIterator[Callable[[], ViewStore]]:
         """Stores on one schema."""
         made: list[PostgresViewStore] = []
 
         def make() -> ViewStore:
-            made.append(PostgresViewStore(database_of(postgres_url)[0], StoreSettings()))
+            made.append(PostgresViewStore(database_of(url)[0], StoreSettings()))
             return made[-1]
 
         yield make
         assert [store.connections_in_use for store in made] == [0] * len(made)
+
+
+class TestPooledPostgresViewStore(TestPostgresViewStore):
+    """The same behind PgBouncer."""
+
+    @pytest.fixture
+    def url(self, pooled_url: str) -> str:
+        """Where they are."""
+        return pooled_url

@@ -386,6 +386,19 @@ async def test_a_handler_that_reads_nothing_opens_nothing(views: AnyStore) -> No
     assert (views.connections_in_use, models.tables) == (0, set())
 
 
+async def test_a_handler_that_reads_one_row_needs_one_statement(views: AnyStore) -> None:
+    """It is known afterwards whether a single row was all."""
+    for reads in (1, 2):
+        models = ReadModels(views, is_for_one=True)
+        for row in ROWS[:reads]:
+            assert await models.get(SaleRow, row.id) == row
+        assert (await models.freshness("sales")).checkpoint.position == 100
+        assert (models.is_for_one, views.connections_in_use) == ((True, 0) if reads == 1 else (False, 1)) or isinstance(
+            views, SqliteViewStore
+        )
+        await models.close()
+
+
 async def test_all_reads_are_of_one_snapshot(views: AnyStore, read: ReadModels) -> None:
     """R2: what was read first decides the moment."""
     assert await read.count(SaleRow) == 100

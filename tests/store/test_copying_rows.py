@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from diptych.clock import new_id
 from diptych.errors import StoreUnavailableError
 from diptych.read.models import table_of
 from diptych.read.read_models import ReadModels
@@ -92,9 +91,10 @@ async def test_a_projection_goes_on_from_its_checkpoint_on_the_server(source: st
     checkpoint = await fill(source)
     await move(source, postgres_url)
     async with opened(postgres_url) as server:
+        after = (await server.events.read_log(after=checkpoint.position, limit=1)).events[0]
         (live,) = await server.views.generations.all("wide")
         moves = [LaneMove(0, 0, checkpoint.position)]
-        await server.views.commit(ViewBatch("wide", live.number, moves, checkpoint.position + 1, new_id().bytes))
+        await server.views.commit(ViewBatch("wide", live.number, moves, after.position, after.event_id))
         assert (await server.views.checkpoint("wide")).position == checkpoint.position + 1
 
 

@@ -10,7 +10,8 @@ import pytest
 from diptych.clock import new_id
 from diptych.errors import AccessDeniedError
 from diptych.read.models import Key, ReadModel, table_of
-from diptych.store.batches import ProjectionTables, RowChanges, ViewBatch
+from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
+from diptych.store.leases import Worker
 from diptych.store.opening import Stores, open_stores
 from diptych.store.postgres.roles import grants, roles_of
 from diptych.store.protocols import Append, CheckpointMove
@@ -83,8 +84,7 @@ async def shop(postgres: Server, postgres_url: str) -> AsyncIterator[Schema]:
 
 def sold(position: int, event_id: bytes, product: str) -> ViewBatch:
     row = Sale(id=new_id(), product=product)
-    move = CheckpointMove("sales", 0, 0, 0, position, event_id)
-    return ViewBatch("sales", move, changes=[RowChanges(table_of(Sale), [row])])
+    return ViewBatch("sales", 1, [LaneMove(0, 0, 0)], position, event_id, changes=[RowChanges(table_of(Sale), [row])])
 
 
 async def test_each_role_can_do_its_work(shop: Schema) -> None:
@@ -104,7 +104,9 @@ async def test_the_reader_can_neither_write_nor_see_the_event_tables(shop: Schem
     """R4, by trying every table there is."""
     tables = _tables(shop)
     visible = {table for table in tables if shop.may("reader", f"SELECT * FROM {shop.name}.{table}")}
-    assert visible == {"sale", "projection_checkpoints", "parked_events"}
+    assert visible == {"sale__g1", "projection_checkpoints", "parked_events", "projections"}
+    assert shop.may("reader", f"SELECT product FROM {shop.name}.sale")  # the view
+    assert not shop.may("reader", f"DELETE FROM {shop.name}.sale")
     for table in tables:
         for sql in _changes(f"{shop.name}.{table}"):
             assert not shop.may("reader", sql), sql
@@ -116,18 +118,20 @@ async def test_the_projector_cannot_append(shop: Schema) -> None:
     async with shop.opened("projector", SALES) as stores:
         with pytest.raises(AccessDeniedError):
             await stores.events.append(to(stream(), event()))
-    for table in {*_tables(shop)} - {"sale", "projection_checkpoints", "parked_events"}:
+    ours = {"sale__g1", "projection_checkpoints", "parked_events", "workers", "projection_requests", "alerts"}
+    for table in {*_tables(shop)} - ours:
         for sql in _changes(f"{shop.name}.{table}"):
             assert not shop.may("projector", sql), sql
     assert not shop.may("projector", _call(shop))
-    assert not shop.may("projector", f"DROP TABLE {shop.name}.sale")
+    assert not shop.may("projector", f"DROP TABLE {shop.name}.sale__g1")
+    assert not shop.may("projector", f"DELETE FROM {shop.name}.projection_requests")
 
 
 async def test_the_writer_cannot_change_read_models_nor_drop_anything(shop: Schema) -> None:
     async with shop.opened("writer", SALES) as stores:
         with pytest.raises(AccessDeniedError):
             await stores.views.commit(sold(1, b"", "pen"))
-    for table in ("sale", "projection_checkpoints", "parked_events", "projection_shapes", "view_store"):
+    for table in ("sale__g1", "projection_checkpoints", "parked_events", "projection_generations", "view_store"):
         for sql in _changes(f"{shop.name}.{table}"):
             assert not shop.may("writer", sql), sql
     for table in _tables(shop):
@@ -145,13 +149,41 @@ async def test_the_owner_upgrades_and_its_new_tables_have_the_rights_of_the_othe
     with pytest.raises(AccessDeniedError):
         await upgrade(shop.url_of("projector"), [SALES, TOTALS])
     await upgrade(shop.url_of("owner"), [SALES, TOTALS])
-    for table in ("sale", "total"):
+    for table, view in (("sale__g1", "sale"), ("total__g2", "total")):
         assert shop.may("reader", f"SELECT * FROM {shop.name}.{table}")
+        assert shop.may("reader", f"SELECT * FROM {shop.name}.{view}")
         assert not shop.may("reader", f"DELETE FROM {shop.name}.{table}")
         assert shop.may("projector", f"DELETE FROM {shop.name}.{table}")
         assert not shop.may("writer", f"SELECT * FROM {shop.name}.{table}")
     async with shop.opened("projector", SALES, TOTALS) as stores:
         assert (await stores.views.checkpoint("totals")).position == 0
+
+
+async def test_the_projector_works_on_and_swaps_what_the_owner_has_begun(shop: Schema) -> None:
+    """A new build has the rights of the live one; the view for people is its owner's to change, and is later."""
+    newer = SALES._replace(version=2)
+    async with shop.opened("owner", SALES) as stores:
+        built = await stores.views.generations.begin(newer)
+    async with shop.opened("projector", newer) as stores:
+        (held,) = await stores.views.leases.claim("w", "sales", built.number, [0])
+        move, row = LaneMove(0, held.epoch, 0), Sale(id=new_id(), product="pen")
+        changes = [RowChanges(table_of(Sale), [row])]
+        await stores.views.commit(ViewBatch("sales", built.number, [move], 1, changes=changes))
+        with pytest.raises(AccessDeniedError):
+            await stores.views.generations.begin(newer._replace(version=3))
+        await stores.views.leases.beat(Worker("w", "here", frozenset({built.number})), 5)
+        (asked,) = await stores.views.leases.ask("sales", "retry")
+        await stores.views.leases.settle(asked.id, "done")
+        await stores.views.leases.pause("sales", None, reason="", by="")
+        await stores.views.generations.swap("sales", built.number)
+        with pytest.raises(AccessDeniedError):
+            await stores.views.generations.drop("sales", 1)
+    assert shop.may("reader", f"SELECT * FROM {shop.name}.sale__g{built.number}")
+    shows = f"SELECT count(*) FROM {shop.name}.sale"
+    assert shop.server.query(shows).split() == ["0"]
+    async with shop.opened("owner", newer) as stores:
+        assert shop.server.query(shows).split() == ["1"]
+        await stores.views.generations.drop("sales", 1)
 
 
 async def test_a_service_that_is_none_of_the_owner_reads_as_the_reader(shop: Schema) -> None:

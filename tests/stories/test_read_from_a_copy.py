@@ -1,5 +1,6 @@
 """Queries read from a replica, and still see what the command before them wrote, or say in time that they do not."""
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 from diptych import App, ConfigurationError, new_id
 from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.stream import read_token
-from tests.postgres import had_or_skipped
+from tests.postgres import Server, had_or_skipped
 from tests.postgres_servers.pair import Pair, running_pair
 from tests.stories.purses import GetPurse, Pay, purses
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+BLOCK, HEADER = 8192, 24  # bytes of a page of PostgreSQL's own log, and of what stands before its records
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,40 @@ async def test_a_read_sees_the_write_before_it_on_the_copy(pair: Pair) -> None:
             position = read_token(answer.token)[0]
             assert position >= last
             last = position
+
+
+async def test_the_first_read_finds_its_tables_on_a_copy_that_lags(pair: Pair) -> None:
+    """They were made a moment ago, on the primary."""
+    lag = "ALTER SYSTEM SET recovery_min_apply_delay = '700ms'", "ALTER SYSTEM RESET recovery_min_apply_delay"
+    pair.standby.query(lag[0])
+    pair.standby.query("SELECT pg_reload_conf()")
+    try:
+        async with copied(pair, "first") as app:
+            assert await app.queries.dispatch(GetPurse(purse_id=new_id())) is None
+    finally:
+        pair.standby.query(lag[1])
+        pair.standby.query("SELECT pg_reload_conf()")
+
+
+def fill_the_page(server: Server) -> bool:
+    """End the server's own log exactly with a page of it; False if somebody else wrote meanwhile."""
+    write = "SELECT pg_logical_emit_message(false, '', repeat('x', {})) - '0/0'"
+    overhead = -int(server.query(write.format(800))) + int(server.query(write.format(800))) - 800
+    left = -int(server.query("SELECT pg_current_wal_insert_lsn() - '0/0'")) % BLOCK
+    server.query(write.format(left - overhead if left > overhead else left + BLOCK - HEADER - overhead))
+    return int(server.query("SELECT pg_current_wal_insert_lsn() - '0/0'")) % BLOCK == HEADER
+
+
+async def test_a_copy_that_has_everything_is_seen_to_have_it(pair: Pair) -> None:
+    """R1: where the next record would begin is past the end of the last one when that filled its page."""
+    async with copied(pair, "filled") as app:
+        assert await app.views.is_copied(5.0)
+        filled = 0
+        async with asyncio.timeout(60):
+            while filled < 3:
+                if fill_the_page(pair.primary):
+                    filled += 1
+                    assert await app.views.is_copied(3.0)
 
 
 async def test_a_copy_that_stands_still_is_said_to_be_behind(pair: Pair) -> None:

@@ -1,5 +1,6 @@
 """The app: registers, wires, starts and stops everything."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app.module import Module
+from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.status import Status, measure
 from diptych.app.tuning import Tuning
 from diptych.app.wiring import Wired, Wiring, either_side
@@ -25,6 +27,7 @@ from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.progress import Progress
+from diptych.telemetry.observer import QUIET, Observer, Running
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandMiddleware, CommandRoutes
@@ -47,6 +50,7 @@ class _Running(NamedTuple):
     engine: ProjectionEngine
     definitions: tuple[Definition, ...]
     wired: Wired
+    observer: Observer
 
 
 class App(Module):
@@ -83,6 +87,7 @@ class App(Module):
         self._query_routes.handlers = self.query_handlers
         self.commands = CommandBus(self._command_routes)
         self.queries = QueryBus(self._query_routes)
+        self.observers: list[Observer] = []
         self._expected: list[tuple[type[Command[Any]] | type[Query[Any]], str]] = []
         self._running: _Running | None = None
         self._stack: AsyncExitStack | None = None
@@ -95,6 +100,10 @@ class App(Module):
         if query is not None:
             self._query_routes.middleware.append(query)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of commands, queries, appends and projections, from the next start on."""
+        self.observers.append(observer)
+
     def expect_handler(self, message: type[Command[Any]] | type[Query[Any]], place: str) -> None:
         """Note that something (a route, at `place`) dispatches this message: without a handler the start fails."""
         self._expected.append((message, place))
@@ -103,6 +112,22 @@ class App(Module):
     def is_running(self) -> bool:
         """Whether it has started and not stopped."""
         return self._running is not None
+
+    @property
+    def observer(self) -> Observer:
+        """Whoever is told of its work, as one; it does nothing while the app is not running."""
+        return QUIET if self._running is None else self._running.observer
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """What it was made with, by parameter: for people, for URLs have their passwords in it."""
+        given = {"url": self.url, "views": self.views_url, "read_from": self._read_from, "mode": self.mode}
+        return {**given, "on_change": self.on_change, **self.tuning._asdict()}
+
+    @property
+    def wrapped_by(self) -> tuple[Sequence[CommandMiddleware], Sequence[QueryMiddleware]]:
+        """The middleware of commands and of queries, the outermost first."""
+        return self._command_routes.middleware, self._query_routes.middleware
 
     @property
     def events(self) -> EventStore:
@@ -176,12 +201,13 @@ class App(Module):
             await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules())
+            observer = observer_of(self.observers)
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules(), observer)
             stack.push_async_callback(engine.stop)
             await engine.start()
-            self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired)
+            self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
             stack.callback(self._close)
-            self._open(self._running)
+            self._open(self._running, stack)
             if self.mode == "development":
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
@@ -217,13 +243,19 @@ class App(Module):
         tuning, is_development = self.tuning, self.mode == "development"
         return Rules(tuning.pace, self.on_change, is_development, tuning.runs_projections, tuning.exits_when_hung)
 
-    def _open(self, running: _Running) -> None:
+    def _open(self, running: _Running, stack: AsyncExitStack) -> None:
+        events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
+        outermost: Sequence[CommandMiddleware] = ()
+        if observer is not QUIET:
+            events = observed_store(events, observer, self.url)
+            outermost = (observed_commands(observer, wired.commands),)
+            stack.callback(observe_queries(observer, self.queries, wired.queries))
+            stack.enter_context(observer.running(Running(self.status, asyncio.get_running_loop())))
         cache = AggregateCache(self.tuning.cached_aggregates)
-        side = WriteSide(running.events, running.codec, cache, Queues(), self.mode == "development")
-        engine = running.engine
+        side = WriteSide(events, running.codec, cache, Queues(), self.mode == "development")
         handling = Handling(side, engine.inline, engine.appended, self.tuning.retry)
-        self._command_routes.open(handling, running.wired.commands)
-        self._query_routes.open(ReadSide(running.views, engine.progress, engine.look), running.wired.queries)
+        self._command_routes.open(handling, wired.commands, outermost)
+        self._query_routes.open(ReadSide(running.views, engine.progress, engine.look), wired.queries)
 
     def _close(self) -> None:
         self._command_routes.close()

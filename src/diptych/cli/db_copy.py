@@ -4,21 +4,15 @@ Rule: what is copied, and in which order, is `store/copying.py`.
 """
 
 import asyncio
-import sys
-import time
 from collections.abc import Sequence
-from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from diptych.cli.output import show, talk
+from diptych.cli.progress import Bars
 from diptych.errors import ConfigurationError
 from diptych.store.batches import ProjectionTables
 from diptych.store.opening import open_stores, path_of, shown
-
-_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
 def move(
@@ -42,7 +36,7 @@ def move(
     _ask(path, target, projections, yes=yes or dry_run)
     if dry_run:
         return
-    report = _Report()
+    report = Bars()
     try:
         moved = asyncio.run(copy(source, target, projections or (), report.tell))
     except KeyboardInterrupt:
@@ -73,33 +67,3 @@ def _ask(path: str, target: str, projections: Sequence[ProjectionTables] | None,
         talk(f"The read models of {len(projections)} projections move too.")
     if not yes and not typer.confirm(f"Move it to {shown(target)}, and never append to {path} again?", err=True):
         raise typer.Exit(1)
-
-
-class _Report:
-    """A bar for each stage on a terminal; else a line every ten seconds and at the end of each stage."""
-
-    def __init__(self) -> None:
-        self._bars: dict[str, TaskID] = {}
-        self._said: dict[str, float] = {}
-        self._progress: Progress | None = None
-        if sys.stderr.isatty():
-            columns: list[Any] = [TextColumn("{task.description:16}"), BarColumn()]
-            columns += [TextColumn("{task.completed:,.0f} / {task.total:,.0f}"), TimeRemainingColumn()]
-            self._progress = Progress(*columns, console=Console(stderr=True))
-            self._progress.start()
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        if self._progress is not None:
-            bar = self._bars.get(what)
-            if bar is None:
-                bar = self._bars[what] = self._progress.add_task(what, total=total)
-            self._progress.update(bar, completed=done, total=total)
-            return
-        now = time.monotonic()
-        if done >= total or now - self._said.setdefault(what, now) >= _EVERY:
-            self._said[what] = now
-            talk(f"{what}: {done:,} of {total:,}")
-
-    def stop(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()

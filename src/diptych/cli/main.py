@@ -26,8 +26,12 @@ cli = typer.Typer(
 )
 
 from diptych.cli.db import db  # noqa: E402 - it needs typer, too
+from diptych.cli.event import event  # noqa: E402
+from diptych.cli.stream import stream  # noqa: E402
 
 cli.add_typer(db, name="db")
+cli.add_typer(event, name="event")
+cli.add_typer(stream, name="stream")
 
 AppPlace = Annotated[
     str | None,
@@ -95,6 +99,39 @@ def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = Fa
     from diptych.cli.discovery import find
 
     tell(find(place or app).app, as_json=as_json)
+
+
+@cli.command()
+def doctor(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
+    """Check what the service stands on: versions, files or server, settings, rights, clocks.
+
+    Each check is OK, KO with what mends it, or could not be made. Exit 1 when one is KO. Changes nothing.
+    """
+    from diptych.cli.discovery import find
+    from diptych.cli.doctor import examined
+
+    raise typer.Exit(examined(find(place or app).app, as_json=as_json))
+
+
+@cli.command()
+def trace(
+    id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A command, correlation or event id, a Diptych-Position, or a position.",
+            show_default=False,
+        ),
+    ],
+    app: AppOption = None,
+    limit: Annotated[int, typer.Option(help="How many positions to look through, the newest first.", min=1)] = 100_000,
+    since: Annotated[str | None, typer.Option(help="Look at nothing older: 2026-11-23T10:00Z.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a conversation: commands, their events, what those caused, and which projections have them."""
+    from diptych.cli.event_looks import follow
+
+    follow(app, id, limit=limit, since=since, as_json=as_json)
 
 
 def seconds(text: str) -> float:

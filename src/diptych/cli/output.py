@@ -8,6 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+_STYLES: Final = {
+    "caught up": "green", "parked": "red", "behind": "yellow", "OK": "green", "KO": "red", "could not check": "yellow"
+}  # fmt: skip
 _LEAST: Final = 24  # columns that the last one, where the free text stands, needs to be read
 
 
@@ -77,4 +80,4 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _style(value: Any) -> str:
-    return {"caught up": "green", "parked": "red", "behind": "yellow"}.get(str(value), "")
+    return _STYLES.get(str(value), "")

@@ -8,7 +8,6 @@ from typing import Any
 
 from diptych.app.application import App
 from diptych.cli.output import age, show, talk
-from diptych.errors import ConfigurationError
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.store.opening import look_at
@@ -23,13 +22,8 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
 
     :raises ConfigurationError: the app keeps nothing on disk. :raises StoreError: its stores cannot be read.
     """
-    if app.views_url is not None:
-        raise ConfigurationError(
-            "The rows of this app are in another database (views=), where status does not look. "
-            "Ask the running service: /health/ready"
-        )
     modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
-    seen, rows = _measure(app.url, define_all(modes.items()))
+    seen, rows = _measure(app, define_all(modes.items()))
     if not as_json:
         talk(f"{seen.place}: {seen.head.position} events")
     show(COLUMNS, rows, as_json=as_json)
@@ -40,7 +34,7 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def _measure(url: str, definitions: tuple[Definition, ...]) -> tuple[Look, list[dict[str, Any]]]:
+def _measure(app: App, definitions: tuple[Definition, ...]) -> tuple[Look, list[dict[str, Any]]]:
     def row(definition: Definition, seen: Seen, now: float) -> dict[str, Any]:
         failing = next((one for one in seen.parked if one.error), None)
         state = "parked" if seen.parked else "behind" if seen.next else "caught up"
@@ -57,7 +51,7 @@ def _measure(url: str, definitions: tuple[Definition, ...]) -> tuple[Look, list[
         }
 
     watched = [Watched(one.name, one.mode == "inline", one.takes) for one in definitions]
-    look = look_at(url, watched)
+    look = look_at(app.url, watched, views=app.views_url)
     head = look.head
     return look, [row(one, seen, time.time()) for one, seen in zip(definitions, look.projections, strict=True)]
 

@@ -56,6 +56,11 @@ class Codec:
         """Whether a class is stored under this name."""
         return self._class(name) is not None
 
+    def newest(self, name: str) -> int | None:
+        """Return the schema version that this code writes under a stored name; None if no class has it."""
+        cls = self._class(name)
+        return None if cls is None else cls.schema_version
+
     def names(self, classes: Iterable[type[DomainEvent]]) -> frozenset[str]:
         """Return the stored names of these classes."""
         return frozenset(cls.event_name for cls in classes)

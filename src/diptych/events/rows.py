@@ -20,8 +20,11 @@ from diptych.events.recorded import (
     kind_of,
 )
 
+Columns: TypeAlias = Sequence[list[str]]
+"""The fields of all rows, one list for each field of `text_of`, in its order."""
+
 _FIELDS: Final = 10
-_POSITION, _VERSION, _STREAM_ID, _KIND, _PAYLOAD = (slice(at, None, _FIELDS) for at in (7, 8, 3, 4, 6))  # see `text_of`
+_STREAM_ID, _KIND, _PAYLOAD, _POSITION, _VERSION = 3, 4, 6, 7, 8  # see `text_of`
 _ROW_BYTE: Final = ROW_SEPARATOR.encode()
 _one_row = partial(tuple.__new__, StoredEvent)
 
@@ -29,17 +32,14 @@ _one_row = partial(tuple.__new__, StoredEvent)
 class StoredRows(Sequence[StoredEvent]):
     """Rows that passed their checksums. `kinds`, `stream_ids` and `payloads` are columns, as long as the rows."""
 
-    __slots__ = ("_checksums", "_fields")
+    __slots__ = ("_checksums", "_columns")
 
-    def __init__(self, fields: list[str], checksums: list[int] | None = None) -> None:
-        """Take the fields of all rows, one row after the other in the order of `text_of`.
-
-        Without their checksums, each is worked out when its row is made.
-        """
-        self._fields, self._checksums = fields, checksums
+    def __init__(self, columns: Columns, checksums: list[int] | None = None) -> None:
+        """Without their checksums, each is worked out when its row is made."""
+        self._columns, self._checksums = columns, checksums
 
     def __len__(self) -> int:
-        return len(self._fields) // _FIELDS
+        return len(self._columns[_PAYLOAD])
 
     @overload
     def __getitem__(self, index: int) -> StoredEvent: ...
@@ -48,11 +48,8 @@ class StoredRows(Sequence[StoredEvent]):
     def __getitem__(self, index: int | slice) -> "StoredEvent | StoredEvents":
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        start = (index % len(self)) * _FIELDS
-        event_id, tenant, category, stream_id, kind, metadata, payload, position, version, time = self._fields[
-            start : start + _FIELDS
+        event_id, tenant, category, stream_id, kind, metadata, payload, position, version, time = [
+            column[index] for column in self._columns
         ]
         type, schema, format = kind.split(KIND_SEPARATOR)
         stream = (int(position), tenant, category, stream_id, int(version), bytes.fromhex(event_id))
@@ -62,34 +59,35 @@ class StoredRows(Sequence[StoredEvent]):
     def __add__(self, more: "StoredRows") -> "StoredRows":
         known = self._checksums is not None and more._checksums is not None
         checksums = [*(self._checksums or ()), *(more._checksums or ())]
-        return StoredRows(self._fields + more._fields, checksums if known else None)
+        columns = [mine + theirs for mine, theirs in zip(self._columns, more._columns, strict=True)]
+        return StoredRows(columns, checksums if known else None)
 
     @property
     def kinds(self) -> list[str]:
         """How each row is to be decoded: see `kind_of`."""
-        return self._fields[_KIND]
+        return self._columns[_KIND]
 
     @property
     def stream_ids(self) -> list[str]:
         """The id of each row's stream."""
-        return self._fields[_STREAM_ID]
+        return self._columns[_STREAM_ID]
 
     @property
     def payloads(self) -> list[str]:
         """The payload of each row."""
-        return self._fields[_PAYLOAD]
+        return self._columns[_PAYLOAD]
 
     def have_positions_from(self, first: int) -> bool:
         """Whether their positions are this one and the next ones, without a gap."""
-        return self._fields[_POSITION] == list(map(str, range(first, first + len(self))))
+        return self._columns[_POSITION] == list(map(str, range(first, first + len(self))))
 
     def have_versions_from(self, first: int) -> bool:
         """Whether their versions are this one and the next ones, without a gap."""
-        return self._fields[_VERSION] == list(map(str, range(first, first + len(self))))
+        return self._columns[_VERSION] == list(map(str, range(first, first + len(self))))
 
 
 StoredEvents: TypeAlias = Sequence[StoredEvent]
-NO_ROWS: Final = StoredRows([])
+NO_ROWS: Final = StoredRows([[]] * _FIELDS)
 
 
 def unpack(packed: bytes, checksums: str) -> StoredRows:
@@ -100,19 +98,35 @@ def unpack(packed: bytes, checksums: str) -> StoredRows:
     texts = packed.split(_ROW_BYTE)
     found = list(map(crc32, texts))
     if str(found) != f"[{checksums}]":
-        wanted = map(int, checksums.split(","))
-        damaged = next((text for text, *pair in zip(texts, found, wanted, strict=False) if pair[0] != pair[1]), b"")
-        raise CorruptedEventError(int(damaged.rsplit(SEPARATOR.encode(), 3)[1]))
-    return StoredRows(_fields(packed), found)
+        raise CorruptedEventError(int(_damaged(texts, found, checksums).rsplit(SEPARATOR.encode(), 3)[1]))
+    return StoredRows(_columns(packed), found)
 
 
 def unpack_whole(packed: bytes, before: int | None, chain: int) -> StoredRows | None:
     """Make rows of the texts of a stream, checked all at once against its `chained` checksum; None if it differs."""
-    return StoredRows(_fields(packed)) if chained(packed, before) == chain else None
+    return StoredRows(_columns(packed)) if chained(packed, before) == chain else None
 
 
-def _fields(packed: bytes) -> list[str]:
-    return packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR)
+def checked(columns: Columns, checksums: str) -> StoredRows:
+    """Make rows of their fields and their checksums, written as for `unpack`. :raises CorruptedEventError:"""
+    if len(set(map(len, columns))) > 1:  # a separator has got into a field
+        raise CorruptedEventError(int(columns[_POSITION][0]))
+    texts = list(map(str.encode, map(SEPARATOR.join, zip(*columns, strict=True))))
+    found = list(map(crc32, texts))
+    if str(found) != f"[{checksums}]":
+        raise CorruptedEventError(int(columns[_POSITION][texts.index(_damaged(texts, found, checksums))]))
+    return StoredRows(columns, found)
+
+
+def _damaged(texts: list[bytes], found: list[int], checksums: str) -> bytes:
+    """The first text whose checksum is not the one that it was stored with."""
+    wanted = map(int, checksums.split(","))
+    return next((text for text, *pair in zip(texts, found, wanted, strict=False) if pair[0] != pair[1]), b"")
+
+
+def _columns(packed: bytes) -> Columns:
+    fields = packed.decode().replace(ROW_SEPARATOR, SEPARATOR).split(SEPARATOR)
+    return [fields[at::_FIELDS] for at in range(_FIELDS)]
 
 
 def kinds_of(rows: Sequence[StoredEvent]) -> Sequence[str]:

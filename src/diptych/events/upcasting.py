@@ -28,6 +28,10 @@ class Upcasters:
         for (event_name, version), upcaster in other._steps.items():
             self.add(event_name, version, upcaster)
 
+    def leads_from(self, event_name: str, version: int) -> bool:
+        """Whether there is a step from this version to the next."""
+        return (event_name, version) in self._steps
+
     def bring_up(self, event_name: str, found: int, wanted: int, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Return the payload as version `wanted` has it. :raises UpcastError: a step is missing or failed."""
         current = dict(payload)

@@ -22,6 +22,7 @@ from diptych.store.protocols import Appended, EventStore, ViewStore
 from diptych.subscriptions.coordinator import Coordinator
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader
+from diptych.telemetry.observer import QUIET, Observer
 
 _log: Final = logging.getLogger("diptych.projections")
 _HUNG: Final = 70  # what the process ends with (EX_SOFTWARE)
@@ -40,11 +41,12 @@ class ProjectionEngine:
         codec: Codec,
         definitions: Sequence[Definition],
         rules: Rules | None = None,
+        observer: Observer = QUIET,
     ) -> None:
         for definition in definitions:
             for event in definition.events:
                 codec.register(event)
-        self._store, self._rules = event_store, rules or Rules()
+        self._store, self._rules, self._observer = event_store, rules or Rules(), observer
         self._definitions = tuple(definitions)
         self._reader = LogReader(event_store, codec, self._rules.pace)
         self._group = asyncio.TaskGroup()
@@ -147,9 +149,8 @@ class ProjectionEngine:
         rules = self._rules
         is_worker = mode == "async" and rules.is_worker
         coordinator = Coordinator(views.leases, rules.pace, is_worker=is_worker, exits_when_hung=rules.exits_when_hung)
-        site = Site(
-            self._store, views, self._reader, coordinator.id, rules, self._begin, coordinator.hurry, self._has_hung
-        )
+        place = (self._store, views, self._reader, coordinator.id, rules)
+        site = Site(*place, self._begin, coordinator.hurry, self._has_hung, self._observer)
         members = [Following(definition, site) for definition in self._definitions if definition.mode == mode]
         return _Team(mode, views, Crew(members, site), coordinator)
 

@@ -39,7 +39,7 @@ class Following:
         self._knowledge = Knowledge(definition, self.progress, site)
         self._runners: dict[int, Runner] = {}
         self._gave_up: dict[int, str] = {}  # generations that this code cannot go on with, and why
-        self._listener = Listener(self._has_other_lanes, site.look, site.has_hung)
+        self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer)
         self.progress.wanted = self._is_wanted
 
     @property

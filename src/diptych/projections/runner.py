@@ -10,14 +10,15 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from diptych.errors import DiptychError
-from diptych.projections.carrying import Carrier
 from diptych.projections.holding import Holding
 from diptych.projections.mending import Done, Mender
+from diptych.projections.observed import carrier_of
 from diptych.projections.work import Work
 from diptych.store.leases import Request
 from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.spreading import Share
+from diptych.telemetry.observer import QUIET, Observer
 
 _log: Final = logging.getLogger("diptych.projections")
 
@@ -28,6 +29,7 @@ class Listener(NamedTuple):
     has_other_lanes: Callable[[], None]
     look: Callable[[], None]
     has_hung: Callable[[], None]
+    observer: Observer = QUIET
 
 
 class Runner:
@@ -36,11 +38,11 @@ class Runner:
     def __init__(self, work: Work, progress: Progress, listener: Listener, *, is_building: bool = False) -> None:
         """`is_building`: nobody reads it yet; its place is written down at each end of the log, for the swap."""
         self._work, self._listener, self.is_building = work, listener, is_building
-        self.carrier = Carrier(work, progress)
+        self.carrier = carrier_of(work, progress, listener.observer)
         self.is_caught_up = False
         self.gave_up: str | None = None  # why this code cannot go on
         self._mender = Mender(self.carrier)
-        self._holding = Holding(self.carrier, self._mender, listener.has_other_lanes)
+        self._holding = Holding(self.carrier, self._mender, listener.has_other_lanes, listener.observer)
         self._wake = asyncio.Event()
         self._requests: Sequence[Request] = ()
         self._settled: set[int] = set()  # requests that were done here
@@ -182,10 +184,10 @@ class Runner:
             self.carrier.progress.shows(self.carrier.progress.state, str(error))
             _log.warning("%s waits for its store: %s", self._work.name, error)
             await asyncio.sleep(backoff.next())
-            self._work.reader.forget()
         else:
             self._listener.look()
             await asyncio.sleep(backoff.next() / 10)
+        self._work.reader.forget()
 
     async def _fail(self, error: Exception, failure: EventFailure | None = None) -> None:
         """Stand still until somebody asks for another try; what newer code may know is left to that."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from diptych.projections.choosing import OnChange
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.reading import LogReader, Pace
+from diptych.telemetry.observer import QUIET, Observer
 
 
 class Rules(NamedTuple):
@@ -41,3 +42,4 @@ class Site(NamedTuple):
     start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     look: Callable[[], None]
     has_hung: Callable[[], None]
+    observer: Observer = QUIET

@@ -55,7 +55,8 @@ class Folding:
         """Fold a piece of a page. :raises EventFailure: one of its events cannot be taken. :raises HangsError:"""
         definition = self._work.definition
         try:
-            return await self._filled(await self._thread.run(draft, definition, portion, parked.since))
+            drafted = await self._thread.run(draft, definition, portion, parked.since, parked.left_out)
+            return await self._filled(drafted)
         except HangsError as hang:
             mine = concerned(definition, *portion)
             if len(mine) != 1:

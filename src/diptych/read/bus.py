@@ -22,7 +22,7 @@ from diptych.messages import Query, Receipt
 from diptych.read.freshness import NOT_ASKED, NOTHING_KNOWN, Fresh, fresh, known_of
 from diptych.read.read_models import ReadModels
 from diptych.read.waiting import Waited, Wanted, wait
-from diptych.store.protocols import ViewStore
+from diptych.store.protocols import SnapshotIsGone, ViewStore
 from diptych.stream import token
 from diptych.subscriptions.progress import Progress
 
@@ -82,11 +82,12 @@ class Answer(Generic[R]):
 class Reading:
     """A query handler, ready to be called, and the tables it was seen to read. `parameter` gets its ReadModels."""
 
-    __slots__ = ("call", "parameter", "projections", "tables")
+    __slots__ = ("call", "parameter", "projections", "reads_one", "tables")
 
     def __init__(self, call: Callable[..., Awaitable[Any]], parameter: str | None) -> None:
         self.call, self.parameter = call, parameter
         self.tables: set[str] = set()
+        self.reads_one = True  # a single row, as far as was seen
         self.projections: Sequence[Progress] = ()  # those that keep the tables
 
 
@@ -232,8 +233,8 @@ class QueryBus:
         assert side is not None
         knows = with_freshness and not side.views.reads_a_copy  # of a copy only its own snapshot says how far it is
         before = [known_of(one) if knows else NOTHING_KNOWN for one in reading.projections] if with_freshness else ()
-        models = ReadModels(side.views)
-        call = reading.call if reading.parameter is None else partial(reading.call, **{reading.parameter: models})
+        models = ReadModels(side.views, is_for_one=reading.reads_one)
+        call = reading.call if reading.parameter is None else partial(_of_one_snapshot, reading, models)
         kept = reading.projections
         side.refuse_unreadable(kept)
         try:
@@ -248,5 +249,19 @@ class QueryBus:
                 side.refuse_unreadable(read)
             found = await fresh(models, read, dict(zip(kept, before, strict=True))) if with_freshness else NOT_ASKED
         finally:
+            reading.reads_one = reading.reads_one and models.is_for_one
             await models.close()
         return value, found
+
+
+async def _of_one_snapshot(reading: Reading, models: ReadModels, query: Query[Any]) -> Any:
+    """Call a handler; once more if it reads more than was expected of it, and the first has changed meanwhile."""
+    assert reading.parameter is not None
+    try:
+        return await reading.call(query, **{reading.parameter: models})
+    except BaseException as error:
+        is_in_group = isinstance(error, BaseExceptionGroup) and error.subgroup(SnapshotIsGone) is not None
+        if not (is_in_group or isinstance(error, SnapshotIsGone)):
+            raise
+        await models.close()
+        return await reading.call(query, **{reading.parameter: models})

@@ -35,11 +35,14 @@ class ReadModels:
     `order_by` is a column's name, `-` before it for descending, or several of them.
     """
 
-    __slots__ = ("_opening", "_session", "_source", "_views", "tables")
+    __slots__ = ("_opening", "_session", "_source", "_views", "is_for_one", "tables")
 
-    def __init__(self, views: ViewStore) -> None:
-        """It costs nothing until the first read; who makes it closes it."""
-        self._views = views
+    def __init__(self, views: ViewStore, *, is_for_one: bool = False) -> None:
+        """It costs nothing until the first read; who makes it closes it.
+
+        `is_for_one`: one `get` is expected to be all that is read; it says afterwards whether it was.
+        """
+        self._views, self.is_for_one = views, is_for_one
         self._source: Any = None
         self._session: ReadSession | None = None
         self._opening: asyncio.Lock | None = None
@@ -48,6 +51,7 @@ class ReadModels:
     async def get(self, model: type[M], key: Any) -> M | None:
         """Return the row with this key, or None. A key of several columns is a tuple."""
         table = table_of(model)
+        self.is_for_one = self.is_for_one and not self.tables
         self.tables.add(table.name)
         session = self._session or await self._open()
         row: M | None = await session.get(table, key if type(key) is tuple else (key,))
@@ -134,6 +138,7 @@ class ReadModels:
         is computed of it is named as it is: `sum(total_amount) AS total_amount`.
         :raises ProgrammingError: a Decimal or time whose column cannot be told.
         """
+        self.is_for_one = False
         session = self._session or await self._open()
         selected = await session.select(sql, parameters)
         self.tables.update(selected.tables)
@@ -141,6 +146,7 @@ class ReadModels:
 
     async def freshness(self, projection: str) -> Freshness:
         """Where a projection stands in this snapshot."""
+        self.is_for_one = self.is_for_one and bool(self.tables)
         session = self._session or await self._open()
         return await session.freshness(projection)
 
@@ -152,6 +158,7 @@ class ReadModels:
 
     async def _reading(self, table: Table) -> ReadSession:
         self.tables.add(table.name)
+        self.is_for_one = False
         return self._session or await self._open()
 
     async def _open(self) -> ReadSession:
@@ -159,7 +166,7 @@ class ReadModels:
             self._opening = asyncio.Lock()
         async with self._opening:
             if self._session is None:
-                source = self._views.reader()
+                source = self._views.reader(is_for_one=self.is_for_one)
                 self._session = await source.__aenter__()
                 self._source = source
             return self._session

@@ -51,6 +51,11 @@ async def copy(source_url: str, target_url: str, projections: Sequence[Projectio
             "Write: diptych db copy sqlite:///shop.db postgresql://user@host/database"
         )
     database, _ = database_of(target_url)
+    if database.is_pooled:
+        raise ConfigurationError(
+            f"{database}: a copy needs a session of its own, which PgBouncer does not give. "
+            "Name the server itself, without pgbouncer=true; services may go on through PgBouncer."
+        )
     with SourceFile(path) as source:
         target = await open_target(database)
         try:

@@ -80,7 +80,7 @@ class RowsCopy:
                     self.left_out.append(f"{projection.name}: {error}")
 
     async def _copy_one(self, projection: ProjectionTables, found: ProjectionSnapshot, tell: Tell) -> None:
-        async with receiving(self._target.connection, self._target.database, projection.name) as received:
+        async with receiving(self._target.connection, self._target.database, projection) as received:
             if received is None:  # by an earlier attempt
                 return
             lines = [await self._copy_table(table, found, received, tell) for table in projection.tables]

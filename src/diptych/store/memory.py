@@ -167,7 +167,8 @@ class MemoryEventStore:
                     break
                 events.append(row)
             scanned = row.position
-        return Page(after, scanned, events, self._head())
+        before = self._log[after - 1].event_id if 0 < after <= len(self._log) else b""
+        return Page(after, scanned, events, self._head(), before)
 
     async def find_command(self, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time."""

@@ -4,15 +4,19 @@ Rule: the only place that chooses a backend; it imports the chosen one and no ot
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
+from diptych.store.batches import ProjectionTables
+from diptych.store.health import Check, unknown
+from diptych.store.outside import AuditSource, OutsideLog
 from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
-from diptych.store.seen import Look, Watched
+from diptych.store.seen import Kept, Look, Watched
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
@@ -70,7 +74,7 @@ def path_of(url: str) -> str | None:
     raise ConfigurationError(f"{shown(url)!r}: no store is known by this scheme. {_EXAMPLES}.")
 
 
-def look_at(url: str, projections: Collection[Watched]) -> Look:
+def look_at(url: str, projections: Collection[Watched], *, views: str | None = None) -> Look:
     """Look at the stores of a running or stopped service: nothing is started, created or changed.
 
     :raises ConfigurationError: it keeps nothing that can be looked at. :raises StoreError: it cannot be read.
@@ -79,15 +83,102 @@ def look_at(url: str, projections: Collection[Watched]) -> Look:
         database_of = _postgres_urls()
         from diptych.store.postgres.peek import peek as peek_at_server
 
-        return peek_at_server(database_of(url)[0], projections)
+        kept = _rows_on_server(url if views is None else views, projections)
+        return peek_at_server(database_of(url)[0], kept, projections)
+    path = _file_there(url)
+    from diptych.store.sqlite.peek import peek, peek_at_rows
+
+    kept = peek_at_rows(views_path(path), projections) if views is None else _rows_on_server(views, projections)
+    return peek(path, kept, projections)
+
+
+def _rows_on_server(url: str, projections: Collection[Watched]) -> Kept | None:
+    database_of = _postgres_urls()
+    from diptych.store.postgres.peek import peek_at_rows
+
+    return peek_at_rows(database_of(url)[0], projections)
+
+
+@asynccontextmanager
+async def log_from_outside(url: str) -> AsyncIterator[OutsideLog]:
+    """Open the log of a running or stopped service to look things up in.
+
+    :raises ConfigurationError: there is none. :raises StoreError: it cannot be read.
+    """
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.outside import outside as outside_server
+
+        async with outside_server(database_of(url)[0]) as schema:
+            yield schema
+        return
+    path = _file_there(url)
+    from diptych.store.sqlite.outside import outside
+
+    with outside(path) as file:
+        yield file
+
+
+@asynccontextmanager
+async def audit_source(url: str) -> AsyncIterator[AuditSource]:
+    """Open the log of a running or stopped service for an audit.
+
+    :raises ConfigurationError: there is none. :raises StoreError: it cannot be read.
+    """
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.auditing import audited as audited_server
+
+        async with audited_server(database_of(url)[0]) as schema:
+            yield schema
+        return
+    path = _file_there(url)
+    from diptych.store.sqlite.auditing import audited
+
+    with audited(path) as file:
+        yield file
+
+
+async def as_made(url: str, projections: Sequence[ProjectionTables]) -> set[str]:
+    """Return the names of those projections whose tables are as this code makes them: opening changes none of these."""
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.auditing import as_made as on_server
+
+        return await on_server(database_of(url)[0], projections)
+    path = _file_there(url)
+    from diptych.store.sqlite.auditing import as_made as in_files
+
+    return in_files(path, views_path(path), projections)
+
+
+async def store_health(url: str) -> AsyncIterator[Check]:
+    """Look at what a store stands on. :raises ConfigurationError: the URL is no good."""
+    if url.startswith(_POSTGRES):
+        database, options = _postgres_urls()(url)
+        from diptych.store.postgres.health import checks as of_server
+
+        async for check in of_server(database, _with_options(StoreSettings(), f"{database}", options)):
+            yield check
+        return
+    path = path_of(url)
+    if path is None:
+        yield unknown("store", f"{url} keeps nothing that could be looked at")
+        return
+    from diptych.store.sqlite.health import checks as of_files
+
+    for check in of_files(path, views_path(path), _with_options(StoreSettings(), url, url.partition("?")[2])):
+        yield check
+
+
+def _file_there(url: str) -> str:
+    """Return the file of events. :raises ConfigurationError: there is none to look at."""
     path = path_of(url)
     if path is None:
         raise ConfigurationError(f"{url} keeps nothing in a file here. Ask the running service: /health/ready")
     if not Path(path).exists():
         raise ConfigurationError(f"{path} is not there: the service has not run in {Path.cwd()}. Go to its folder.")
-    from diptych.store.sqlite.peek import peek
-
-    return peek(path, views_path(path), projections)
+    return path
 
 
 def shown(url: str) -> str:
@@ -124,18 +215,25 @@ def _postgres(url: str, settings: StoreSettings) -> Stores:
 
     chosen = _with_options(settings, f"{database}", options)
     events = PostgresEventStore(database, chosen)
-    return Stores(events, PostgresViewStore(database, chosen, inline=events.inline), chosen)
+    views = PostgresViewStore(database, chosen, inline=events.inline, is_beside_log=True)
+    return Stores(events, views, chosen)
 
 
 def _rows_at(url: str, stores: Stores, read_from: str | None, *, is_apart: bool) -> ViewStore:
     database_of = _postgres_urls()
+    from diptych.store.postgres.elsewhere import RowsElsewhere
+    from diptych.store.postgres.events import PostgresEventStore
     from diptych.store.postgres.views import PostgresViewStore
 
     database, options = database_of(url)
     settings = _with_options(stores.settings, f"{database}", options)
     copy = None if read_from is None else replace(database_of(read_from)[0], schema=database.schema)
-    inline = None if is_apart or not isinstance(stores.events.inline, PostgresViewStore) else stores.events.inline
-    return PostgresViewStore(database, settings, inline=inline, read_from=copy)
+    log = stores.events
+    if not isinstance(log, PostgresEventStore):  # a file loses nothing that was read of it
+        return PostgresViewStore(database, settings, read_from=copy)
+    if is_apart:
+        return RowsElsewhere(database, settings, log.keeps, read_from=copy)
+    return PostgresViewStore(database, settings, inline=log.inline, is_beside_log=True, read_from=copy)
 
 
 def _postgres_urls() -> Callable[[str], tuple[Any, str]]:

@@ -81,12 +81,16 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none."""
+    """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none.
+
+    `together` says how many appends its transaction judged, itself included.
+    """
 
     position: int
     event_id: bytes
     recorded_at: int
     versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
+    together: int = 1
 
 
 class Head(NamedTuple):
@@ -100,13 +104,15 @@ class Head(NamedTuple):
 class Page(NamedTuple):
     """A piece of the log: all matching events after `after` and up to `scanned`, read under one snapshot with `head`.
 
-    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4).
+    Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4). `before` is the id of
+    the event at `after`: empty at the beginning of the log, and past its end.
     """
 
     after: int
     scanned: int
     events: Sequence[StoredEvent]
     head: Head
+    before: bytes = b""
 
 
 class EventStore(Protocol):
@@ -183,6 +189,10 @@ class Selected(NamedTuple):
     columns: tuple[Column | None, ...]
     rows: Sequence[tuple[Any, ...]]
     tables: frozenset[str]
+
+
+class SnapshotIsGone(BaseException):
+    """What a session read first is not what it was: open another. No Exception, for handlers catch those."""
 
 
 class ReadSession(Protocol):
@@ -267,8 +277,12 @@ class ViewStore(Protocol):
         """All parked events of a generation (the live one if none is named), by position."""
         ...
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot of what is live, from the first read in it to its end. Waits for a connection up to 5 s."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot of what is live, from the first read in it to its end. Waits for a connection up to 5 s.
+
+        `is_for_one`: one `get` is expected to be all, and a store may hold no snapshot for another read. If another
+        comes and what was read first has changed since, it raises SnapshotIsGone.
+        """
         ...
 
     @property
@@ -293,6 +307,7 @@ class StoreSettings(NamedTuple):
 
     synchronous: str = "full"  # or "normal": a power cut may then lose the last commits, a crash of the process not
     lock_timeout: float = 10.0  # seconds an append waits for another process
+    answer_timeout: float = 10.0  # seconds beside those that a server may take to answer, before it counts as away
     command_window_days: int = 30  # how long a command id is remembered (C4)
     wal_limit: int = 64 * 1024 * 1024  # bytes; above it the write-ahead log is truncated
     poll_seconds: float = 0.005  # how often another process's commits are looked for

@@ -32,10 +32,18 @@ class EventFailure(Exception):  # noqa: N818 - carries a cause with its place, a
         self.position, self.cause = position, cause
 
 
+class LostTail(Exception):  # noqa: N818 - never reaches a user
+    """The log is another one than was read so far: a fail-over lost its end. What is in memory is worth nothing."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"position {position} holds another event than the one that was read there, or none")
+        self.position = position
+
+
 class Remedy(Enum):
     """What to do about a failure."""
 
-    RELOAD = "reload"  # somebody else moved the checkpoint: go on from where it is
+    RELOAD = "reload"  # somebody else moved the checkpoint, or what was read is lost: go on from where it is
     PAUSE = "pause"  # the database is away: nothing is parked, nothing is lost, try again
     STOP = "stop"  # going on would be wrong until somebody acts
     GIVE_UP = "give up"  # this code cannot go on, and newer code may: leave it to that
@@ -43,7 +51,7 @@ class Remedy(Enum):
 
 def remedy(error: Exception) -> Remedy:
     """Say what to do about a failure that is not one event's of an isolated subscription."""
-    if isinstance(error, CheckpointMovedError):
+    if isinstance(error, CheckpointMovedError | LostTail):
         return Remedy.RELOAD
     if isinstance(error, UnknownEventTypeError):
         return Remedy.GIVE_UP

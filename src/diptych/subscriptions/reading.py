@@ -5,6 +5,7 @@ Rule: pages are unfiltered, so a gap is always seen (P4) and so is an event that
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,10 +17,12 @@ from diptych.events.recorded import StoredEvent
 from diptych.events.rows import stream_ids_of, types_of
 from diptych.messages import DomainEvent
 from diptych.store.protocols import EventStore, Head, Page
-from diptych.subscriptions.failures import Backoff
+from diptych.subscriptions.failures import Backoff, LostTail
 from diptych.subscriptions.lanes import lane_of
 
 _KEPT: Final = 4
+_SHORT: Final = 0.002  # seconds after a false hint, and after many of them
+_LONG: Final = 0.1
 _log: Final = logging.getLogger("diptych.projections")
 
 
@@ -40,10 +43,10 @@ class Pace(NamedTuple):
 class SharedPage:
     """A piece of the log without gaps, each event decoded when the first consumer asks for it."""
 
-    __slots__ = ("_decoded", "_lanes", "after", "codec", "decode", "rows", "scanned", "stream_ids", "types")
+    __slots__ = ("_before", "_decoded", "_lanes", "after", "codec", "decode", "rows", "scanned", "stream_ids", "types")
 
     def __init__(self, page: Page, codec: Codec) -> None:
-        self.after, self.rows, self.codec = page.after, page.events, codec
+        self.after, self.rows, self.codec, self._before = page.after, page.events, codec, page.before
         self.scanned = page.after + len(page.events)
         self.types, self.decode = types_of(page.events), codec.reading(page.events)
         self.stream_ids = stream_ids_of(page.events)
@@ -61,6 +64,11 @@ class SharedPage:
             known = {stream_id: lane_of(stream_id, count) for stream_id in set(self.stream_ids)}
             found = self._lanes[count] = [known[stream_id] for stream_id in self.stream_ids]
         return found
+
+    def goes_on_from(self, position: int, event_id: bytes) -> bool:
+        """Whether the event at a position just before one of the page is this one. Ids that are empty tell nothing."""
+        known = self._before if position == self.after else self.rows[position - self.after - 1].event_id
+        return known == event_id or not known or not event_id
 
     def event(self, index: int) -> DomainEvent:
         """Return the event of a row, decoded once for all. Two threads may both decode it; they make equal events."""
@@ -92,18 +100,21 @@ class LogReader:
     async def follow(self) -> None:
         """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
         backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
+        pause = _SHORT
         while True:
             try:
                 head = await self._store.head()
                 if head.position <= self.head.position and self._trouble is None:
+                    began = time.monotonic()
                     await self._store.wait(self.head.position, self._pace.poll)
                     page = await self._read(self.head.position)
-                    if page is None:
-                        await asyncio.sleep(0.002)  # a false hint may not become a busy loop
+                    if page is None:  # false hints may not become a busy loop, above all not where a tail was lost
+                        pause = _SHORT if time.monotonic() - began > pause else min(2 * pause, _LONG)
+                        await asyncio.sleep(pause)
                         continue
                 else:
                     self.head = head
-                self._trouble = None
+                self._trouble, pause = None, _SHORT
                 backoff.reset()
                 self._wake()
             except Exception as error:  # whatever it is, the projections of this process outlive it
@@ -111,12 +122,15 @@ class LogReader:
                 self._wake()
                 await asyncio.sleep(backoff.next())
 
-    async def page(self, after: int) -> SharedPage | None:
+    async def page(self, after: int, event_id: bytes = b"") -> SharedPage | None:
         """Return a page that holds the event after a position, shared if it can be; None at the end of the log.
 
-        :raises StoreError: the log cannot be read now.
+        :raises StoreError: the log cannot be read now. :raises LostTail: the event at `after` is not `event_id`.
         """
-        return self._kept(after) or await self._read(after)
+        page = self._kept(after) or await self._read(after)
+        if page is not None and not page.goes_on_from(after, event_id):
+            raise LostTail(after)
+        return page
 
     def forget(self) -> None:
         """Keep no page: after trouble another server may answer, which took over without the last events."""

@@ -16,6 +16,7 @@ from diptych.errors import ConfigurationError, DomainError
 from diptych.web.edge import Edge
 from diptych.web.flat_routes import applications
 from diptych.web.health import add_health
+from diptych.web.observing import Observed, add_metrics
 from diptych.web.openapi import describe
 from diptych.web.problems import (
     KINDS,
@@ -36,9 +37,10 @@ def install(app: App, api: FastAPI, *, settings: WebSettings = _DEFAULTS) -> Non
     """Make a FastAPI application serve an App.
 
     Its lifespan starts the app first and stops it last, around the one it has already. Errors become problem details
-    (RFC 9457), bodies are limited and checked, `/health/live` and `/health/ready` are there, and the OpenAPI document
-    says all of it. Exception handlers that you registered before stay yours. FastAPI applications that are mounted in
-    this one are served with it. Call it right after `api = FastAPI()`.
+    (RFC 9457), bodies are limited and checked, `/health/live` and `/health/ready` are there, with the client of
+    Prometheus `/metrics` too, and the OpenAPI document says all that a client needs. Exception handlers that you
+    registered before stay yours. FastAPI applications that are mounted in this one are served with it. Call it right
+    after `api = FastAPI()`.
 
     :raises ConfigurationError: it was called before for this application, or the application has served a request.
     """
@@ -53,8 +55,10 @@ def install(app: App, api: FastAPI, *, settings: WebSettings = _DEFAULTS) -> Non
     _nest_lifespan(app, api)
     _answer_errors(api)
     add_health(app, api, settings)
+    add_metrics(app, api, settings)
     describe(api)
     api.add_middleware(Edge, diptych=app, settings=settings)
+    api.add_middleware(Observed, diptych=app, settings=settings)
 
 
 def installed(api: FastAPI) -> App | None:

@@ -12,3 +12,4 @@ class WebSettings:
     fresh_within: float = 1.0  # how long a request with Diptych-After waits before it is answered as it is
     lag_limit: float = 30.0  # a projection further behind than this makes /health/ready fail
     health_path: str = "/health"
+    metrics_path: str | None = "/metrics"  # for Prometheus, if its client is installed; None: nowhere

@@ -1,6 +1,6 @@
 """The command bus: one handler per command, and one atomic commit per dispatch."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
@@ -42,12 +42,13 @@ class CommandRoutes:
         self._chain: Dispatch | None = None
         self._handling: Handling | None = None
 
-    def open(self, handling: Handling, calls: Mapping[type, Call]) -> None:
-        """Start: from now on commands are handled."""
+    def open(self, handling: Handling, calls: Mapping[type, Call], outermost: Sequence[CommandMiddleware] = ()) -> None:
+        """Start: from now on commands are handled. `outermost` wraps what the middleware of the app has wrapped."""
         self._handling, self._calls = handling, dict(calls)
-        if self.middleware:
+        middleware = (*outermost, *self.middleware)
+        if middleware:
             chain: Dispatch = self.handle
-            for wrap in reversed(self.middleware):
+            for wrap in reversed(middleware):
                 chain = wrap(chain)
             self._chain = chain
 

@@ -152,7 +152,7 @@ class Group:
             if job.count:
                 event_id, time = _last_id(job.append), written.now
             versions = [v + len(w.events) for v, w in zip(before, job.append.writes, strict=True) if w.events]
-            outcomes.append(Appended(head, event_id, time, versions))
+            outcomes.append(Appended(head, event_id, time, versions, len(self.jobs)))
         return outcomes
 
     def _refusal(self, place: int, written: Written) -> CommandTaken | Exception:

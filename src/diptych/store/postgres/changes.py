@@ -5,82 +5,128 @@ Rule: who owns the transaction is the caller's business.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 
 from diptych.errors import CheckpointMovedError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
-from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.batches import Checkpoint, Fold, LaneMove, Load, ParkedEvent, RowChanges, ViewBatch
+from diptych.store.generations import placed
+from diptych.store.placing import Known, Placing
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.guard import Judge, first_line
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.rows import PostgresRowCodec, codec_of
 from diptych.store.postgres.script import Script
-from diptych.store.protocols import CheckpointMove
+from diptych.store.postgres.shapes import NOW
 from diptych.store.rows import by_table
-from diptych.store.tables import Table
+from diptych.store.tables import Table, plain_name
 
 _FEW: Final = 256  # rows that are made sooner than a thread is woken and heard
+_MOST_KNOWN: Final = 1000
 _UNFIT: Final = ("22", "23", "54")  # data exceptions, constraints, limits of the server: a key of 3,000 characters, say
-_OF_LANE: Final = "projection = $1 AND lane = $2 AND tenant = ''"
-_SHAPED: Final = """EXISTS (
-    SELECT FROM diptych.projection_shapes WHERE projection = $1 AND version = $3 AND fingerprint = $4)"""
-_CHECKPOINT: Final = (
-    f"SELECT position, epoch, event_id, recorded_at FROM diptych.projection_checkpoints WHERE {_OF_LANE}"  # noqa: S608
-)
-_HELD: Final = f"{_CHECKPOINT} AND {_SHAPED} FOR NO KEY UPDATE"
+_SOME_MOVED: Final = "lanes moved, not all of them"
+_SET: Final = "position = $3, event_id = $4, recorded_at = $5, attempt = 0, trouble = ''"
+_ONTO_EVENT: Final = """AND ($4 = ''::bytea OR EXISTS (
+        SELECT FROM diptych.events e WHERE e.position = $3 AND uuid_send(e.event_id) = $4))"""
 _MOVE: Final = f"""
-    UPDATE diptych.projection_checkpoints SET position = $5, event_id = $6, recorded_at = $7
-    WHERE {_OF_LANE} AND epoch = $8 AND position = $9 AND {_SHAPED}"""  # noqa: S608
-_BEGIN_LANE: Final = f"""
-    INSERT INTO diptych.projection_checkpoints SELECT $1, $2, '', $8::bigint, $5::bigint, $6::bytea, $7::bigint
-    WHERE $9 = 0::bigint AND {_SHAPED} ON CONFLICT DO NOTHING"""
-_HAS_SHAPE: Final = f"SELECT $2::integer IS NOT NULL AND {_SHAPED}"
+    UPDATE diptych.projection_checkpoints SET {_SET} WHERE projection = $1 AND generation = $2 AND tenant = ''
+        AND lane = $6 AND epoch = $7 AND position = $8 {{onto_event}}"""  # noqa: S608 - a constant
+_MOVE_ALL: Final = f"""
+    UPDATE diptych.projection_checkpoints c SET {_SET}
+    FROM unnest($6::integer[], $7::bigint[], $8::bigint[]) AS m (lane, epoch, expected)
+    WHERE c.projection = $1 AND c.generation = $2 AND c.tenant = ''
+        AND c.lane = m.lane AND c.epoch = m.epoch AND c.position = m.expected {{onto_event}}"""  # noqa: S608 - a constant
+_OR_NOTHING: Final = f"""
+    CASE WHEN count(*) IN (0, cardinality($6)) THEN count(*) ELSE (count(*) || ' {_SOME_MOVED}')::bigint END"""
+_PLACES: Final = """
+    SELECT position, epoch, event_id, recorded_at FROM diptych.projection_checkpoints
+    WHERE projection = $1 AND generation = $2 ORDER BY lane"""
+_CHECKPOINT: Final = """
+    SELECT c.position, c.epoch, c.event_id, c.recorded_at FROM diptych.projections p
+    JOIN diptych.projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live
+    WHERE p.projection = $1 ORDER BY c.position LIMIT 1"""
+_LIVE: Final = "SELECT live FROM diptych.projections WHERE projection = $1"
+_FITTING: Final = f"""
+    SELECT c.generation, c.epoch, c.position FROM diptych.projections p
+    JOIN diptych.projection_generations g ON g.generation = p.live
+    JOIN diptych.projection_checkpoints c
+        ON c.projection = p.projection AND c.generation = p.live AND c.lane = 0 AND c.tenant = ''
+    WHERE p.projection = $1 AND g.version = $2 AND g.shape = $3
+        AND (p.paused_until IS NULL OR p.paused_until BETWEEN 1 AND {NOW})
+    FOR NO KEY UPDATE OF c"""  # noqa: S608 - a constant
 _PARK: Final = """
-    INSERT INTO diptych.parked_events SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
-    ON CONFLICT (projection, position, key, tenant) DO UPDATE SET error = excluded.error"""
-_UNPARK: Final = "DELETE FROM diptych.parked_events WHERE projection = $1 AND key = $2"
+    INSERT INTO diptych.parked_events (projection, generation, position, key, lane, error)
+    SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::integer[], $6::text[])
+    ON CONFLICT (projection, generation, position, key, tenant) DO UPDATE SET error = excluded.error"""
+_UNPARK: Final = "DELETE FROM diptych.parked_events WHERE projection = $1 AND generation = $2 AND key = $3"
 _FIRST_ERRORS: Final = """
     SELECT DISTINCT ON (key) key, error FROM diptych.parked_events
-    WHERE projection = $1 AND key = ANY($2) ORDER BY key, position"""
-_PARKED: Final = "SELECT key, position, error FROM diptych.parked_events WHERE projection = $1 ORDER BY position, key"
+    WHERE projection = $1 AND generation = $2 AND key = ANY($3) ORDER BY key, position"""
+_PARKED: Final = """
+    SELECT key, position, error, lane FROM diptych.parked_events
+    WHERE projection = $1 AND generation = $2 ORDER BY position, key"""
 
 
-class Shape(NamedTuple):
-    """A projection as this process knows it; `fingerprint` as it is kept."""
+class LostError(Exception):
+    """The lanes of a batch are not where it begins: what its transaction did so far may not stay.
 
-    tables: Sequence[Table]
-    version: int
-    fingerprint: str
+    Or a parked key that it relies on was released meanwhile (`is_released`).
+    """
+
+    def __init__(self, *, is_released: bool = False) -> None:
+        super().__init__("what the batch begins with is gone")
+        self.is_released = is_released
 
 
 class Changes:
     """The statements of one schema, and what they are run for."""
 
-    def __init__(self, database: Database, judge: Judge) -> None:
+    def __init__(self, database: Database, judge: Judge, *, is_beside_log: bool = False) -> None:
+        """With `is_beside_log` a checkpoint moves only onto an event that is in the log of the same schema.
+
+        What was read before a fail-over that lost the tail is then not written (P1). An empty event id is not compared.
+        """
         self._database, self._judge, self._schema = database, judge, database.schema
-        self._known: dict[tuple[tuple[int, bool, bool], ...], str] = {}
-        texts = (_CHECKPOINT, _HELD, _MOVE, _BEGIN_LANE, _HAS_SHAPE, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
+        self._known: dict[tuple[Any, ...], str] = {}
+        moves = [each.format(onto_event=_ONTO_EVENT if is_beside_log else "") for each in (_MOVE, _MOVE_ALL)]
+        texts = (*moves, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED)
         placed = [in_schema(text, database.schema) for text in texts]
-        self._checkpoint, self._held, self._move, self._begin_lane, self._has_shape, *of_parked = placed
+        self._move, self._move_all, self._checkpoint, self._places, self._live, self._fitting, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked = of_parked
 
-    async def read_checkpoint(self, connection: Connection, projection: str, lane: int = 0) -> Checkpoint:
-        """Return how far a projection is; the beginning when it never moved."""
-        found = await connection.fetchrow(self._checkpoint, projection, lane)
+    async def read_checkpoint(self, connection: Connection, projection: str) -> Checkpoint:
+        """Return the least lane of what is read; the beginning when there is nothing."""
+        found = await connection.fetchrow(self._checkpoint, projection)
         return Checkpoint(*found) if found is not None else Checkpoint()
 
-    async def read_parked(self, connection: Connection, projection: str) -> list[ParkedEvent]:
-        """Return all parked events of a projection, by position."""
-        return [ParkedEvent(*row) for row in await connection.fetch(self._parked, projection)]
+    async def read_live(self, connection: Connection, projection: str) -> int:
+        """Return the number of the generation that is read; 0 when there is none."""
+        return await connection.fetchval(self._live, projection) or 0
 
-    async def load_rows(self, connection: Connection, loads: Sequence[Load]) -> dict[str, list[Any]]:
-        """Return the rows asked for, built, by table name; each row once, whatever how many loads ask for it."""
+    async def read_places(self, connection: Connection, projection: str, generation: int) -> list[Checkpoint]:
+        """Return how far each lane of a generation is, by lane."""
+        return [Checkpoint(*row) for row in await connection.fetch(self._places, projection, generation)]
+
+    async def read_parked(self, connection: Connection, projection: str, generation: int) -> list[ParkedEvent]:
+        """Return all parked events of a generation, by position."""
+        return [ParkedEvent(*row) for row in await connection.fetch(self._parked, projection, generation)]
+
+    async def load_rows(self, connection: Connection, generation: int, loads: Sequence[Load]) -> dict[str, list[Any]]:
+        """Return the rows asked for, built, by table name; each row once, whatever how many loads ask for it.
+
+        :raises StoreUnavailableError: the generation was dropped.
+        """
         found: dict[str, list[Any]] = {}
         for table, wanted in by_table(loads):
-            codec = codec_of(table, self._schema)
-            rows = [row for load in wanted for row in await self._matching(connection, codec, load)]
+            codec = codec_of(placed(table, generation), self._schema)
+            try:
+                rows = [row for load in wanted for row in await self._matching(connection, codec, load)]
+            except asyncpg.UndefinedTableError as error:
+                raise StoreUnavailableError(
+                    f"{self._database}: the rows of generation {generation} are gone. See which one is worked on now."
+                ) from error
             decode = codec.decode_all if len(wanted) == 1 else codec.decode_distinct  # distinct values, distinct rows
             found[table.name] = await _apart(len(rows), decode, rows)
         return found
@@ -91,78 +137,77 @@ class Changes:
             return []
         return await connection.fetch(codec.matching(load.columns), *_arrays(values))
 
-    async def write_batch(self, connection: Connection, batch: ViewBatch, shape: Shape) -> None:
-        """Write a batch and move its checkpoint.
+    async def write_batch(self, connection: Connection, batch: ViewBatch, placing: Placing) -> None:
+        """Write a batch and move the checkpoints of its lanes.
 
-        :raises CheckpointMovedError: somebody else was there first, or released a parked key that this batch relies on.
-        :raises StoreUnavailableError: the tables are another version's by now.
+        :raises LostError: somebody else was there first, or released a parked key that this batch relies on.
         """
-        if batch.script is not None or not await self.write_at_once(connection, batch, shape):
-            await self._move_checkpoint(connection, batch, shape)
-            if batch.script is not None:
-                script = Script(connection, self._judge, batch.projection, shape.tables)
-                await script.drive(batch.script, self._database)
-            await self._write_rows(connection, batch.changes)
+        if batch.script is None:
+            await self.write_at_once(connection, batch)
+        else:
+            await self.write_at_once(connection, batch._replace(changes=()))
+            await Script(connection, self._judge, batch.projection, placing).drive(batch.script, self._database)
+            await self._write_rows(connection, batch)
+        of_batch = (batch.projection, batch.generation)
         for key in batch.unparked:
-            done = await connection.execute(self._unpark, batch.projection, key)
+            done = await connection.execute(self._unpark, *of_batch, key)
             if done == "DELETE 0":  # released already, its events applied: they may not be a second time (P1)
-                raise await self._moved(connection, batch.checkpoint)
+                raise LostError(is_released=True)
         if batch.parked:
             await self._put_aside(connection, batch)
 
     async def _put_aside(self, connection: Connection, batch: ViewBatch) -> None:
-        rows = {(each.position, each.key): each.error for each in batch.parked}
-        positions, keys = zip(*rows, strict=True)
-        tenants, errors = [""] * len(rows), list(rows.values())
-        await connection.execute(self._park, batch.projection, list(positions), list(keys), tenants, errors)
+        rows = {(each.position, each.key): (each.lane, each.error) for each in batch.parked}
+        of_batch, columns = (
+            (batch.projection, batch.generation),
+            (*zip(*rows, strict=True), *zip(*rows.values(), strict=True)),
+        )
+        await connection.execute(self._park, *of_batch, *map(list, columns))
         waiting = {each.key for each in batch.parked}
-        found = await connection.fetch(self._first_errors, batch.projection, list(waiting))
+        found = await connection.fetch(self._first_errors, *of_batch, list(waiting))
         if any(not error for _, error in found):  # what it waits for was released
-            raise await self._moved(connection, batch.checkpoint)
+            raise LostError(is_released=True)
 
-    async def _move_checkpoint(self, connection: Connection, batch: ViewBatch, shape: Shape) -> None:
-        """Compare and set."""
-        move, values = batch.checkpoint, self._move_values(batch, shape)
-        if await connection.execute(self._move, *values) == "UPDATE 1":
-            return
-        if move.expected == 0 and await connection.execute(self._begin_lane, *values) == "INSERT 0 1":
-            return
-        if not await connection.fetchval(self._has_shape, *values[:4]):
-            raise StoreUnavailableError(
-                f"{self._database}: the tables of {move.name} were made anew by another version of the code. "
-                "Stop one of the two processes."
-            )
-        raise await self._moved(connection, move)
+    async def moved(self, connection: Connection, batch: ViewBatch, lost: LostError) -> CheckpointMovedError:
+        """Return which lane of a batch is elsewhere, and where; where none is, the log lacks the event."""
+        places = await self.read_places(connection, batch.projection, batch.generation)
+        for lane, epoch, expected in batch.moves:
+            actual = places[lane] if lane < len(places) else Checkpoint(-1, -1)
+            if (actual.epoch, actual.position) != (epoch, expected):
+                return CheckpointMovedError(batch.projection, lane, expected, actual.position)
+        lane, _, expected = batch.moves[0]
+        return CheckpointMovedError(batch.projection, lane, expected, batch.position if lost.is_released else expected)
 
-    @staticmethod
-    def _move_values(batch: ViewBatch, shape: Shape) -> list[Any]:
-        name, lane, epoch, expected, position, event_id = batch.checkpoint
-        which = (name, lane, shape.version, shape.fingerprint)
-        return [*which, position, event_id, batch.recorded_at, epoch, expected]
+    async def write_at_once(self, connection: Connection, batch: ViewBatch) -> None:
+        """Move the checkpoints and write the rows, all in one statement.
 
-    async def _moved(self, connection: Connection, move: CheckpointMove) -> CheckpointMovedError:
-        actual = await self.read_checkpoint(connection, move.name, move.lane)
-        return CheckpointMovedError(move.name, move.lane, move.expected, actual.position)
-
-    async def write_at_once(self, connection: Connection, batch: ViewBatch, shape: Shape) -> bool:
-        """Move the checkpoint and write the rows, all in one statement; False when it did not move.
-
+        :raises LostError: a lane did not move, and nothing is done; or the generation was dropped.
         :raises ValueDoesNotFitError: a value has no place.
         """
-        changes = [(codec_of(change.table, self._schema), change) for change in batch.changes]
-        which = tuple([(id(codec), bool(change.deletes), bool(change.upserts)) for codec, change in changes])
+        changes = [(codec_of(placed(change.table, batch.generation), self._schema), change) for change in batch.changes]
+        is_one = len(batch.moves) == 1
+        which = (is_one, *[(id(codec), bool(change.deletes), bool(change.upserts)) for codec, change in changes])
         sql = self._known.get(which)
         if sql is None:
-            sql = self._known[which] = self._at_once(changes)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            sql = self._known[which] = self._at_once(changes, is_one=is_one)
         size = sum([len(change.upserts) + len(change.deletes) for _, change in changes])
-        values = self._move_values(batch, shape) + await _apart(size, _encoded, changes)
+        values = _moves(batch) + await _apart(size, _encoded, changes)
         try:
-            return bool(await connection.fetchval(sql, *values) == 1)
+            count = await connection.fetchval(sql, *values)
+        except asyncpg.UndefinedTableError as error:
+            raise LostError from error
         except asyncpg.PostgresError as error:
-            raise _unfit(error, [codec.table for codec, _ in changes]) from error
+            if _SOME_MOVED in str(error):
+                raise LostError from error
+            raise _unfit(error, [change.table for _, change in changes]) from error
+        if count != len(batch.moves):
+            raise LostError
 
-    def _at_once(self, changes: Sequence[tuple[PostgresRowCodec, RowChanges]]) -> str:
-        parts, first, has_moved = [f"moved AS ({self._move} RETURNING 1)"], 10, "EXISTS (SELECT FROM moved)"
+    def _at_once(self, changes: Sequence[tuple[PostgresRowCodec, RowChanges]], *, is_one: bool) -> str:
+        move, result = (self._move, "count(*)") if is_one else (self._move_all, _OR_NOTHING)
+        parts, first, has_moved = [f"moved AS ({move} RETURNING 1)"], 9, "EXISTS (SELECT FROM moved)"
         for codec, change in changes:
             if change.deletes:
                 parts.append(f"w{len(parts)} AS ({codec.delete(first, has_moved)})")
@@ -170,11 +215,11 @@ class Changes:
             if change.upserts:
                 parts.append(f"w{len(parts)} AS ({codec.upsert(first, has_moved)})")
                 first += len(codec.names)
-        return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608 - quoted names
+        return f"WITH {', '.join(parts)} SELECT {result} FROM moved"  # noqa: S608 - quoted names
 
-    async def _write_rows(self, connection: Connection, changes: Sequence[RowChanges]) -> None:
-        for change in changes:
-            codec = codec_of(change.table, self._schema)
+    async def _write_rows(self, connection: Connection, batch: ViewBatch) -> None:
+        for change in batch.changes:
+            codec = codec_of(placed(change.table, batch.generation), self._schema)
             try:
                 if change.deletes:
                     await connection.execute(codec.delete(1, "true"), *_arrays(map(codec.encode_key, change.deletes)))
@@ -184,25 +229,34 @@ class Changes:
                 raise _unfit(error, [change.table]) from error
 
     async def fold_inline(
-        self, connection: Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int, shape: Shape
+        self, connection: Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int, known: Known
     ) -> bool:
-        """Fold the events of one append into its projection's rows, inside the append's transaction.
+        """Fold the events of one append into its projection's live rows, inside the append's transaction.
 
-        Returns False, and does nothing, when the projection is not at the head before them, or its tables are another
-        version's: the asynchronous worker catches it up first. What it raises refuses the append; the caller undoes it.
+        Returns False, and does nothing, when that generation is not this code's, is paused, or is not at the head
+        before the events: the asynchronous worker catches it up first. What it raises refuses the append; the caller
+        undoes it.
         """
         if not events:
             return True
-        held = await connection.fetchrow(self._held, fold.name, 0, shape.version, shape.fingerprint)
-        if held is None or held[0] != head_before:
+        held = await connection.fetchrow(self._fitting, fold.name, known.version, known.shape)
+        if held is None or held[2] != head_before:
             return False
-        rows: Mapping[str, Sequence[Any]] = await self.load_rows(connection, fold.loads(events))
+        generation, epoch, _ = held
+        rows: Mapping[str, Sequence[Any]] = await self.load_rows(connection, generation, fold.loads(events))
         changes = fold.fold(events, rows)
-        last = events[-1]
-        move = CheckpointMove(fold.name, 0, held[1], head_before, last.position, last.event_id)
-        batch = ViewBatch(fold.name, move, last.recorded_at, changes, script=fold.script(events))
-        await self.write_batch(connection, batch, shape)
+        last, moves = events[-1], [LaneMove(0, epoch, head_before)]
+        place = (last.position, last.event_id, last.recorded_at)
+        batch = ViewBatch(fold.name, generation, moves, *place, changes, script=fold.script(events))
+        await self.write_batch(connection, batch, known.placing(generation))
         return True
+
+
+def _moves(batch: ViewBatch) -> list[Any]:
+    to = [batch.projection, batch.generation, batch.position, batch.event_id, batch.recorded_at]
+    if len(batch.moves) == 1:
+        return [*to, *batch.moves[0]]
+    return [*to, *_arrays(batch.moves)]
 
 
 async def _apart(rows: int, work: Callable[[Sequence[Any]], list[Any]], on: Sequence[Any]) -> list[Any]:
@@ -227,5 +281,5 @@ def _unfit(error: asyncpg.PostgresError, tables: Sequence[Table]) -> BaseExcepti
     """Return what PostgreSQL's refusal of a value is: the projection's fault, not the store's."""
     if not (error.sqlstate or "").startswith(_UNFIT):
         return error
-    table = getattr(error, "table_name", None) or ", ".join(table.name for table in tables)
+    table = plain_name(getattr(error, "table_name", None) or ", ".join(table.name for table in tables))
     return ValueDoesNotFitError(table, "a row", first_line(error))

@@ -24,6 +24,7 @@ from diptych.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from diptych.store.postgres.pooled import connect_pooled
 from diptych.store.tables import check_identifier
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -33,20 +34,26 @@ DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.I
 
 DEFAULT_SCHEMA: Final = "diptych"
 CONNECT_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 30.0
 _EXAMPLE: Final = "Use postgresql://user:password@host:5432/database?schema=diptych"
 _DRIVERS_OWN: Final = re.compile(
     "host|port|user|password|passfile|dbname|service|ssl[a-z_]+|target_session_attrs|krbsrvname|gsslib|application_name"
 )
+_OURS: Final = ("schema", "pgbouncer")
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
-_ALWAYS: Final = {"jit": "off", "TimeZone": "UTC", "statement_timeout": "0"}
+_ALWAYS: Final = {"jit_above_cost": "-1", "TimeZone": "UTC", "statement_timeout": "0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Which database, and which schema in it. `dsn` is what asyncpg takes, with the password: never show it."""
+    """Which database, and which schema in it. `dsn` is what asyncpg takes, with the password: never show it.
+
+    `is_pooled`: PgBouncer is in front of it and gives each transaction another session, see `PooledConnection`.
+    """
 
     dsn: str
     schema: str = DEFAULT_SCHEMA
+    is_pooled: bool = False
 
     def __str__(self) -> str:
         """Name the place in errors."""
@@ -61,16 +68,16 @@ class Database:
 
 
 def database_of(url: str) -> tuple[Database, str]:
-    """Return the database that a URL names, and those of its options that are neither `schema` nor the driver's.
+    """Return the database that a URL names, and those of its options that are for the store.
 
     Hosts may be several, `postgresql://one:5432,two:5432/shop`: the one that takes writes is used.
     :raises ConfigurationError: it names none; the message has no password.
     """
     place, _, query = url.partition("?")
     options = parse_qsl(query, keep_blank_values=True)
-    schema = dict(options).get("schema", DEFAULT_SCHEMA)
+    schema, pooled = dict(options).get("schema", DEFAULT_SCHEMA), dict(options).get("pgbouncer", "false")
     drivers = [(name, value) for name, value in options if _DRIVERS_OWN.fullmatch(name)]
-    others = [(name, value) for name, value in options if not _DRIVERS_OWN.fullmatch(name) and name != "schema"]
+    others = [(name, value) for name, value in options if not _DRIVERS_OWN.fullmatch(name) and name not in _OURS]
     scheme, separator, rest = place.partition("://")
     if not separator or scheme not in ("postgresql", "postgres") or "\0" in unquote(place):
         raise ConfigurationError(f"This is no URL of a PostgreSQL database. {_EXAMPLE}.")
@@ -78,27 +85,42 @@ def database_of(url: str) -> tuple[Database, str]:
         check_identifier(schema, "schema")
         if schema.startswith("pg_"):
             raise ValueError(f"schema {schema!r}: names that start with pg_ belong to PostgreSQL.")
+        if pooled not in ("true", "false"):
+            raise ValueError(f"pgbouncer={pooled!r}: it is true or false.")
     except ValueError as error:
         raise ConfigurationError(f"{error} {_EXAMPLE}.") from error
     dsn = f"postgresql://{rest}" + (f"?{urlencode(drivers, quote_via=quote)}" if drivers else "")
-    return Database(dsn, schema), urlencode(others)
+    return Database(dsn, schema, pooled == "true"), urlencode(others)
 
 
 async def open_connection(
-    database: Database, settings: Mapping[str, str], *, writes: bool = True, timeout: float = CONNECT_SECONDS
+    database: Database,
+    settings: Mapping[str, str],
+    *,
+    writes: bool = True,
+    answers_within: float | None = ANSWER_SECONDS,
 ) -> Connection:
     """Connect, with these settings for the session. `writes` asks for the primary where there are several hosts.
 
-    A peer that is gone without a word is noticed after half a minute, not after the hours of TCP's defaults.
+    Behind PgBouncer the settings are those of each transaction.
+
+    A peer that is gone without a word is noticed after half a minute, not after the hours of TCP's defaults. One that
+    is there and answers no statement within so many seconds is a TimeoutError: terminate the connection then.
     :raises StoreUnavailableError: :raises ConfigurationError: the URL is no good, or the password is not.
     """
     named = dict(parse_qsl(urlsplit(database.dsn).query))
     chosen: dict[str, Any] = (
         {} if "target_session_attrs" in named or not writes else {"target_session_attrs": "primary"}
     )
-    chosen["server_settings"] = {**_ALWAYS, "application_name": named.get("application_name", "diptych"), **settings}
+    chosen |= {"timeout": CONNECT_SECONDS, "command_timeout": answers_within}
+    settings = {**_ALWAYS, "application_name": named.get("application_name", "diptych"), **settings}
     try:
-        connection: Connection = await asyncpg.connect(database.dsn, timeout=timeout, **chosen)
+        connection: Connection
+        if database.is_pooled:
+            chosen["server_settings"] = {"application_name": settings.pop("application_name")}  # it takes no others
+            connection = await connect_pooled(database.dsn, settings, **chosen)
+        else:
+            connection = await asyncpg.connect(database.dsn, server_settings=settings, **chosen)
     except (*DRIVER_ERRORS, ValueError) as error:
         raise translate(error, database) from error
     _keep_alive(connection)
@@ -137,6 +159,8 @@ def translate(error: BaseException, database: Database) -> DiptychError:
     if isinstance(error, DiptychError):
         return error
     state = getattr(error, "sqlstate", None)
+    if "unsupported startup parameter" in str(error):
+        return ConfigurationError(f"{database} is behind PgBouncer ({error}). Add pgbouncer=true to the URL.")
     if isinstance(state, str):
         for length in (5, 2):
             make = _BY_STATE.get(state[:length])
@@ -157,7 +181,7 @@ def translate(error: BaseException, database: Database) -> DiptychError:
 
 
 def _unavailable(error: BaseException, database: Database) -> StoreUnavailableError:
-    why = str(error) or type(error).__name__
+    why = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
     return StoreUnavailableError(f"{database} cannot be reached ({why}). Nothing was stored; try again.")
 
 

@@ -11,7 +11,14 @@ from typing import Final
 import asyncpg
 
 from diptych.errors import StoreUnavailableError
-from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
+from diptych.store.postgres.connection import (
+    ANSWER_SECONDS,
+    DRIVER_ERRORS,
+    Connection,
+    Database,
+    open_connection,
+    translate,
+)
 
 WAIT_SECONDS: Final = 5.0
 _MEND_SECONDS: Final = 5.0
@@ -27,11 +34,13 @@ class Connections:
         size: int,
         settings: Mapping[str, str] | None = None,
         writes: bool = True,
+        answers_within: float = ANSWER_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         """`settings` are PostgreSQL's, for the session; see `open_connection`."""
         self.database = database
         self._size, self._settings, self._writes, self._patience = size, settings or {}, writes, wait_seconds
+        self._answers_within = answers_within
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._handed_out: set[Connection] = set()
@@ -48,7 +57,7 @@ class Connections:
         """Lend a connection; what asyncpg raises in the block comes out as our error.
 
         The block may be cancelled anywhere: a statement that runs is stopped, an open transaction rolled back.
-        :raises StoreUnavailableError: none was free for `wait_seconds`, or the server is away.
+        :raises StoreUnavailableError: none was free for `wait_seconds`, or the server is away or does not answer.
         """
         held = await self.acquire()
         is_sound = False
@@ -57,6 +66,8 @@ class Connections:
             is_sound = True
         except DRIVER_ERRORS as error:
             is_sound = isinstance(error, asyncpg.PostgresError)
+            if isinstance(error, TimeoutError):
+                held.terminate()  # what it answers one day is no answer to the next question
             raise translate(error, self.database) from error
         finally:
             self.release(held, is_sound=is_sound)
@@ -75,7 +86,9 @@ class Connections:
                 if not held.is_closed():
                     break
             else:
-                held = await open_connection(self.database, self._settings, writes=self._writes)
+                held = await open_connection(
+                    self.database, self._settings, writes=self._writes, answers_within=self._answers_within
+                )
         except BaseException:
             self._free.release()
             raise
@@ -134,6 +147,22 @@ class Connections:
     def _check_open(self) -> None:
         if self._is_closed:
             raise StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")
+
+
+@asynccontextmanager
+async def transaction(held: Connection, begin: str = "BEGIN") -> AsyncIterator[None]:
+    """A transaction on a connection that was lent. Who is cancelled leaves it to the pool, as what was lent always is.
+
+    asyncpg's own keeps count of transactions that the pool has ended meanwhile.
+    """
+    await held.execute(begin)
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, OSError) and not held.is_closed() and held.is_in_transaction():
+            await held.execute("ROLLBACK")  # after a TimeoutError nobody answers
+        raise
+    await held.execute("COMMIT")
 
 
 async def close_connection(connection: Connection) -> None:

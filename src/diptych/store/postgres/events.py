@@ -19,6 +19,7 @@ from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.log import SETTINGS, Log
 from diptych.store.postgres.migrations import in_schema, migrate
 from diptych.store.postgres.notices import Notices
+from diptych.store.postgres.timelines import Timelines
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.postgres.writer import Writer
 from diptych.store.protocols import (
@@ -54,9 +55,9 @@ class PostgresEventStore:
     def __init__(self, database: Database, settings: StoreSettings = _DEFAULT) -> None:
         self.database = database
         self.store_id = UUID(int=0)  # until it is open
-        self.inline = PostgresViewStore(database, settings)
+        self.inline = PostgresViewStore(database, settings, is_beside_log=True)
         self._settings, self._log = settings, Log(database.schema)
-        self._signal = HeadSignal()
+        self._timelines, self._signal = Timelines(database), HeadSignal()
         busy = max(_BUSY_POLL, settings.poll_seconds)
         self._watch = HeadWatch(self._signal, self.head, busy=busy, idle=_IDLE_POLL)
         self._pool: Connections | None = None
@@ -69,15 +70,22 @@ class PostgresEventStore:
             self.database, self._settings, prepare=self._prepare, fold=self._fold, committed=self._committed
         )
         waiting = {"statement_timeout": str(int(_QUERY_SECONDS * 1000))}
-        self._pool = Connections(self.database, size=_CONNECTIONS, settings={**SETTINGS, **waiting})
-        self._notices = Notices(self.database, self._watch.hint)
+        self._pool = Connections(
+            self.database,
+            size=_CONNECTIONS,
+            settings={**SETTINGS, **waiting},
+            answers_within=_QUERY_SECONDS + self._settings.answer_timeout,
+        )
+        if not self.database.is_pooled:  # a session that is lent hears nothing; polling finds what others append
+            self._notices = Notices(self.database, self._watch.hint)
         try:
             await self._writer.open()
             self._signal.announce((await self.head()).position)
         except BaseException:
             await self.close()
             raise
-        self._notices.start()
+        if self._notices is not None:
+            self._notices.start()
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection and task."""
@@ -134,6 +142,18 @@ class PostgresEventStore:
             raise UnknownOutcomeError(f"{self.database} warned while it looked for the command: {warnings[0]}")
         return found
 
+    async def keeps(self, position: int, event_id: bytes) -> bool:
+        """Whether the event at a position is this one, and a synchronous standby has it, too (R3).
+
+        :raises StoreUnavailableError: the server did not wait for its standby.
+        """
+        async with self._reading() as connection:
+            with warnings_of(connection) as warnings:
+                is_kept = await self._log.keeps(connection, position, event_id)
+        if warnings:
+            raise StoreUnavailableError(f"{self.database} is not sure to keep position {position}: {warnings[0]}")
+        return is_kept
+
     async def head(self) -> Head:
         """The end of the log now."""
         async with self._reading() as connection:
@@ -169,8 +189,9 @@ class PostgresEventStore:
             self._notices.tell()
 
     async def _prepare(self, connection: Connection) -> None:
-        """Migrate; give a new store its id; and when it is opened again, see that it is still the same store."""
+        """Migrate; give a new store its id; and see, when it is opened again, that it is the same one and no older."""
         schema = self.database.schema
+        await self._timelines.check(connection)
         await migrate(connection, self.database, "events")
         found = await connection.fetchval(in_schema(_STORE_ID, schema))
         if found is None:

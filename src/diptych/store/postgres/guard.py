@@ -15,6 +15,7 @@ from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.sql_text import Numbered, numbered
 from diptych.store.rows import quoted
 from diptych.store.sql_text import words
+from diptych.store.tables import PLACED
 
 _KNOWN: Final = 1000
 _ROLES: Final = frozenset({"USER", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"})
@@ -37,8 +38,12 @@ def first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
+class GoneError(ProgrammingError):
+    """A generation's table that the statement was placed on is not there (any more)."""
+
+
 class Verdict(NamedTuple):
-    """What PostgreSQL said of a statement. `reads` and `writes` are tables of the schema.
+    """What PostgreSQL said of a statement. `reads` and `writes` are tables of the schema, as they are kept.
 
     `foreign` are any others, and the schema's functions, which reach the log.
     """
@@ -61,7 +66,10 @@ class Judge:
         self._known: dict[str, Verdict] = {}
 
     async def judge(self, sql: str) -> Verdict:
-        """Say what it would do. :raises ProgrammingError: PostgreSQL does not take it; the message is PostgreSQL's."""
+        """Say what it would do.
+
+        :raises ProgrammingError: PostgreSQL does not take it; the message is PostgreSQL's. :raises GoneError:
+        """
         known = self._known.get(sql)
         if known is not None:
             return known
@@ -74,7 +82,9 @@ class Judge:
             try:
                 verdict = await self._ask(connection, text)
             except (asyncpg.SyntaxOrAccessError, asyncpg.FeatureNotSupportedError, asyncpg.DataError) as error:
-                raise ProgrammingError(first_line(error)) from error  # the pool leaves the transaction
+                is_gone = isinstance(error, asyncpg.UndefinedTableError) and PLACED.search(first_line(error))
+                kind = GoneError if is_gone else ProgrammingError
+                raise kind(first_line(error)) from error  # the pool leaves the transaction
             await connection.execute("ROLLBACK")
         if len(self._known) >= _KNOWN:
             self._known.clear()

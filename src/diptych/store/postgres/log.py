@@ -1,16 +1,17 @@
-"""Reads the log, many rows in one answer, all of them as one text that the server makes.
+"""Reads the log, many rows in one answer: each of their fields as one text of all rows, that the server makes.
 
 Rule: every row is checked against its checksum, and every page against gaps, before anybody sees it.
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from json import loads
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.errors import SkippedPositionsError, StoreCorruptedError
-from diptych.events.recorded import StoredEvent
-from diptych.events.rows import NO_ROWS, StoredRows, unpack
+from diptych.errors import CorruptedEventError, SkippedPositionsError, StoreCorruptedError
+from diptych.events.recorded import KIND_SEPARATOR, ROW_SEPARATOR, SEPARATOR, StoredEvent
+from diptych.events.rows import NO_ROWS, StoredRows, checked
 from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.protocols import CommandKey, Head, Page, StoredCommand
@@ -28,39 +29,40 @@ SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
 }
 _STREAM_PAGE: Final = 2000
-_ID: Final = """upper(encode(uuid_send(e.event_id), 'hex') COLLATE "C")"""
-_KIND: Final = "concat_ws(chr(29), (SELECT types FROM n) ->> e.type::text, e.schema_version, e.format)"
-# Of rows of `m`, in its order. Names are looked up in `n`: a join would look for each row in the tables again.
-_ROWS: Final = f"""convert_to(string_agg(concat_ws(chr(31), {_ID}, e.tenant, {{stream}}, {_KIND}, e.metadata, e.payload,
-    e.position, e.version, e.recorded_at), chr(30)), 'UTF8'), string_agg(e.checksum::text, ', ')"""  # see `text_of`
-_TYPES: Final = "SELECT jsonb_object_agg(id, name) FROM diptych.event_types WHERE id = ANY(ARRAY(SELECT type FROM m))"
+# What a row's text is made of (see `text_of`), each field of all rows as one text: making texts of whole rows takes the
+# server three times as long. A kind is the number of its type, and the rest only where it is not 1 and 0.
+_KIND: Final = """CASE WHEN e.schema_version = 1 AND e.format = 0 THEN e.type::text
+    ELSE concat_ws(chr(29), e.type, e.schema_version, e.format) END"""
+_FIELDS: Final = f"""string_agg(e.checksum::text, ', '), string_agg(e.event_id::text, ','),
+    string_agg({_KIND}, chr(30)), string_agg(e.metadata::text, chr(30)), string_agg(e.payload::text, chr(30)),
+    string_agg(e.position::text, ','), string_agg(e.recorded_at::text, ',')"""
+_TYPES: Final = "SELECT id::text, name FROM diptych.event_types ORDER BY id"
 _OF_TYPES: Final = "AND type = ANY(ARRAY(SELECT id FROM diptych.event_types WHERE name = ANY($3)))"
 _PAGE: Final = f"""
 WITH m AS MATERIALIZED (SELECT * FROM diptych.events
         WHERE position > $1 AND position <= $1 + {{scan}} {{types}} ORDER BY position LIMIT $2),
-    n AS MATERIALIZED (SELECT ({_TYPES}) AS types,
-        (SELECT jsonb_object_agg(id, concat_ws(chr(31), category, stream_id)) FROM diptych.streams
-         WHERE id = ANY(ARRAY(SELECT stream FROM m))) AS streams),
     kept AS MATERIALIZED (SELECT max(position) AS found, count(*) >= $2 AS is_full,
         CASE WHEN sum(octet_length(payload::text)) < {PAGE_BYTES} THEN max(position) ELSE (
             SELECT max(position) FROM (
                 SELECT position, sum(octet_length(payload::text)) OVER (
-                    ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
             WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
-SELECT h.position, h.event_id, h.recorded_at, k.is_full OR k.last < k.found, r.texts, r.checksums
-FROM (SELECT {_ROWS.format(stream="(SELECT streams FROM n) ->> e.stream::text")}
-      FROM m e WHERE e.position <= (SELECT last FROM kept)) r (texts, checksums)
+SELECT h.position, h.event_id, h.recorded_at, (SELECT event_id FROM diptych.events WHERE position = $1),
+    k.is_full OR k.last < k.found, r.*,
+    (SELECT string_agg(concat_ws(chr(31), id, category, stream_id), chr(30)) FROM diptych.streams
+     WHERE id = ANY(ARRAY(SELECT stream FROM m)))
+FROM (SELECT {_FIELDS}, string_agg(e.version::text, ','), string_agg(e.tenant, chr(30)), string_agg(e.stream::text, ',')
+      FROM m e WHERE e.position <= (SELECT last FROM kept)) r
 CROSS JOIN kept k
 LEFT JOIN (SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1) h ON true
 """  # noqa: S608 - constants of this file
 _ALL: Final = _PAGE.format(scan="$2::bigint", types="")
 _FILTERED: Final = _PAGE.format(scan=str(SCAN), types=_OF_TYPES)
-_WHICH: Final = "FROM diptych.streams WHERE stream_id = $3 AND category = $2 AND tenant = $1"
 _STREAM: Final = f"""
-WITH m AS MATERIALIZED (SELECT * FROM diptych.events WHERE stream = (SELECT id {_WHICH}) AND version >= $4
-        ORDER BY version LIMIT {_STREAM_PAGE}),
-    n AS MATERIALIZED (SELECT ({_TYPES}) AS types, concat_ws(chr(31), $2::text, $3::uuid) AS name)
-SELECT (SELECT version {_WHICH}), {_ROWS.format(stream="(SELECT name FROM n)")} FROM m e
+SELECT s.version, r.* FROM diptych.streams s CROSS JOIN LATERAL (
+    SELECT max(e.version), {_FIELDS} FROM (
+        SELECT * FROM diptych.events WHERE stream = s.id AND version >= $4 ORDER BY version LIMIT {_STREAM_PAGE}) e) r
+WHERE s.stream_id = $3 AND s.category = $2 AND s.tenant = $1
 """  # noqa: S608 - constants of this file
 _HEAD: Final = "SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1"
 
@@ -79,13 +81,41 @@ FROM diptych.commands c LEFT JOIN diptych.events e ON e.position = c.position
 WHERE c.command_id = $1 AND c.command_type = $2 AND c.user_id = $3 AND c.tenant = $4
 """
 
+_KEPT: Final = """
+SELECT event_id, pg_logical_emit_message(true, 'diptych'::text, ''::text)::text FROM diptych.events WHERE position = $1
+"""  # its commit waits for the standby, and so for all that stands before it in the server's own log
+
+
+class Types:
+    """The names of stored types by their numbers, as they were read last: a number never gets another name."""
+
+    def __init__(self, schema: str) -> None:
+        self._sql = in_schema(_TYPES, schema)
+        self._known: dict[str, str] = {}
+
+    async def kinds(self, connection: Connection, numbers: Sequence[str]) -> list[str]:
+        """Return the kind of each row, given it with the number of its type; nothing where there is no such type."""
+        unknown = set(numbers) - self._known.keys()
+        if unknown:
+            names = {row["id"]: row["name"] for row in await connection.fetch(self._sql)}
+            for kind in unknown:
+                number, *rest = kind.split(KIND_SEPARATOR)
+                if number in names:
+                    self._known[kind] = KIND_SEPARATOR.join((names[number], *(rest or ("1", "0"))))
+        return list(map(self._known.get, numbers, repeat("")))
+
+    def forget(self) -> None:
+        """Read them again at the next need."""
+        self._known.clear()
+
 
 class Log:
     """The statements that read a log, in its schema. Every method takes the connection to read on."""
 
     def __init__(self, schema: str) -> None:
         self._all, self._filtered, self._stream = (in_schema(sql, schema) for sql in (_ALL, _FILTERED, _STREAM))
-        self._head, self._command = in_schema(_HEAD, schema), in_schema(_COMMAND, schema)
+        self._head, self._command, self._kept = (in_schema(sql, schema) for sql in (_HEAD, _COMMAND, _KEPT))
+        self._types = Types(schema)
 
     async def page(self, connection: Connection, after: int, types: frozenset[str] | None, limit: int) -> Page:
         """Return a page of the log, read under one snapshot with its head.
@@ -97,37 +127,64 @@ class Log:
         else:
             found = await connection.fetchrow(self._filtered, after, limit, sorted(types))
         assert found is not None
-        *place, is_full, texts, checksums = found
-        head = _head_of(place)
-        events = NO_ROWS if texts is None else unpack(texts, checksums)
+        head, before, is_full, events = _head_of(found[:3]), _bytes(found[3]), found[4], NO_ROWS
+        if found[5] is not None:
+            *fields, versions, tenants, streams, names = found[5:]
+            place = _places(tenants.split(ROW_SEPARATOR), streams.split(","), names or "")
+            events = await self._rows(connection, fields, place, versions.split(","))
         if types is None:
             _check_contiguous(events, after, head)
-            return Page(after, after + len(events), events, head)
+            return Page(after, after + len(events), events, head, before)
         scanned = events[-1].position if events and is_full else max(min(head.position, after + SCAN), after)
-        return Page(after, scanned, events, head)
+        return Page(after, scanned, events, head, before)
 
     async def stream(self, connection: Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
         """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
-        read: StoredRows | None = None
+        read = NO_ROWS
         first = max(first, 1)
         while True:
             found = await connection.fetchrow(self._stream, *stream, first)
-            if found is None or found[0] is None:
-                return read or NO_ROWS
-            version, texts, checksums = found
-            page = NO_ROWS if texts is None else unpack(texts, checksums)
-            last = first + len(page) - 1
-            is_all = len(page) < _STREAM_PAGE
-            if not page.have_versions_from(first) or (is_all and last < version):
+            if found is None:
+                return read
+            version, last, *fields = found
+            count = 0 if last is None else fields[0].count(",") + 1
+            is_all = count < _STREAM_PAGE
+            if (count and last != first + count - 1) or (is_all and first + count - 1 < version):
                 raise StoreCorruptedError(f"{stream}: events are missing before version {version}. Restore a backup.")
-            read = page if read is None else read + page
+            if count:
+                place = [[str(part)] * count for part in stream]
+                page = await self._rows(connection, fields, place, list(map(str, range(first, first + count))))
+                read = read + page if read else page
             if is_all:
                 return read
-            first = last + 1
+            first += count
+
+    async def _rows(
+        self, connection: Connection, fields: Sequence[str], place: Sequence[list[str]], versions: list[str]
+    ) -> StoredRows:
+        """Make rows of what the server made of their fields; `place` is tenant, category and id of their streams."""
+        checksums, ids, kinds, metadata, payloads, positions, times = fields
+        stored = [metadata.split(ROW_SEPARATOR), payloads.split(ROW_SEPARATOR), positions.split(",")]
+        event_ids = ids.replace("-", "").upper().split(",")
+
+        async def read() -> StoredRows:
+            named = await self._types.kinds(connection, kinds.split(ROW_SEPARATOR))
+            return checked([event_ids, *place, named, *stored, versions, times.split(",")], checksums)
+
+        try:
+            return await read()
+        except CorruptedEventError:  # or the numbers of types are known from another store, of which this is a backup
+            self._types.forget()
+            return await read()
 
     async def head(self, connection: Connection) -> Head:
         """The end of the log."""
         return _head_of(await connection.fetchrow(self._head))
+
+    async def keeps(self, connection: Connection, position: int, event_id: bytes) -> bool:
+        """Whether the event at a position is this one, from a transaction that writes."""
+        found = await connection.fetchval(self._kept, position)
+        return _bytes(found) == event_id
 
     async def command(self, connection: Connection, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time, if it took effect."""
@@ -149,6 +206,15 @@ def _head_of(row: Any) -> Head:
 
 def _bytes(event_id: UUID | None) -> bytes:
     return b"" if event_id is None else event_id.bytes
+
+
+def _places(tenants: list[str], streams: list[str], names: str) -> Sequence[list[str]]:
+    """Tenants, categories and ids of streams, given the names of streams by their numbers."""
+    categories: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for number, category, id in [each.split(SEPARATOR) for each in names.split(ROW_SEPARATOR) if each]:
+        categories[number], ids[number] = category, id
+    return tenants, list(map(categories.get, streams, repeat(""))), list(map(ids.get, streams, repeat("")))
 
 
 def _check_contiguous(events: StoredRows, after: int, head: Head) -> None:

@@ -11,6 +11,7 @@ from zlib import crc32
 from diptych.errors import ConfigurationError, StoreNewerThanCodeError
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
 
+_MIGRATION_SECONDS: Final = 3600.0
 _SCHEMA: Final = re.compile(r"\bdiptych\.")
 KEPT: Final = """
 CREATE TABLE IF NOT EXISTS diptych.migrations (
@@ -20,6 +21,8 @@ CREATE TABLE IF NOT EXISTS diptych.migrations (
     PRIMARY KEY (part, number)
 )
 """
+# Not `to_regnamespace`, which may not have heard of what another session made before it gave us the lock.
+_IS_NEW: Final = "SELECT count(*) = 0 FROM pg_namespace WHERE nspname = $1"
 _KEEP: Final = "INSERT INTO diptych.migrations VALUES ($1, $2)"
 _NEWEST: Final = "SELECT coalesce(max(number), 0) FROM diptych.migrations WHERE part = $1"
 
@@ -58,14 +61,14 @@ async def migrate(connection: Connection, database: Database, part: str) -> None
             await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(database.schema, "migrate"))
             if await connection.fetchval("SHOW server_encoding") != "UTF8":
                 raise ConfigurationError(f"{database} is not in UTF-8. Create the database with ENCODING 'UTF8'.")
-            if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", database.schema):  # else no right needed
+            if await connection.fetchval(_IS_NEW, database.schema):  # else no right is needed
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
             await connection.execute(in_schema(KEPT, database.schema))
             await connection.execute(f"SET LOCAL search_path = {database.schema}, pg_catalog")
             done = await _found(connection, database, part)
             for number, sql in wanted:
                 if number > done:
-                    await connection.execute(sql)
+                    await connection.execute(sql, timeout=_MIGRATION_SECONDS)
                     await connection.execute(in_schema(_KEEP, database.schema), part, number)
     except DRIVER_ERRORS as error:
         raise translate(error, database) from error

@@ -4,23 +4,42 @@ Rule: a session that reads nothing costs nothing; one that ends, however it ends
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from diptych.errors import ProgrammingError, ValueDoesNotFitError
+import asyncpg
+
+from diptych.errors import DiptychError, ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.owners import known_to
+from diptych.store.placing import Placing
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection
 from diptych.store.postgres.connections import Connections
-from diptych.store.postgres.guard import Judge, first_line
-from diptych.store.postgres.rows import codec_of
+from diptych.store.postgres.guard import GoneError, Judge, Verdict, first_line
+from diptych.store.postgres.live import Live
+from diptych.store.postgres.migrations import in_schema
+from diptych.store.postgres.rows import PostgresRowCodec, codec_of
 from diptych.store.postgres.statements import Statements
-from diptych.store.protocols import Selected
+from diptych.store.protocols import Selected, SnapshotIsGone
 from diptych.store.rows import quoted
 from diptych.store.tables import Table
 from diptych.store.values import asked_for
 
+T = TypeVar("T")
+
 CONNECTIONS: Final = 8
+_MOST_KNOWN: Final = 1000
+_FRESHNESS: Final = """
+SELECT v.swaps, CASE WHEN v.swaps <> {swaps} THEN (
+        SELECT json_object_agg(projection, live)::text FROM diptych.projections) END AS live,
+    c.position, c.epoch, c.event_id, c.recorded_at,
+    (SELECT count(*) FROM diptych.parked_events WHERE projection = {name} AND generation = {generation}) AS parked
+FROM diptych.view_store v LEFT JOIN LATERAL (
+    SELECT * FROM diptych.projection_checkpoints WHERE projection = {name} AND generation = {generation}
+    ORDER BY position LIMIT 1) c ON true
+"""
+_PLACE: Final = 7  # columns of it
 
 
 class Readers:
@@ -29,27 +48,73 @@ class Readers:
     def __init__(self, pool: Connections, judge: Judge, tables: Mapping[str, Sequence[Table]]) -> None:
         self.pool, self.projections = pool, dict.fromkeys(tables, True)
         self.schema = pool.database.schema
-        place = quoted(self.schema)
-        self.begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {place}"
+        self.begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {quoted(self.schema)}"
+        self.projection_of = {table.name: name for name, owned in tables.items() for table in owned}
         by_name = {table.name: table for owned in tables.values() for table in owned}
         self.statements = Statements(pool.database, judge, by_name)
-        self.freshness = (
-            "SELECT position, epoch, event_id, recorded_at, "  # noqa: S608 - a quoted name
-            f"(SELECT count(*) FROM {place}.parked_events WHERE projection = $1) "
-            f"FROM {place}.projection_checkpoints WHERE projection = $1 ORDER BY position LIMIT 1"
-        )
+        self.live = Live(pool, tables)
+        self.freshness = self._freshness(1)
+        self._with_freshness: dict[str, str] = {}
 
-    def session(self) -> "PostgresReadSession":
+    def _freshness(self, first: int) -> str:
+        places = {name: f"${number}" for number, name in enumerate(("name", "generation", "swaps"), first)}
+        return in_schema(_FRESHNESS.format(**places), self.schema)
+
+    def with_freshness(self, codec: PostgresRowCodec) -> str:
+        """Return the statement for one row of a table, where its projection stands before it; the row may lack."""
+        name = codec.table.name
+        known = self._with_freshness.get(name)
+        if known is None:
+            if len(self._with_freshness) >= _MOST_KNOWN:
+                self._with_freshness.clear()
+            place = self._freshness(len(codec.table.key) + 1)
+            known = f"SELECT * FROM ({place}) AS f LEFT JOIN ({codec.get}) AS r ON true"  # noqa: S608 - quoted names
+            self._with_freshness[name] = known
+        return known
+
+    def session(self, *, is_for_one: bool = False) -> "PostgresReadSession":
         """Return a session; it opens nothing before its first read."""
-        return PostgresReadSession(self)
+        return PostgresReadSession(self, is_for_one=is_for_one)
+
+
+class _Read(NamedTuple):
+    """A statement with its values, as it is for the generations of a session."""
+
+    sql: str
+    values: Sequence[Any]
+    verdict: Verdict | None = None
+
+
+class _First(NamedTuple):
+    """What a session read outside a transaction: how it is read again, and what came."""
+
+    read: _Read
+    projection: str
+    found: tuple[Any, ...]
+
+    def row(self) -> tuple[Any, ...]:
+        """Return the row, after where its projection stood."""
+        return self.found[_PLACE:]
+
+    def place(self) -> tuple[Any, ...]:
+        """Return where the generation stood that the row is of."""
+        return self.found[2:_PLACE]
 
 
 class PostgresReadSession:
-    """One snapshot, from the first read in it to its end. Its reads happen one after the other."""
+    """One snapshot, from the first read in it to its end. Its reads happen one after the other.
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers = readers
+    A session for one holds no transaction after a first `get`. Another read begins one, and reads the first row again:
+    if it is the same, all that was seen is of the new snapshot, too.
+    """
+
+    def __init__(self, readers: Readers, *, is_for_one: bool = False) -> None:
+        self._readers, self._is_for_one = readers, is_for_one
+        self._first: _First | None = None
+        self._is_told = False  # where the projection of the first stood
         self._held: Connection | None = None
+        self._placing: Placing | None = None  # of all that is read in this session
+        self._has_read = False
         self._turn = asyncio.Lock()
         self._is_closed = False
         self._failure: str | None = None
@@ -73,48 +138,152 @@ class PostgresReadSession:
             values = codec.encode_key(key)
         except ValueDoesNotFitError as error:
             raise asked_for(error) from error
-        rows = await self._run(codec.get, values)
+        if self._is_for_one:
+            async with self._turn:
+                if self._is_for_one:
+                    row = await self._get_one(table, values)
+                    return None if row[codec.names.index(table.key[0])] is None else codec.decode(row)
+
+        async def placed(placing: Placing) -> _Read:
+            return _Read(self._codec(placing, table).get, values)
+
+        rows, _ = await self._run(placed)
         return codec.decode(rows[0]) if rows else None
 
+    def _codec(self, placing: Placing, table: Table) -> PostgresRowCodec:
+        return codec_of(self._readers.live.table(placing, table), self._readers.schema)
+
+    async def _get_one(self, table: Table, values: Sequence[Any]) -> tuple[Any, ...]:
+        """Read a row and its freshness in one statement, which is a snapshot by itself."""
+        readers, projection = self._readers, self._readers.projection_of[table.name]
+
+        async def fetch(placing: Placing) -> _First:
+            where = (projection, placing.generations.get(projection, 0), readers.live.swaps)
+            read = _Read(readers.with_freshness(self._codec(placing, table)), (*values, *where))
+            held, is_sound = await readers.pool.acquire(), False
+            try:
+                found = await held.fetchrow(read.sql, *read.values)
+                is_sound = True
+            except DRIVER_ERRORS as error:
+                is_sound = isinstance(error, asyncpg.PostgresError)
+                raise self._refused(error) from error
+            finally:
+                readers.pool.release(held, is_sound=is_sound)
+            assert found is not None
+            return _First(read, projection, tuple(found))
+
+        self._first = first = await self._over_live(fetch)
+        self._has_read, self._is_for_one = True, False
+        self._hear(first.found)
+        return first.row()
+
+    def _hear(self, found: Sequence[Any]) -> None:
+        swaps, live = found[:2]
+        self._readers.live.hear(swaps, None if live is None else json.loads(live))
+
     async def freshness(self, projection: str) -> Freshness:
-        """Where this projection stands in this snapshot."""
+        """Where this projection stands in this snapshot: that generation of it which this session reads."""
         known_to(self._readers.projections, projection)
-        for position, epoch, event_id, recorded_at, parked in await self._run(self._readers.freshness, (projection,)):
-            return Freshness(Checkpoint(position, epoch, event_id, recorded_at), parked)
-        return Freshness(Checkpoint())
+        if self._first is not None and self._first.projection == projection:
+            self._is_told = True
+            found, generation = self._first.found, self._first.read.values[-2]
+        else:
+
+            async def placed(placing: Placing) -> _Read:
+                where = (projection, placing.generations.get(projection, 0), self._readers.live.swaps)
+                return _Read(self._readers.freshness, where)
+
+            (found,), read = await self._run(placed)
+            generation = read.values[1]
+            self._hear(found)
+        *place, parked = found[2:_PLACE]
+        return Freshness(Checkpoint() if place[0] is None else Checkpoint(*place), parked, generation)
 
     async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one SELECT; what asyncpg made of its values comes back."""
-        statements = self._readers.statements
-        verdict = await statements.allowed(sql)
-        return list(map(tuple, await self._run(verdict.text.sql, statements.bind(verdict, parameters))))
+        rows, _ = await self._run(self._judged(sql, parameters))
+        return list(map(tuple, rows))
 
     async def select(self, sql: str, parameters: Mapping[str, Any]) -> Selected:
         """Run one SELECT, its values made Python's by the columns they are named as."""
-        statements = self._readers.statements
-        verdict = await statements.allowed(sql)
-        return statements.selected(verdict, await self._run(verdict.text.sql, statements.bind(verdict, parameters)))
+        rows, read = await self._run(self._judged(sql, parameters))
+        assert read.verdict is not None
+        return self._readers.statements.selected(read.verdict, rows)
 
     def decode(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Build rows of raw values that stand in the order of the table's columns."""
         return codec_of(table, self._readers.schema).decode_all(rows)
 
-    async def _run(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        async with self._turn:
+    def _judged(self, sql: str, parameters: Mapping[str, Any]) -> Callable[[Placing], Awaitable[_Read]]:
+        statements = self._readers.statements
+
+        async def placed(placing: Placing) -> _Read:
+            verdict = await statements.allowed(sql, placing)
+            return _Read(verdict.text.sql, statements.bind(verdict, parameters), verdict)
+
+        return placed
+
+    async def _run(self, placed: Callable[[Placing], Awaitable[_Read]]) -> tuple[list[Any], _Read]:
+        """Run what `placed` makes for the session's generations."""
+
+        async def run(placing: Placing) -> tuple[list[Any], _Read]:
+            if self._failure is not None:
+                raise ProgrammingError(f"An earlier read failed, and its snapshot is gone with it ({self._failure}).")
+            read = await placed(placing)
             held = await self._begin()
             try:
-                return await held.fetch(sql, *values)
+                rows = await held.fetch(read.sql, *read.values)
             except DRIVER_ERRORS as error:
-                if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
-                    self._failure = first_line(error)
-                raise self._readers.statements.refusal(error) from error
+                raise self._failed(held, error) from error
+            self._has_read = True
+            return rows, read
+
+        async with self._turn:
+            return await self._over_live(run)
+
+    async def _over_live(self, read: Callable[[Placing], Awaitable[T]]) -> T:
+        """Read of the generations that are live for this session.
+
+        What is the first of its snapshot, and finds one dropped, is read again of those that are live now.
+        """
+        is_again = False
+        while True:
+            self._check_open()
+            if self._placing is None:
+                self._placing = await self._readers.live.placing()
+            try:
+                return await read(self._placing)
+            except GoneError as error:
+                await self._look_again()
+                if is_again or self._has_read:
+                    raise StoreUnavailableError(
+                        f"{self._readers.pool.database}: rows that this query reads were replaced by others meanwhile "
+                        f"({error}). Try again."
+                    ) from error
+            is_again = True
+
+    async def _look_again(self) -> None:
+        """See what is live now; a session that has read nothing begins again with that."""
+        if not self._has_read:
+            held, self._held = self._held, None
+            self._failure = self._placing = None
+            if held is not None:
+                self._readers.pool.release(held, is_sound=False)
+        await self._readers.live.look()
+
+    def _failed(self, held: Connection, error: BaseException) -> DiptychError:
+        if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
+            self._failure = first_line(error)
+        if isinstance(error, TimeoutError):
+            held.terminate()
+        return self._refused(error)
+
+    def _refused(self, error: BaseException) -> DiptychError:
+        is_gone = isinstance(error, asyncpg.UndefinedTableError)
+        return GoneError(first_line(error)) if is_gone else self._readers.statements.refusal(error)
 
     async def _begin(self) -> Connection:
         """Return the session's connection, taken and its snapshot begun at the first call."""
-        if self._is_closed:
-            raise ProgrammingError("This read session has ended. Read inside the query handler, and await it there.")
-        if self._failure is not None:
-            raise ProgrammingError(f"An earlier read failed, and its snapshot is gone with it ({self._failure}).")
         if self._held is None:
             held = await self._readers.pool.acquire()
             if self._is_closed:
@@ -123,6 +292,24 @@ class PostgresReadSession:
             self._held = held
             try:
                 await held.execute(self._readers.begin)
+                await self._confirm_first(held)
             except DRIVER_ERRORS as error:
-                raise self._readers.statements.refusal(error) from error
+                raise self._failed(held, error) from error
         return self._held
+
+    async def _confirm_first(self, held: Connection) -> None:
+        """:raises SnapshotIsGone: what was read before the transaction is not what it shows."""
+        first, self._is_for_one = self._first, False
+        if first is not None:
+            try:
+                (found,) = await held.fetch(first.read.sql, *first.read.values)
+            except asyncpg.UndefinedTableError as error:  # its generation was dropped
+                self._failure = first_line(error)
+                raise SnapshotIsGone from error
+            self._first = again = first._replace(found=tuple(found))
+            if again.row() != first.row() or (self._is_told and again.place() != first.place()):
+                raise SnapshotIsGone
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ProgrammingError("This read session has ended. Read inside the query handler, and await it there.")

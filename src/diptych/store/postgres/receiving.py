@@ -235,7 +235,7 @@ class Target:
 
 async def open_target(database: Database) -> Target:
     """Connect to where a store is to be moved."""
-    return Target(await open_connection(database, {"lock_timeout": "30000"}), database)
+    return Target(await open_connection(database, {"lock_timeout": "30000"}, answers_within=None), database)
 
 
 def _stored(rows: Sequence[Any]) -> Iterator[StoredEvent]:

@@ -6,13 +6,18 @@ the copy but how far it has come.
 
 import asyncio
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from diptych.store.postgres.connections import Connections
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.02
-_PLACE: Final = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn() END"
+_PLACE: Final = """
+SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn() END,
+    current_setting('wal_block_size')::bigint, pg_size_bytes(current_setting('wal_segment_size'))
+"""
+_HEADER: Final = 24  # bytes of the server's own log before the first record of a page, and of a file (a segment)
+_FILE_HEADER: Final = 40
 _HAS_COME: Final = "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1"
 
 
@@ -28,7 +33,9 @@ class Replica:
         :raises StoreError: one of the two cannot be asked.
         """
         async with self._primary.connection() as connection:
-            place = await connection.fetchval(_PLACE)
+            found = await connection.fetchrow(_PLACE)
+        assert found is not None
+        place = _end_of_last(*found)
         deadline, pause = monotonic() + seconds, _FIRST_PAUSE
         while not await self._has_come_to(place):
             if monotonic() + pause > deadline:
@@ -37,8 +44,20 @@ class Replica:
             pause = min(pause * 2, _LONGEST_PAUSE)
         return True
 
-    async def _has_come_to(self, place: Any) -> bool:
+    async def _has_come_to(self, place: int | None) -> bool:
         if place is None:
             return True
         async with self._copy.connection() as connection:
             return bool(await connection.fetchval(_HAS_COME, place))
+
+
+def _end_of_last(place: int | None, page: int, segment: int) -> int | None:
+    """Where the last record ends: where the next one begins, but for a header between them.
+
+    A copy that has replayed everything stands at the one, and would come to the other only with the next record.
+    """
+    if place is None:
+        return None
+    if place % segment == _FILE_HEADER:
+        return place - _FILE_HEADER
+    return place - _HEADER if place % page == _HEADER else place

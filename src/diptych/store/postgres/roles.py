@@ -37,7 +37,8 @@ DO $$
 DECLARE
     thing record;
 BEGIN
-    FOR thing IN SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = '{plain}' LOOP
+    FOR thing IN SELECT c.oid::regclass AS name FROM pg_class c
+        WHERE c.relnamespace = '{plain}'::regnamespace AND c.relkind IN ('r', 'p', 'v') LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO {owner}', thing.name);
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, {others}', thing.name);
     END LOOP;
@@ -49,8 +50,8 @@ END $$;
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE ALL ON TABLES FROM PUBLIC;
 
 -- The log: written by the writer, never changed; read by the projector.
-GRANT SELECT ON {schema}.migrations, {schema}.event_store, {schema}.view_store, {schema}.projection_shapes
-    TO {writer}, {projector};
+GRANT SELECT ON {schema}.migrations, {schema}.event_store, {schema}.view_store, {schema}.projections,
+    {schema}.projection_generations TO {writer}, {projector};
 GRANT SELECT ON {schema}.events, {schema}.streams, {schema}.event_types TO {writer}, {projector};
 GRANT INSERT ON {schema}.events, {schema}.event_types TO {writer};
 GRANT INSERT, UPDATE ON {schema}.streams TO {writer};
@@ -58,17 +59,29 @@ GRANT SELECT, INSERT, DELETE ON {schema}.commands TO {writer};
 GRANT SELECT, INSERT, UPDATE ON {schema}.subscriptions TO {writer};
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {writer};
 
--- Read models: kept by the projector, read by the reader. Tables that `diptych db upgrade` makes later get the same
--- rights as projection_checkpoints has.
-GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.projection_checkpoints, {schema}.parked_events TO {projector};
-GRANT SELECT ON {schema}.projection_checkpoints, {schema}.parked_events TO {reader};
+-- Read models: kept by the projector, which may also say which build of them is read; read by the reader. A build is
+-- begun and dropped by the owner. Tables that are made later get the same rights as projection_checkpoints has.
+GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.projection_checkpoints, {schema}.parked_events, {schema}.workers
+    TO {projector};
+GRANT SELECT, INSERT, UPDATE ON {schema}.projection_requests, {schema}.alerts TO {projector};
+GRANT UPDATE (swaps) ON {schema}.view_store TO {projector};
+GRANT UPDATE (live, paused_until, pause_reason) ON {schema}.projections TO {projector};
+GRANT UPDATE (is_kept, code, since) ON {schema}.projection_generations TO {projector};
+GRANT SELECT ON {schema}.projection_checkpoints, {schema}.parked_events, {schema}.projections TO {reader};
+GRANT SELECT (swaps) ON {schema}.view_store TO {reader};
 DO $$
 DECLARE
-    name text;
+    thing record;
 BEGIN
-    FOR name IN SELECT format('%I.%I', '{plain}', unnest(tables)) FROM {schema}.projection_shapes LOOP
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO {projector}', name);
-        EXECUTE format('GRANT SELECT ON %s TO {reader}', name);
+    FOR thing IN SELECT c.oid::regclass AS name, c.relkind AS kind
+        FROM {schema}.projection_generations g CROSS JOIN unnest(g.tables) AS plain
+        JOIN pg_class c ON c.relnamespace = '{plain}'::regnamespace AND (
+            (c.relkind = 'r' AND c.relname = plain || '__g' || g.generation) OR (c.relkind = 'v' AND c.relname = plain))
+    LOOP
+        IF thing.kind = 'r' THEN
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO {projector}', thing.name);
+        END IF;
+        EXECUTE format('GRANT SELECT ON %s TO {projector}, {reader}', thing.name);
     END LOOP;
 END $$;
 

@@ -66,21 +66,21 @@ class PostgresRowCodec(RowCodec):
             f"{quoted(each)} = ${number}" for number, each in enumerate(table.key, 1)
         )
         self._by: dict[tuple[str, ...], str] = {}
-        self._name = name
+        self._place = name
 
     def upsert(self, first: int, condition: str) -> str:
         """Return the statement that writes rows, given as arrays from `$first` on, if the condition holds."""
         rest = [quoted(each) for each in self.names if each not in self.table.key]
         change = "UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in rest) if rest else "NOTHING"
         return (
-            f"INSERT INTO {self._name} ({_names(self.names)}) "  # noqa: S608 - quoted names
+            f"INSERT INTO {self._place} ({_names(self.names)}) "  # noqa: S608 - quoted names
             f"SELECT * FROM unnest({self._arrays(self.names, first)}) WHERE {condition} "
             f"ON CONFLICT ({_names(self.table.key)}) DO {change}"
         )
 
     def delete(self, first: int, condition: str) -> str:
         """Return the statement that deletes rows by their keys, given as arrays, if the condition holds."""
-        return f"DELETE FROM {self._name} AS one USING {self._wanted(self.table.key, first)} AND {condition}"  # noqa: S608
+        return f"DELETE FROM {self._place} AS one USING {self._wanted(self.table.key, first)} AND {condition}"  # noqa: S608
 
     def matching(self, names: tuple[str, ...]) -> str:
         """Return the SELECT of the rows that have one of many values in these columns."""
@@ -91,7 +91,7 @@ class PostgresRowCodec(RowCodec):
                 known = f"{self.select} WHERE {quoted(names[0])} = ANY($1::{type_}[])"
             else:
                 columns = ", ".join(f"one.{quoted(each)}" for each in self.names)
-                known = f"SELECT {columns} FROM {self._name} AS one, {self._wanted(names)}"  # noqa: S608
+                known = f"SELECT {columns} FROM {self._place} AS one, {self._wanted(names)}"  # noqa: S608
             self._by[names] = known
         return known
 

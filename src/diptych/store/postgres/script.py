@@ -3,19 +3,20 @@
 Rule: it reaches its own tables and nothing else, and it waits for nothing but its `db`.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
 from types import coroutine
 from typing import Any, Final, NamedTuple
 
 from diptych.errors import DiptychError, ProgrammingError, StoreError
+from diptych.store.placing import Placing
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
 from diptych.store.postgres.guard import Judge, Verdict, first_line
 from diptych.store.postgres.sql_text import changing, outside
 from diptych.store.postgres.statements import arguments, readers
 from diptych.store.rows import quoted
 from diptych.store.sql_text import refuse_several, refuse_unrepeatable, short, words
-from diptych.store.tables import Table
+from diptych.store.tables import plain_name
 from diptych.store.values import converted
 
 _VERBS: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE"})
@@ -55,9 +56,10 @@ class ScriptDb:
 class Script:
     """One run of a projection's SQL, on the connection of its transaction."""
 
-    def __init__(self, connection: Connection, judge: Judge, projection: str, tables: Sequence[Table]) -> None:
-        self._connection, self._judge, self._projection, self._tables = connection, judge, projection, tables
-        self._names = frozenset(table.name for table in tables)
+    def __init__(self, connection: Connection, judge: Judge, projection: str, placing: Placing) -> None:
+        """`placing`: the tables of the generation that the batch is for, and no others."""
+        self._connection, self._judge, self._projection, self._placing = connection, judge, projection, placing
+        self._names = frozenset(table.name for table in placing.tables)
         self._trouble: DiptychError | None = None
 
     async def drive(self, script: Callable[[ScriptDb], Awaitable[None]], database: Database) -> None:
@@ -119,7 +121,7 @@ class Script:
                 f"{self._projection}: its SQL may only SELECT, INSERT, UPDATE and DELETE; tables come from read models."
             )
         try:
-            verdict = await self._judge.judge(sql)
+            verdict = await self._judge.judge(self._placing.change(sql))
         except ProgrammingError as error:
             raise ProgrammingError(f"{self._projection}: {error} In: {short(sql)}") from error
         name = changing(sql, verdict.text.names)
@@ -130,9 +132,9 @@ class Script:
         touched = verdict.reads | verdict.writes
         other = min((touched - self._names) | verdict.foreign, default=None) or outside(verdict.text.names)
         if other is not None:
-            verb = "change" if other in verdict.writes else "read"
+            verb, own = "change" if other in verdict.writes else "read", sorted(map(plain_name, self._names))
             raise ProgrammingError(
-                f"{self._projection}: it may not {verb} {other}, which is not one of its tables "
-                f"({', '.join(sorted(self._names))})."
+                f"{self._projection}: it may not {verb} {plain_name(other)}, which is not one of its tables "
+                f"({', '.join(own)})."
             )
         return verdict

@@ -3,7 +3,10 @@
 Rule: an error says whether anything can have been stored. Only where the server itself refused, nothing was.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -25,6 +28,7 @@ SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3,
     $9::text::bigint[], $10::text::uuid[], string_to_array($11, chr(30)), $12::text::bigint[], $13::text::integer[],
     string_to_array($14, chr(31)), $15)
 """
+_LEFT_TO_FINISH: Final = 1e6  # seconds: a timeout of asyncpg's would have the server cancel what was sent
 _TYPES: Final = "SELECT name, id FROM diptych.event_types"
 _NEW_TYPES: Final = "INSERT INTO diptych.event_types (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _NEEDS_CRC: Final = """
@@ -32,7 +36,7 @@ SELECT l.lanname <> 'sql' FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = to_regnamespace($1) AND p.proname = 'checksum_of'
 """
 _NEVER_OFF: Final = """
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+SELECT set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off'
 """
 
 
@@ -54,31 +58,46 @@ async def open_session(
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
     }
+    begin = "BEGIN"
     if settings.synchronous == "normal":
         chosen["synchronous_commit"] = "off"
-    connection = await open_connection(database, chosen)
+    elif database.is_pooled:
+        begin = f"BEGIN; {_NEVER_OFF.format(is_local=True)}"
+    deadline = settings.lock_timeout + settings.answer_timeout
+    connection = await open_connection(database, chosen, answers_within=deadline)
     try:
-        if settings.synchronous != "normal":
-            await connection.execute(_NEVER_OFF)
+        if settings.synchronous != "normal" and not database.is_pooled:
+            await connection.execute(_NEVER_OFF.format(is_local=False))
         await prepare(connection)
-        statement = await connection.prepare(in_schema(_APPEND, database.schema))
-        needs_crc = bool(await connection.fetchval(_NEEDS_CRC, database.schema))
+        session = AppendSession(connection, database, begin, deadline)
+        await session.make_ready()
     except BaseException:
         connection.terminate()
         raise
-    return AppendSession(connection, database, statement, needs_crc=needs_crc)
+    return session
 
 
 class AppendSession:
     """One connection. Once `is_over`, another one is opened for the next append."""
 
-    def __init__(self, connection: Connection, database: Database, statement: Any, *, needs_crc: bool) -> None:
-        self._connection, self._database, self._statement = connection, database, statement
-        self._lock, self._needs_crc = lock_key(database.schema, "append"), needs_crc
+    def __init__(self, connection: Connection, database: Database, begin: str, deadline: float) -> None:
+        """`deadline`: how many seconds an answer is waited for."""
+        self._connection, self._database, self._begin, self._deadline = connection, database, begin, deadline
+        self._lock, self._needs_crc = lock_key(database.schema, "append"), False
+        self._fetch: Callable[..., Awaitable[Any]]
         self._types: dict[str, int] = {}
         self._warnings: list[str] = []
         self._is_sent = False
         connection.add_log_listener(self._heard)
+
+    async def make_ready(self) -> None:
+        """Prepare the statement, where the next one meets the same session of the server."""
+        sql = in_schema(_APPEND, self._database.schema)
+        if self._database.is_pooled:
+            self._fetch = partial(self._connection.fetchrow, sql)
+        else:
+            self._fetch = (await self._connection.prepare(sql)).fetchrow
+        self._needs_crc = bool(await self._connection.fetchval(_NEEDS_CRC, self._database.schema))
 
     @property
     def is_over(self) -> bool:
@@ -92,30 +111,34 @@ class AppendSession:
         return getattr(error, "severity_en", getattr(error, "severity", None)) != "ERROR"
 
     async def append(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
-        """Judge and write a group, and commit it; without inline rows that is one statement.
+        """Judge and write a group, and commit it; without inline rows and PgBouncer that is one statement.
 
         :raises FoldFailedError: a fold refused its append, and nothing of the group is stored.
         """
         self._is_sent = False
         self._warnings.clear()
         await self._learn_types(jobs)
-        if not any(job.append.inline for job in jobs):
+        if not self._database.is_pooled and not any(job.append.inline for job in jobs):
             self._is_sent = True
             outcomes = await self._write(jobs)
             return self._doubted(outcomes)
-        return self._doubted(await self._append_folding(jobs, fold))
+        return self._doubted(await self._append_in_steps(jobs, fold))
 
-    async def _append_folding(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
-        await self._connection.execute("BEGIN")
+    async def _append_in_steps(self, jobs: Sequence[AppendJob], fold: Fold) -> list[Outcome]:
+        await self._connection.execute(self._begin)
         try:
             outcomes = await self._write(jobs)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 if isinstance(outcome, Appended) and job.count and job.append.inline:
                     await self._fold(fold, job, outcome)
             self._is_sent = True
-            if await self._connection.execute("COMMIT") != "COMMIT":
+            with self._until_silent():
+                done = await self._connection.execute("COMMIT", timeout=_LEFT_TO_FINISH)
+            if done != "COMMIT":
                 raise ProgrammingError("A projection's fold went on after an error of the database. Nothing is stored.")
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, TimeoutError):
+                self._connection.terminate()
             if not self._connection.is_closed() and self._connection.is_in_transaction():
                 await self._connection.execute("ROLLBACK")
             raise
@@ -131,8 +154,26 @@ class AppendSession:
 
     async def _write(self, jobs: Sequence[AppendJob]) -> list[Outcome]:
         group = Group(jobs, self._types, with_checksums=self._needs_crc)
-        written = Written(*await self._statement.fetchrow(*group.arguments(self._lock)))
+        arguments = group.arguments(self._lock)
+        with self._until_silent():
+            written = Written(*await self._fetch(*arguments, timeout=_LEFT_TO_FINISH))
         return group.outcomes(written)
+
+    @contextmanager
+    def _until_silent(self) -> Iterator[None]:
+        """Cut the connection when no answer came in time, which stops nothing: the server finishes what it has read.
+
+        :raises TimeoutError: it was cut.
+        """
+        watch = asyncio.get_running_loop().call_later(self._deadline, self._connection.terminate)
+        try:
+            yield
+        except Exception as error:
+            if watch.when() <= asyncio.get_running_loop().time():
+                raise TimeoutError(f"no answer for {self._deadline:g} s") from error
+            raise
+        finally:
+            watch.cancel()
 
     async def _learn_types(self, jobs: Sequence[AppendJob]) -> None:
         wanted = {name for job in jobs for name in job.types}

@@ -19,13 +19,14 @@ from diptych.errors import (
     StoreUnavailableError,
     ValueDoesNotFitError,
 )
+from diptych.store.placing import Placing
 from diptych.store.postgres.connection import Database, translate
-from diptych.store.postgres.guard import Judge, Verdict, first_line
+from diptych.store.postgres.guard import GoneError, Judge, Verdict, first_line
 from diptych.store.postgres.rows import FORM
 from diptych.store.postgres.sql_text import outside
 from diptych.store.protocols import Selected
 from diptych.store.sql_text import refuse_several, words
-from diptych.store.tables import Bound, Column, Kind, Table
+from diptych.store.tables import Bound, Column, Kind, Table, plain_name
 from diptych.store.values import Convert, asked_for, converted
 
 _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name"})
@@ -129,30 +130,41 @@ class Statements:
     def __init__(self, database: Database, judge: Judge, tables: Mapping[str, Table]) -> None:
         self._database, self._judge, self._tables = database, judge, tables
 
-    async def allowed(self, sql: str) -> Verdict:
-        """Return what PostgreSQL said of it. :raises AccessDeniedError: it is, or reads, something else."""
+    async def allowed(self, sql: str, placing: Placing) -> Verdict:
+        """Return what PostgreSQL said of it, over these generations.
+
+        :raises AccessDeniedError: it is, or reads, something else. :raises GoneError: so is a generation's table.
+        """
         verb = (words(sql) or ("nothing",))[0]
         if verb not in ("SELECT", "WITH", "VALUES"):
             raise AccessDeniedError(f"The read side may only SELECT, not {verb}. Changes are made by commands.")
         refuse_several(sql)
         try:
-            verdict = await self._judge.judge(sql)
+            verdict = await self._judge.judge(placing.read(sql))
+        except GoneError:
+            raise
         except ProgrammingError as error:
             raise ProgrammingError(f"The query cannot be run: {error}.") from error
         if verdict.writes or not verdict.columns:
-            what = f"change or lock {min(verdict.writes)}" if verdict.writes else "make tables"
+            what = f"change or lock {plain_name(min(verdict.writes))}" if verdict.writes else "make tables"
             raise AccessDeniedError(f"The read side may only SELECT, not {what}. Changes are made by commands.")
-        self.check_registered(min(verdict.foreign, default=None) or outside(verdict.text.names), *verdict.reads)
+        other = min(verdict.foreign, default=None) or outside(verdict.text.names)
+        other = other or min(verdict.reads - {table.name for table in placing.tables}, default=None)
+        if other is not None:
+            raise self.forbidden(other)
         return verdict
 
-    def check_registered(self, *names: str | None) -> None:
-        """:raises AccessDeniedError: one is not a table of the read side."""
-        for name in names:
-            if name is not None and name not in self._tables:
-                registered = ", ".join(sorted(self._tables)) or "none"
-                raise AccessDeniedError(
-                    f"The read side may not read {name}, only registered read models ({registered})."
-                )
+    def check_registered(self, name: str) -> None:
+        """:raises AccessDeniedError: it is not a table of the read side."""
+        if name not in self._tables:
+            raise self.forbidden(name)
+
+    def forbidden(self, name: str) -> AccessDeniedError:
+        """Return the refusal to read this."""
+        if name in self._tables:  # the view of that name, which is for people
+            return AccessDeniedError(f"The read side may not read {name} by its schema. Leave the schema out.")
+        registered = ", ".join(sorted(self._tables)) or "none"
+        return AccessDeniedError(f"The read side may not read {name}, only registered read models ({registered}).")
 
     def bind(self, verdict: Verdict, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the arguments of a statement. :raises InvalidInputError: no column holds such a value."""
@@ -163,10 +175,11 @@ class Statements:
 
     def selected(self, verdict: Verdict, rows: Sequence[Sequence[Any]]) -> Selected:
         """Return what a SELECT gave, its values made Python's."""
-        found = readers(verdict, [self._tables[name] for name in verdict.reads])
+        tables = frozenset(map(plain_name, verdict.reads))
+        found = readers(verdict, [self._tables[name] for name in tables])
         columns, converts = tuple([column for column, _ in found]), [convert for _, convert in found]
         names = tuple([name for name, _ in verdict.columns])
-        return Selected(names, columns, [tuple(map(converted, converts, row, columns)) for row in rows], verdict.reads)
+        return Selected(names, columns, [tuple(map(converted, converts, row, columns)) for row in rows], tables)
 
     def refusal(self, error: BaseException) -> DiptychError:
         """Return our error for PostgreSQL's, as a sentence."""

@@ -8,22 +8,33 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.errors import StoreUnavailableError
+from diptych.errors import ConfigurationError, StoreUnavailableError
 from diptych.events.recorded import StoredEvent
+from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
+from diptych.store.generations import Generations
+from diptych.store.leases import Leases
 from diptych.store.owners import known_to, refuse_shared
-from diptych.store.postgres.changes import Changes, Shape
+from diptych.store.placing import Known
+from diptych.store.postgres.alerts import PostgresAlerts
+from diptych.store.postgres.changes import Changes, LostError
 from diptych.store.postgres.connection import Connection, Database
-from diptych.store.postgres.connections import Connections
+from diptych.store.postgres.connections import Connections, transaction
+from diptych.store.postgres.generations import PostgresGenerations
 from diptych.store.postgres.guard import Judge
+from diptych.store.postgres.leases import PostgresLeases
 from diptych.store.postgres.migrations import migrate
 from diptych.store.postgres.reader import CONNECTIONS, Readers
 from diptych.store.postgres.replica import Replica
-from diptych.store.postgres.shapes import Shapes, digest
+from diptych.store.postgres.shapes import Shapes
 from diptych.store.protocols import ReadSession, StoreSettings
 from diptych.store.tables import Table
 
 _WRITERS: Final = 4
+_BUILDERS: Final = 3  # for what may take long: making indexes, comparing
+_COPY_SECONDS: Final = 5.0
+_WRITE_SECONDS: Final = 60.0  # that a statement of hand-written SQL may run
+_BUILD_SECONDS: Final = 86_400.0
 _IDLE_SECONDS: Final = 60  # in a transaction: who holds a snapshot for longer keeps the server from tidying up
 
 
@@ -40,23 +51,46 @@ class PostgresViewStore:
         settings: StoreSettings,
         *,
         inline: "PostgresViewStore | None" = None,
+        is_beside_log: bool = False,
         read_from: Database | None = None,
         query_seconds: float = 10.0,
     ) -> None:
-        """`read_from` is a copy of the database, which sessions read instead; it may be behind."""
+        """`is_beside_log`: the log is in the same schema, so that a checkpoint is held against it.
+
+        `read_from` is a copy of the database, which sessions read instead; it may be behind.
+        """
         self.database, self._settings, self._inline, self._query_seconds = database, settings, inline, query_seconds
-        self._read_from = read_from
+        self._read_from, self._is_beside_log = read_from, is_beside_log
         self._replica: Replica | None = None
-        self._shapes: dict[str, Shape] = {}
+        self._known: dict[str, Known] = {}
         self._pools: list[Connections] = []
         self._rows: Connections | None = None
+        self._builds: Connections | None = None
         self._changes: Changes | None = None
         self._readers: Readers | None = None
+        self._generations = PostgresGenerations(self._building, database, settings.reader, self._seen)
+        self._alerts = PostgresAlerts(self._writing, database.schema)
+        self._leases = PostgresLeases(self._writing, database.schema, self._seen, self._generations.show)
+
+    @property
+    def generations(self) -> Generations:
+        """The builds of its projections."""
+        return self._generations
+
+    @property
+    def leases(self) -> Leases:
+        """Who works on them."""
+        return self._leases
+
+    @property
+    def alerts(self) -> Alerts:
+        """What is wrong with them."""
+        return self._alerts
 
     @property
     def tables(self) -> Mapping[str, Sequence[Table]]:
         """The tables of each projection that the store was opened with."""
-        return {name: shape.tables for name, shape in self._shapes.items()}
+        return {name: known.projection.tables for name, known in self._known.items()}
 
     @property
     def connections_in_use(self) -> int:
@@ -64,76 +98,106 @@ class PostgresViewStore:
         return sum(pool.in_use for pool in self._pools)
 
     async def open(self, projections: Sequence[ProjectionTables], *, store_id: UUID) -> None:
-        """Create what is missing. A projection whose tables changed shape, or whose version differs, starts from 0."""
+        """Create what is missing. A projection that was never seen gets a first generation, which is live."""
         refuse_shared(projections)
         await self.close()
-        self._shapes = {each.name: Shape(tuple(each.tables), each.version, digest(each)) for each in projections}
         others = self._inline.tables if self._inline is not None else {}
+        _refuse_others(projections, others)
+        self._known = {each.name: Known(each) for each in projections}
         waiting = {"lock_timeout": _milliseconds(self._settings.lock_timeout)}
         idle = {"idle_in_transaction_session_timeout": _milliseconds(_IDLE_SECONDS)}
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
         commit = "off" if self._read_from is None else "local"
-        rows = self._pool(_WRITERS, {"synchronous_commit": commit, **waiting, **idle})
+        writing = {"synchronous_commit": commit, **waiting, **idle}
+        rows, self._builds = (
+            self._pool(_WRITERS, writing, _WRITE_SECONDS),
+            self._pool(_BUILDERS, writing, _BUILD_SECONDS),
+        )
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
-            await connection.execute("BEGIN")
-            shapes = Shapes(connection, self.database, self._settings.reader)
-            await shapes.prepare(store_id)
-            await shapes.shape(projections, others)
-            await connection.execute("COMMIT")
-        judge = Judge(self._pool(1, {**waiting, **idle}))
+            async with transaction(connection):
+                shapes = Shapes(connection, self.database, self._settings.reader)
+                await shapes.lock()
+                await shapes.prepare(store_id)
+                await shapes.make_first(projections)
+                live = await shapes.live()
+        judge = Judge(self._pool(1, {**waiting, **idle}, self._settings.lock_timeout))
         reading = {"statement_timeout": _milliseconds(self._query_seconds), **idle}
         if self._settings.reader:
             reading["role"] = self._settings.reader
-        readers = self._pool(CONNECTIONS, reading, self._read_from)
+        readers = self._pool(CONNECTIONS, reading, self._query_seconds, self._read_from)
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
-        self._changes, self._rows = Changes(self.database, judge), rows
+        self._readers.live.hear(*live)
+        self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
+        await self._generations.show_all(list(self._known))
+        await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
-    def _pool(self, size: int, settings: Mapping[str, str], copy: Database | None = None) -> Connections:
-        pool = Connections(copy or self.database, size=size, settings=settings, writes=copy is None)
+    def _pool(
+        self, size: int, settings: Mapping[str, str], seconds: float, copy: Database | None = None
+    ) -> Connections:
+        """`seconds`: how long a statement may take there."""
+        pool = Connections(
+            copy or self.database,
+            size=size,
+            settings=settings,
+            writes=copy is None,
+            answers_within=seconds + self._settings.answer_timeout,
+        )
         self._pools.append(pool)
         return pool
 
     async def close(self) -> None:
         """Let go of every connection."""
         pools, self._pools = self._pools, []
-        self._rows = self._changes = self._readers = self._replica = None
+        self._rows = self._builds = self._changes = self._readers = self._replica = None
         for pool in pools:
             await pool.close()
 
-    async def checkpoint(self, projection: str, lane: int = 0) -> Checkpoint:
-        """How far this projection is on disk."""
+    async def checkpoint(self, projection: str) -> Checkpoint:
+        """How far this projection is on disk: the least lane of its live generation; the beginning if it has none."""
         async with self._connection() as (connection, changes):
-            return await changes.read_checkpoint(connection, projection, lane)
+            return await changes.read_checkpoint(connection, projection)
 
-    async def parked(self, projection: str) -> Sequence[ParkedEvent]:
-        """All parked events of a projection, by position."""
+    async def places(self, projection: str, generation: int | None = None) -> Sequence[Checkpoint]:
+        """How far each lane is on disk, by lane; of the live generation if none is named."""
         async with self._connection() as (connection, changes):
-            return await changes.read_parked(connection, projection)
+            number = generation or await changes.read_live(connection, projection)
+            return await changes.read_places(connection, projection, number)
 
-    async def load(self, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
-        """Fetch rows, built, by table name; each row once."""
+    async def parked(self, projection: str, generation: int | None = None) -> Sequence[ParkedEvent]:
+        """All parked events of a generation (the live one if none is named), by position."""
         async with self._connection() as (connection, changes):
-            return await changes.load_rows(connection, loads)
+            number = generation or await changes.read_live(connection, projection)
+            return await changes.read_parked(connection, projection, number)
+
+    async def load(self, generation: int, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
+        """Fetch rows of a generation, built, by plain table name; each row once."""
+        async with self._connection() as (connection, changes):
+            return await changes.load_rows(connection, generation, loads)
 
     async def commit(self, batch: ViewBatch) -> None:
         """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
+        placing = known_to(self._known, batch.projection).placing(batch.generation)
         async with self._connection() as (connection, changes):
-            shape = known_to(self._shapes, batch.projection)
-            is_simple = batch.script is None and not batch.parked and not batch.unparked
-            if is_simple and await changes.write_at_once(connection, batch, shape):
-                return
-            await connection.execute("BEGIN")
-            await changes.write_batch(connection, batch, shape)
-            await connection.execute("COMMIT")
+            try:
+                if batch.script is None and not batch.parked and not batch.unparked:
+                    await changes.write_at_once(connection, batch)
+                else:
+                    async with transaction(connection):
+                        await changes.write_batch(connection, batch, placing)
+            except LostError as error:
+                raise await changes.moved(connection, batch, error) from error
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
-        """One snapshot, from the first read in it to its end; it costs nothing until then."""
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
+        """One snapshot, from the first read in it to its end; it costs nothing until then.
+
+        A session for one `get` asks for it and for its freshness in one statement.
+        """
         if self._readers is None:
             raise self._not_open()
-        return self._readers.session()
+        return self._readers.session(is_for_one=is_for_one)
 
     @property
     def reads_a_copy(self) -> bool:
@@ -154,20 +218,33 @@ class PostgresViewStore:
     ) -> bool:
         """Fold one append's events inside its transaction, whose connection this is.
 
-        False, and nothing done, when the projection was not at `head_before` or its tables are another version's.
+        False, and nothing done, when the live generation was not at `head_before`, is paused or is another code's.
         """
         if self._changes is None:
             raise self._not_open()
-        shape = known_to(self._shapes, fold.name)
-        return await self._changes.fold_inline(connection, fold, events, head_before, shape)
+        return await self._changes.fold_inline(connection, fold, events, head_before, known_to(self._known, fold.name))
+
+    def _seen(self, swaps: int, live: Mapping[str, int]) -> None:
+        if self._readers is not None and self._replica is None:
+            self._readers.live.hear(swaps, live)
+        elif self._readers is not None:  # the copy may not have those tables yet
+            self._readers.live.doubt(swaps)
+
+    def _writing(self) -> AbstractAsyncContextManager[Connection]:
+        if self._rows is None:
+            raise self._not_open()
+        return self._rows.connection()
+
+    def _building(self) -> AbstractAsyncContextManager[Connection]:
+        if self._builds is None:
+            raise self._not_open()
+        return self._builds.connection()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[Connection, Changes]]:
-        if self._rows is None or self._changes is None:
-            raise self._not_open()
-        changes = self._changes
-        async with self._rows.connection() as connection:
-            yield connection, changes
+        async with self._writing() as connection:
+            assert self._changes is not None
+            yield connection, self._changes
 
     def _not_open(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self.database} is not open. Open the store first.")
@@ -175,3 +252,15 @@ class PostgresViewStore:
 
 def _milliseconds(seconds: float) -> str:
     return str(max(int(seconds * 1000), 1))
+
+
+def _refuse_others(projections: Sequence[ProjectionTables], others: Mapping[str, Sequence[Table]]) -> None:
+    """:raises ConfigurationError: a table is one that rows beside the log are kept in."""
+    owners = {table.name: name for name, tables in others.items() for table in tables}
+    for projection in projections:
+        for table in projection.tables:
+            if table.name in owners:
+                raise ConfigurationError(
+                    f"{projection.name}: the table {table.name} belongs to projection {owners[table.name]}. "
+                    "Give the read model another name."
+                )

@@ -14,7 +14,14 @@ from typing import Any, Final, NamedTuple
 from diptych.errors import DiptychError, StoreReadOnlyError, StoreUnavailableError, UnknownOutcomeError
 from diptych.store.grouping import copy_of, fit_together
 from diptych.store.postgres.appending import AppendJob
-from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
+from diptych.store.postgres.connection import (
+    CONNECT_SECONDS,
+    DRIVER_ERRORS,
+    Connection,
+    Database,
+    open_connection,
+    translate,
+)
 from diptych.store.postgres.holder import holder_of
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.session import AppendSession, Fold, FoldFailedError, Outcome, open_session
@@ -94,7 +101,7 @@ class Writer:
 
     async def lock_holder(self) -> str | None:
         """Who holds the lock of the log now, as a sentence names it; None if nobody does."""
-        connection = await open_connection(self.database, {})
+        connection = await open_connection(self.database, {}, answers_within=CONNECT_SECONDS)
         try:
             found = await holder_of(connection, self.database.schema)
         except DRIVER_ERRORS as error:
@@ -168,7 +175,7 @@ class Writer:
                 f"{self.database}: the log was locked for {self._settings.lock_timeout:g} s by "
                 f"{await self._holder()}. Nothing was stored; try again, or end that process."
             )
-        if is_unknown or isinstance(failure, StoreReadOnlyError) or (self._session and self._session.is_over):
+        if is_unknown or isinstance(failure, StoreReadOnlyError) or isinstance(error, OSError):
             await self._drop()
         failure.__cause__ = error
         return failure

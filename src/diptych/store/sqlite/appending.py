@@ -145,6 +145,7 @@ class _Group:
     def __init__(self, appender: Appender, connection: apsw.Connection, jobs: Sequence[AppendJob]) -> None:
         self._appender, self._connection = appender, connection
         self._look_up(jobs)
+        self._together = len(jobs)
         self.recorded_at = appender.recorded_at(self.head)
         self._events: list[tuple[Any, ...]] = []
         self._moved: list[tuple[Any, ...]] = []
@@ -195,7 +196,7 @@ class _Group:
         last = self.head
         time = self.recorded_at if stored else last.recorded_at
         written = [row[4] for row, stream in zip(moved, (s for s in job.streams if s.events), strict=True)]
-        return Appended(last.position, last.event_id, time, written)
+        return Appended(last.position, last.event_id, time, written, self._together)
 
     def _refusal(self, job: AppendJob) -> Exception | None:
         append = job.append

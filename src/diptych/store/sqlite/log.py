@@ -24,9 +24,9 @@ SCAN = 50_000  # positions that one filtered page looks at, at most
 _STREAM_PAGE = 2000
 
 _KIND = "t.name || char(29) || e.schema_version || char(29) || e.format"
-_FIELDS = f"""hex(e.event_id), e.tenant, s.category, s.stream_id, {_KIND}, e.metadata, e.payload,
+FIELDS = f"""hex(e.event_id), e.tenant, s.category, s.stream_id, {_KIND}, e.metadata, e.payload,
     e.position, e.version, e.recorded_at"""  # a row's text: see `recorded.text_of`
-_TEXTS = f"CAST(group_concat(concat_ws(char(31), {_FIELDS}), char(30)) AS BLOB)"
+_TEXTS = f"CAST(group_concat(concat_ws(char(31), {FIELDS}), char(30)) AS BLOB)"
 _ROWS = f"{_TEXTS}, group_concat(e.checksum, ', ')"
 _NAMES = "CROSS JOIN streams s ON s.id = e.stream CROSS JOIN event_types t ON t.id = e.type"
 _HEAD = "SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1"
@@ -37,7 +37,8 @@ _OF_TYPES = f"""{_ALL} AND position <= :after + {SCAN}
 _PAGE = f"""
 WITH matching AS MATERIALIZED ({{matching}} ORDER BY position LIMIT :limit),
      size AS MATERIALIZED (SELECT total(bytes) <= {PAGE_BYTES} OR count(*) <= 1 AS fits, count(*) AS n FROM matching)
-SELECT (SELECT fits FROM size), (SELECT n FROM size), ({_HEAD}), {_ROWS}
+SELECT (SELECT fits FROM size), (SELECT n FROM size), ({_HEAD}),
+    (SELECT event_id FROM events WHERE position = :after), {_ROWS}
 FROM (SELECT position AS p FROM matching WHERE (SELECT fits FROM size) ORDER BY position)
 CROSS JOIN events e ON e.position = p {_NAMES}
 """  # noqa: S608 - constants of this file
@@ -88,21 +89,21 @@ def _page(connection: apsw.Connection, after: int, types: frozenset[str] | None,
             bindings["types"] = dumps(sorted(types))
         found = connection.execute(_PAGE_OF_ALL if types is None else _PAGE_OF_TYPES, bindings).fetchone()
         assert found is not None
-        fits, count, head = found[0], found[1], _head(found[2])
+        fits, count, head, before = found[0], found[1], _head(found[2]), found[3] or b""
         if fits:
             break
         limit = max(limit // 2, 1)
-    events = _rows(*found[3:])
+    events = _rows(*found[4:])
     if len(events) != count:
         raise StoreCorruptedError(f"{count - len(events)} events after {after} have lost their stream or type.")
     if types is None:
         if not events and head.position > after:
             raise SkippedPositionsError(after, head.position)
         _check_contiguous(events, after)
-        return Page(after, after + len(events), events, head)
+        return Page(after, after + len(events), events, head, before)
     is_full = len(events) >= limit
     scanned = events[-1].position if is_full else max(min(head.position, after + SCAN), after)
-    return Page(after, scanned, events, head)
+    return Page(after, scanned, events, head, before)
 
 
 def _first_unreadable(connection: apsw.Connection, after: int) -> int:

@@ -4,77 +4,73 @@ Rule: nothing is created, migrated, locked or started; SQLite itself refuses eve
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import apsw
 
-from diptych.errors import OtherHistoryError
 from diptych.events.recorded import StoredEvent
-from diptych.store.batches import Checkpoint, ParkedEvent
+from diptych.store.batches import Checkpoint
 from diptych.store.protocols import Head
-from diptych.store.seen import Look, Seen, Watched
+from diptych.store.seen import Kept, Look, Seen, Watched
 from diptych.store.sqlite.changes import read_live, read_parked, read_places
-from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
-from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
+from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.log import read_head, read_page
+from diptych.store.sqlite.outside import events_file, has_table, open_outside
 from diptych.store.sqlite.views import views_file
 
 
-def peek(events: str, views: str, projections: Collection[Watched]) -> Look:
-    """Return the end of the log and the place of each projection.
+def peek(events: str, kept: Kept | None, projections: Collection[Watched]) -> Look:
+    """Return the end of the log and the place of each projection; `kept` is of those whose rows are not in its file.
 
     :raises StoreError: a file cannot be read, is not ours, or is of another history. :raises StoreNewerThanCodeError:
     """
-    log = _open(DatabaseFile(events, EVENTS_APPLICATION_ID, EVENTS_SCHEMA))
-    rows = _open(views_file(views)) if Path(views).exists() else None
+    log = open_outside(events_file(events))
     try:
-        if not _has(log, "events"):
+        if not has_table(log, "events"):
             return Look(events, Head(), [Seen(one.name, Checkpoint(), None, []) for one in projections])
-        if rows is not None and _has(rows, "view_store"):
-            _check_history(log, rows, views)
         head = read_head(log)
-        return Look(events, head, [_look(log, log if one.is_inline else rows, one, head) for one in projections])
+        if kept is not None:
+            kept.check(UUID(log.execute("SELECT store_id FROM store").get), head)
+        inline = _kept(log, events, [one for one in projections if one.is_inline])
+        return Look(events, head, [_look(log, inline if one.is_inline else kept, one, head) for one in projections])
     except apsw.Error as error:
         raise translate(error, events) from error
     finally:
         log.close()
-        if rows is not None:
-            rows.close()
 
 
-def _open(file: DatabaseFile) -> apsw.Connection:
-    """Open for reading. A file nobody has open is read as it lies: else SQLite would leave its own files beside it."""
-    is_open = Path(f"{file.path}-wal").exists() or not Path(file.path).exists()
-    connection = open_reader(replace(file, is_at_rest=not is_open))
+def peek_at_rows(views: str, projections: Collection[Watched]) -> Kept | None:
+    """Return what lies beside the rows in a file, None if there never were any. Raises as `peek` does.
+
+    Look there first: a log only grows, so that no rows are past its end then.
+    """
+    if not Path(views).exists():
+        return None
+    rows = open_outside(views_file(views))
     try:
-        check_ours(connection, file)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, apsw.Error):
-            raise translate(error, file.path) from error
-        raise
-    return connection
+        return _kept(rows, f"{views} (delete it and it is built again)", projections)
+    except apsw.Error as error:
+        raise translate(error, views) from error
+    finally:
+        rows.close()
 
 
-def _has(connection: apsw.Connection, table: str) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).get is not None
+def _kept(rows: apsw.Connection, place: str, projections: Collection[Watched]) -> Kept | None:
+    if not has_table(rows, "view_store"):
+        return None
+    store_id = UUID(rows.execute("SELECT store_id FROM view_store").get)
+    furthest = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get
+    live = {one.name: read_live(rows, one.name) for one in projections}
+    checkpoints = {name: min(read_places(rows, name, number), default=Checkpoint()) for name, number in live.items()}
+    parked = {name: read_parked(rows, name, number) for name, number in live.items()}
+    return Kept(place, store_id, furthest, checkpoints, parked)
 
 
-def _check_history(log: apsw.Connection, rows: apsw.Connection, views: str) -> None:
-    store, kept = log.execute("SELECT store_id FROM store").get, rows.execute("SELECT store_id FROM view_store").get
-    position = rows.execute("SELECT coalesce(max(position), 0) FROM projection_checkpoints").get
-    if store != kept or position > read_head(log).position:
-        raise OtherHistoryError(f"{views} (delete it and it is built again)", position)
-
-
-def _look(log: apsw.Connection, rows: apsw.Connection | None, one: Watched, head: Head) -> Seen:
-    checkpoint, parked = Checkpoint(), list[ParkedEvent]()
-    if rows is not None and _has(rows, "view_store"):
-        live = read_live(rows, one.name)
-        checkpoint = min(read_places(rows, one.name, live), default=checkpoint)
-        parked = read_parked(rows, one.name, live)
-    return Seen(one.name, checkpoint, _first_after(log, checkpoint.position, one.types, head.position), parked)
+def _look(log: apsw.Connection, kept: Kept | None, one: Watched, head: Head) -> Seen:
+    checkpoint = Checkpoint() if kept is None else kept.checkpoints[one.name]
+    following = _first_after(log, checkpoint.position, one.types, head.position)
+    return Seen(one.name, checkpoint, following, [] if kept is None else kept.parked[one.name])
 
 
 def _first_after(log: apsw.Connection, after: int, types: frozenset[str], head: int) -> StoredEvent | None:

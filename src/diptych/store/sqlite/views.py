@@ -172,7 +172,7 @@ class SqliteViewStore:
         outcome: T = await self._writer.submit(task)
         return outcome
 
-    def reader(self) -> AbstractAsyncContextManager[ReadSession]:
+    def reader(self, *, is_for_one: bool = False) -> AbstractAsyncContextManager[ReadSession]:
         """One snapshot, from the first read in it to its end; it costs nothing until then."""
         if self._readers is None:
             raise self._not_open()

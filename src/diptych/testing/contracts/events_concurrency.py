@@ -47,6 +47,11 @@ class ConcurrencyContract(EventStoreHarness):
             versions = [each.version for each in log if each.stream == name]
             assert versions == list(range(1, len(versions) + 1))
 
+    async def test_an_append_says_how_many_went_to_disk_with_it(self, store: EventStore) -> None:
+        appended = await asyncio.gather(*[store.append(to(stream(), event())) for _ in range(20)])
+        assert all(1 <= each.together <= 20 for each in appended)
+        assert (await store.append(to(stream(), event()))).together == 1
+
     async def test_an_append_acknowledged_before_another_began_comes_first(self, store: EventStore) -> None:
         """L4"""
         acknowledged = 0

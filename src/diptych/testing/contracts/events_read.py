@@ -85,6 +85,14 @@ class ReadContract(EventStoreHarness):
         nothing = await store.read_log(after=0, types=frozenset())
         assert (nothing.scanned, list(nothing.events)) == (2, [])
 
+    async def test_a_page_names_the_event_before_it(self, store: EventStore) -> None:
+        """P1: by it a reader sees that the log is still the one it read so far."""
+        for _ in range(3):
+            await store.append(to(stream(), event()))
+        ids = [b"", *[each.event_id for each in await everything(store)], b""]
+        for types in (None, frozenset({"Happened"}), frozenset({"Never"})):
+            assert [(await store.read_log(after=after, types=types)).before for after in range(5)] == ids
+
     async def test_reading_past_the_head_gives_nothing(self, store: EventStore) -> None:
         """L2"""
         await store.append(to(stream(), event()))

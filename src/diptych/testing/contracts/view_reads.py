@@ -10,7 +10,7 @@ import pytest
 
 from diptych.errors import AccessDeniedError, DiptychError, ProgrammingError
 from diptych.store.batches import Checkpoint, Freshness, ParkedEvent, RowChanges
-from diptych.store.protocols import ViewStore
+from diptych.store.protocols import SnapshotIsGone, ViewStore
 from diptych.store.tables import Bound
 from diptych.testing.contracts.view_rows import (
     KINDS,
@@ -58,6 +58,45 @@ class ViewReadsContract(ViewStoreContract):
             assert (await session.freshness("tallies")).checkpoint.position == 1
         async with views.reader() as session:
             assert await session.get(TALLY, ("a",)) == Tally(name="a", total=2)
+
+    async def test_a_session_for_one_row_knows_how_fresh_it_is(self, views: ViewStore) -> None:
+        """R2: also when it was written again before that is asked."""
+        await views.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)])))
+        for name, found in (("a", Tally(name="a", total=1)), ("b", None)):
+            async with views.reader(is_for_one=True) as session:
+                assert await session.get(TALLY, (name,)) == found
+                before = await session.freshness("tallies")
+                position = before.checkpoint.position
+                change = RowChanges(TALLY, [Tally(name="c", total=2)])
+                await views.commit(batch(TALLIES, change, at=position, to=position + 1))
+                assert await session.freshness("tallies") == before
+        async with views.reader(is_for_one=True) as session:
+            assert await session.get(STOCK, ("s", 1)) is None
+            assert await session.freshness("shop") == Freshness(Checkpoint(), generation=1)
+            assert (await session.freshness("tallies")).checkpoint.position == 3
+
+    @pytest.mark.parametrize("is_told", [False, True])
+    @pytest.mark.parametrize("changed", ["a", "b", "c"])
+    async def test_a_session_for_one_row_that_reads_more_is_of_one_snapshot(
+        self, views: ViewStore, changed: str, is_told: bool
+    ) -> None:
+        """R2: what is read first and what is read next are of one moment, or nothing more is read."""
+        await views.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name=name, total=1) for name in ("a", "b")])))
+        async with views.reader(is_for_one=True) as session:
+            first = await session.get(TALLY, ("a",))
+            position = (await session.freshness("tallies")).checkpoint.position if is_told else None
+            rows = [Tally(name=changed, total=2)]
+            await views.commit(batch(TALLIES, RowChanges(TALLY, rows), at=1, to=2))
+            try:
+                seen = [first, *[await session.get(TALLY, (name,)) for name in ("b", "c")]]
+                fresh = (await session.freshness("tallies")).checkpoint.position
+            except SnapshotIsGone:
+                assert changed == "a" or is_told
+                return
+        old = [Tally(name="a", total=1), Tally(name="b", total=1), None]
+        new = [rows[0] if each == changed else was for each, was in zip(("a", "b", "c"), old, strict=True)]
+        assert (seen, fresh) in ((old, 1), (new, 2))
+        assert position in (None, fresh)
 
     async def test_a_session_sees_what_was_committed_once_the_store_says_so(self, views: ViewStore) -> None:
         """R1: at once where sessions read no copy, and in a moment where they do."""

@@ -74,7 +74,7 @@ DO $migration$
 BEGIN
     IF to_regprocedure('pg_catalog.crc32(bytea)') IS NOT NULL THEN
         CREATE FUNCTION diptych.checksum_of(known text, assigned text, crc_of_known bigint) RETURNS bigint
-        LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to is: else it is called for each row, and not made part of the plan
         AS $$ SELECT pg_catalog.crc32(pg_catalog.convert_to(known || assigned, 'UTF8')) $$;
         RETURN;
     END IF;

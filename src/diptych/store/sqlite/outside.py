@@ -1,0 +1,124 @@
+"""Looks things up in a file of events from outside.
+
+Rule: SQLite itself refuses every write on these connections.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import apsw
+
+from diptych.errors import ConfigurationError
+from diptych.events.recorded import StoredEvent
+from diptych.store.outside import CommandTrace, KindCount
+from diptych.store.protocols import Head, Page
+from diptych.store.sqlite import log
+from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
+from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
+from diptych.stream import StreamName
+
+T = TypeVar("T")
+
+_STREAMS: Final = "SELECT tenant, category FROM streams WHERE stream_id = ? ORDER BY tenant, category"
+_COMMANDS: Final = """
+SELECT command_type, tenant, user_id, position, recorded_at FROM commands WHERE command_id = ? ORDER BY position
+"""
+_MENTIONING: Final = """
+SELECT position FROM events WHERE position > ? AND position <= ? AND instr(metadata, ?) ORDER BY position
+"""
+_KINDS: Final = """
+SELECT t.name, e.schema_version, count(*), min(e.position), max(e.position)
+FROM events e CROSS JOIN event_types t ON t.id = e.type WHERE e.position > ? GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+def open_outside(file: DatabaseFile) -> apsw.Connection:
+    """Open for reading. A file nobody has open is read as it lies: else SQLite would leave its own files beside it."""
+    is_open = Path(f"{file.path}-wal").exists() or not Path(file.path).exists()
+    connection = open_reader(replace(file, is_at_rest=not is_open))
+    try:
+        check_ours(connection, file)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, apsw.Error):
+            raise translate(error, file.path) from error
+        raise
+    return connection
+
+
+def has_table(connection: apsw.Connection, table: str) -> bool:
+    """Whether there is such a table."""
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).get is not None
+
+
+def check_begun(connection: apsw.Connection, path: str) -> None:
+    """:raises ConfigurationError: there is no log in the file yet."""
+    if not has_table(connection, "events"):
+        raise ConfigurationError(f"{path} has no log yet: the service has not run.")
+
+
+def events_file(path: str) -> DatabaseFile:
+    """The description of a file of events."""
+    return DatabaseFile(path, EVENTS_APPLICATION_ID, EVENTS_SCHEMA)
+
+
+class OutsideFile:
+    """A file of events to look things up in. Every read is short."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self.place, self._connection = path, connection
+
+    async def head(self) -> Head:
+        """The end of the log now."""
+        return self._read(log.read_head)
+
+    async def read_stream(self, stream: StreamName) -> Sequence[StoredEvent]:
+        """Return the events of a stream in order."""
+        return self._read(lambda connection: log.read_stream(connection, stream, 1))
+
+    async def read_log(self, *, after: int, limit: int) -> Page:
+        """Return up to `limit` events after a position."""
+        return self._read(lambda connection: log.read_page(connection, after, None, limit))
+
+    async def streams_of(self, id: UUID) -> Sequence[StreamName]:
+        """Return all streams with this id."""
+        return [StreamName(tenant, category, id) for tenant, category in self._rows(_STREAMS, str(id))]
+
+    async def commands_of(self, id: UUID) -> Sequence[CommandTrace]:
+        """Return the commands that took effect under this id."""
+        found = self._rows(_COMMANDS, id.bytes)
+        return [CommandTrace(kind, id, tenant, user, at, time) for kind, tenant, user, at, time in found]
+
+    async def mentioning(self, text: str, *, after: int, through: int) -> Sequence[StoredEvent]:
+        """Return the events whose metadata have this text."""
+        positions = [row[0] for row in self._rows(_MENTIONING, after, through, text)]
+        pages = [await self.read_log(after=position - 1, limit=1) for position in positions]
+        return [page.events[0] for page in pages]
+
+    async def kinds(self, *, after: int = 0) -> Sequence[KindCount]:
+        """Count the events after a position by stored name and schema version."""
+        return [KindCount(*row) for row in self._rows(_KINDS, after)]
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._read(lambda connection: connection.execute(sql, values).fetchall())
+
+    def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        try:
+            return work(self._connection)
+        except (apsw.Error, *log.UNREADABLE) as error:
+            raise translate(error, self.place) from error
+
+
+@contextmanager
+def outside(path: str) -> Iterator[OutsideFile]:
+    """Open a file of events to look at. :raises ConfigurationError: it has none yet. :raises StoreError:"""
+    connection = open_outside(events_file(path))
+    try:
+        check_begun(connection, path)
+        yield OutsideFile(connection, path)
+    finally:
+        connection.close()

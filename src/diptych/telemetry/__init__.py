@@ -1,0 +1,1 @@
+"""What an app tells of its work, and the two that listen: Prometheus and OpenTelemetry."""
