@@ -28,6 +28,7 @@ class Knowledge:
         self._elsewhere = Elsewhere(progress, site.events, site.views)
         self._places: Mapping[int, Place] = {}  # all lanes of the live generation, as they were on disk
         self._troubles: Mapping[int, str] = {}
+        self._said: Mapping[int, tuple[int, str]] = {}  # by lane, under which epoch, on the last board
         self._of, self._seen = 0, dict[int, Place]()  # where lanes were when others had them, and of which generation
         self._ruled = _Ruling()
 
@@ -56,7 +57,10 @@ class Knowledge:
             for row in rows
         }
         alive = {worker.id for worker in board.workers}
-        self._troubles = {row.lane: row.trouble for row in rows if row.trouble and row.owner in alive}
+        said = {row.lane: (row.epoch, row.trouble) for row in rows if row.trouble and row.owner in alive}
+        # what is left of an owner before is wiped by the next right after it has claimed: once is not enough
+        self._troubles = {lane: trouble for lane, (_, trouble) in said.items() if self._said.get(lane) == said[lane]}
+        self._said = said
         knows = choice.is_fitting and live is not None and live.number not in gave_up
         self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), knows
         self._progress.is_readable = choice.is_readable
