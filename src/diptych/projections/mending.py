@@ -12,6 +12,7 @@ from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft
 from diptych.projections.carrying import Carrier
 from diptych.projections.held import Lane
+from diptych.projections.leaving_out import says_left_out
 from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.leases import Request
 from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
@@ -121,7 +122,7 @@ class Mender:
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)
             behind = await self._apply(lane, parked.key, events, [position])
-            return Done(f"Position {position} is left out for ever. {behind}")
+            return Done(f"{says_left_out(position)} {behind}")
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
             return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
@@ -131,4 +132,4 @@ class Mender:
             return Done(why, has_effect=False)
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
         await self._carrier.write([lane], place, Draft())
-        return Done(f"Position {position} is left out for ever.")
+        return Done(says_left_out(position))

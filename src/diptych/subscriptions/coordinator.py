@@ -20,6 +20,7 @@ from diptych.subscriptions.spreading import Share, share
 
 _log: Final = logging.getLogger("diptych.projections")
 _BEATS: Final = 4  # in the time of a lease
+_SOON: Final = 0.2  # seconds until it is looked whether another worker has let go of what shall be ours
 _LOOKS: Final = 4  # what is taken may change by looking, but not for ever
 
 
@@ -83,9 +84,11 @@ class Coordinator:
                     break
                 self._takes = takes
                 board = await self._board(dead)
-            crew.share(
-                {one.number: share(board, one, self.id) for one in board.generations if one.number in self._takes}
-            )
+            takes = self._takes if self.id else frozenset()
+            shares = {one.number: share(board, one, self.id) for one in board.generations if one.number in takes}
+            crew.share(shares)
+            if any(one.lanes > one.free for one in shares.values()):
+                asyncio.get_running_loop().call_later(min(_SOON, self._pace.lease / _BEATS), self.hurry)
 
     async def leave(self) -> None:
         """Let go of every lane. A store that is away learns it when the lease is over."""
