@@ -228,7 +228,7 @@ class PostgresViewStore:
         if self._readers is not None and self._replica is None:
             self._readers.live.hear(swaps, live)
         elif self._readers is not None:  # the copy may not have those tables yet
-            self._readers.live.doubt(swaps)
+            self._readers.live.see(swaps)
 
     def _writing(self) -> AbstractAsyncContextManager[Connection]:
         if self._rows is None:
