@@ -73,6 +73,24 @@ class Readers:
         """Return a session; it opens nothing before its first read."""
         return PostgresReadSession(self, is_for_one=is_for_one)
 
+    async def fetch_alone(self, read: "_Read") -> list[Any]:
+        """Run a statement that is a snapshot by itself."""
+        held, is_sound = await self.pool.acquire(), False
+        try:
+            rows = await held.fetch(read.sql, *read.values)
+            is_sound = True
+        except DRIVER_ERRORS as error:
+            is_sound = isinstance(error, asyncpg.PostgresError)
+            raise self.refused(error) from error
+        finally:
+            self.pool.release(held, is_sound=is_sound)
+        return rows
+
+    def refused(self, error: BaseException) -> DiptychError:
+        """Return our error for PostgreSQL's."""
+        is_gone = isinstance(error, asyncpg.UndefinedTableError)
+        return GoneError(first_line(error)) if is_gone else self.statements.refusal(error)
+
 
 class _Read(NamedTuple):
     """A statement with its values, as it is for the generations of a session."""
@@ -159,23 +177,11 @@ class PostgresReadSession:
             where = (projection, placing.generations.get(projection, 0))
             return _Read(readers.with_freshness(self._codec(placing, table)), (*values, *where))
 
-        rows, read = await self._over_live(placed, self._fetch_alone)
+        rows, read = await self._over_live(placed, readers.fetch_alone)
         self._first = first = _First(read, projection, tuple(rows[0]))
         self._is_for_one = False
         readers.live.see(first.found[_PLACE - 1])
         return first.row()
-
-    async def _fetch_alone(self, read: _Read) -> list[Any]:
-        held, is_sound = await self._readers.pool.acquire(), False
-        try:
-            rows = await held.fetch(read.sql, *read.values)
-            is_sound = True
-        except DRIVER_ERRORS as error:
-            is_sound = isinstance(error, asyncpg.PostgresError)
-            raise self._refused(error) from error
-        finally:
-            self._readers.pool.release(held, is_sound=is_sound)
-        return rows
 
     async def freshness(self, projection: str) -> Freshness:
         """Where this projection stands in this snapshot: that generation of it which this session reads."""
@@ -272,11 +278,7 @@ class PostgresReadSession:
             self._failure = first_line(error)
         if isinstance(error, TimeoutError):
             held.terminate()
-        return self._refused(error)
-
-    def _refused(self, error: BaseException) -> DiptychError:
-        is_gone = isinstance(error, asyncpg.UndefinedTableError)
-        return GoneError(first_line(error)) if is_gone else self._readers.statements.refusal(error)
+        return self._readers.refused(error)
 
     async def _begin(self) -> Connection:
         """Take the session's connection, and begin its snapshot."""
