@@ -155,8 +155,8 @@ async def test_rows_that_are_not_answered_are_a_typed_error(
                 await session.get(TALLY, ("a",))
     async with asyncio.timeout(10):
         for _ in range(2):
+            change = RowChanges(TALLY, [Tally(name="a", total=2)])
             with pytest.raises(StoreUnavailableError):
-                change = RowChanges(TALLY, [Tally(name="a", total=2)])
                 await rows.commit(batch(TALLIES, change, at=1, to=2, generation=1))
             async with rows.reader() as session:
                 with pytest.raises(StoreUnavailableError):
