@@ -18,7 +18,6 @@ from diptych.errors import ConfigurationError, DiptychError
 from diptych.store.opening import shown
 
 _SERVED: Final = "DIPTYCH_SERVED"  # tells the processes that uvicorn starts what to import
-_START_FAILED: Final = 3  # how uvicorn exits then
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,26 +35,29 @@ def serve(found: Found, *, host: str, port: int, reload: bool = False, workers: 
         )
     try:
         import uvicorn
+
+        from diptych.cli.listening import START_FAILED, run
     except ImportError as error:
         raise ConfigurationError("Serving needs uvicorn. Write: pip install 'diptych[fastapi]'") from error
     _check_free(host, port)
     _introduce(found, host, port, reload)
     os.environ[_SERVED] = json.dumps([found.target.module, str(found.target.folder), found.api_name])
+    config = uvicorn.Config(
+        f"{__name__}:served",
+        factory=True,
+        interface="asgi3",
+        host=host,
+        port=port,
+        reload=reload,
+        reload_dirs=[str(found.target.folder)] if reload else None,
+        workers=workers,
+        log_level="info" if reload else "warning",
+        access_log=reload,
+    )
     try:
-        uvicorn.run(
-            f"{__name__}:served",
-            factory=True,
-            interface="asgi3",
-            host=host,
-            port=port,
-            reload=reload,
-            reload_dirs=[str(found.target.folder)] if reload else None,
-            workers=workers if workers > 1 else None,
-            log_level="info" if reload else "warning",
-            access_log=reload,
-        )
+        run(config)
     except SystemExit as ended:
-        raise SystemExit(2 if ended.code == _START_FAILED else ended.code) from ended
+        raise SystemExit(2 if ended.code == START_FAILED else ended.code) from ended
 
 
 def served() -> "Told":
