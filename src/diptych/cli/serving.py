@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from diptych.cli.discovery import Found, Target, look
 from diptych.cli.output import talk
+from diptych.cli.working import divide
 from diptych.errors import ConfigurationError, DiptychError
 from diptych.store.opening import shown
 
@@ -24,8 +25,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-def serve(found: Found, *, host: str, port: int, reload: bool = False, workers: int = 1) -> None:
-    """Serve until interrupted.
+def serve(
+    found: Found, *, host: str, port: int, reload: bool = False, workers: int = 1, answers_only: bool = False
+) -> None:
+    """Serve until interrupted. `answers_only`: other processes run the projections.
 
     :raises ConfigurationError: there is no FastAPI object, or the port is taken.
     """
@@ -39,9 +42,11 @@ def serve(found: Found, *, host: str, port: int, reload: bool = False, workers: 
         from diptych.cli.listening import START_FAILED, run
     except ImportError as error:
         raise ConfigurationError("Serving needs uvicorn. Write: pip install 'diptych[fastapi]'") from error
+    if answers_only:
+        divide(found.app, works=False)
     _check_free(host, port)
     _introduce(found, host, port, reload)
-    os.environ[_SERVED] = json.dumps([found.target.module, str(found.target.folder), found.api_name])
+    os.environ[_SERVED] = json.dumps([found.target.module, str(found.target.folder), found.api_name, answers_only])
     config = uvicorn.Config(
         f"{__name__}:served",
         factory=True,
@@ -62,9 +67,12 @@ def serve(found: Found, *, host: str, port: int, reload: bool = False, workers: 
 
 def served() -> "Told":
     """Import the application again, in the process that serves it. uvicorn calls this, after each change too."""
-    module, folder, name = json.loads(os.environ[_SERVED])
+    module, folder, name, answers_only = json.loads(os.environ[_SERVED])
     try:
-        return Told(look(Target(module, Path(folder), name)).api)
+        found = look(Target(module, Path(folder), name))
+        if answers_only:
+            divide(found.app, works=False)
+        return Told(found.api)
     except DiptychError as error:
         talk(f"diptych: {error}")
         raise SystemExit(2) from error
