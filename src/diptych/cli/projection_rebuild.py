@@ -185,11 +185,7 @@ async def _start(found: Found, name: str, generation: Generation, lanes: Sequenc
     numbers = ",".join(map(str, lanes))
     words = ["projection", "build", name, "--generation", str(generation.number)]
     words += ["--lanes", numbers, "--upto", str(upto)]
-    target = found.target
-    place = str(target.file) if target.file is not None else target.module
-    if target.attribute:
-        place = f"{place}:{target.attribute}"
-    command = (sys.executable, "-m", "diptych.cli", *words, "--app", place)
+    command = (sys.executable, "-m", "diptych.cli", *words, "--app", found.target.spelt)
     return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)
 
 
