@@ -81,6 +81,8 @@ class Readers:
             is_sound = True
         except DRIVER_ERRORS as error:
             is_sound = isinstance(error, asyncpg.PostgresError)
+            if isinstance(error, TimeoutError):
+                held.terminate()  # what it answers one day is no answer to the next question
             raise self.refused(error) from error
         finally:
             self.pool.release(held, is_sound=is_sound)
