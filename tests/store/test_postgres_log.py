@@ -285,7 +285,7 @@ async def test_a_schema_may_have_a_word_of_sql_for_its_name(postgres: Server) ->
     try:
         await views.open([TALLIES], store_id=store.store_id)
         appended = await store.append(Append([StreamWrite(stream(), ANY, [event()])], command=record(key())))
-        place, changes = (appended.position, appended.event_id), [RowChanges(TALLY, [Tally(name="a", total=1)])]
+        changes, place = [RowChanges(TALLY, [Tally(name="a", total=1)])], (appended.position, appended.event_id)
         await views.commit(ViewBatch("tallies", 1, [LaneMove(0, 0, 0)], *place, changes=changes))
         async with views.reader() as session:
             assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)

@@ -15,7 +15,6 @@ from diptych.cli.discovery import Found, find
 from diptych.cli.output import age, show, talk
 from diptych.cli.projection_acts import REFUSED, is_dry, is_sure
 from diptych.cli.rates import Rates
-from diptych.errors import DiptychError
 from diptych.projections.backfill import Backfill
 from diptych.projections.previewing import Preview, preview
 from diptych.projections.rebuilding import Jobs, Rebuild, Rebuilt, in_halves
@@ -39,7 +38,7 @@ class Choices(NamedTuple):
     dry_run: bool
 
 
-class BuildFailedError(DiptychError):
+class BuildFailedError(Exception):
     """A process that built some lanes ended before it was done; what it wrote stays."""
 
 
@@ -48,6 +47,9 @@ def rebuild(said: str | None, name: str, choices: Choices) -> int:
     found = find(said)
     try:
         return asyncio.run(_rebuild(found, name, choices))
+    except BuildFailedError as error:
+        talk(f"diptych: {error}")
+        return 1
     except KeyboardInterrupt:
         talk(f"\nInterrupted; what is built is kept. Go on with: diptych projection rebuild {name}")
         return _INTERRUPTED

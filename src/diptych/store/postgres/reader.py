@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import asyncpg
 
-from diptych.errors import DiptychError, ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
+from diptych.errors import ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.owners import known_to
 from diptych.store.placing import Placing
@@ -81,12 +81,14 @@ class Readers:
             is_sound = True
         except DRIVER_ERRORS as error:
             is_sound = isinstance(error, asyncpg.PostgresError)
+            if isinstance(error, TimeoutError):
+                held.terminate()  # what it answers one day is no answer to the next question
             raise self.refused(error) from error
         finally:
             self.pool.release(held, is_sound=is_sound)
         return rows
 
-    def refused(self, error: BaseException) -> DiptychError:
+    def refused(self, error: BaseException) -> Exception:
         """Return our error for PostgreSQL's."""
         is_gone = isinstance(error, asyncpg.UndefinedTableError)
         return GoneError(first_line(error)) if is_gone else self.statements.refusal(error)
@@ -273,7 +275,7 @@ class PostgresReadSession:
                 self._readers.pool.release(held, is_sound=False)
         await self._readers.live.look()
 
-    def _failed(self, held: Connection, error: BaseException) -> DiptychError:
+    def _failed(self, held: Connection, error: BaseException) -> Exception:
         if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
             self._failure = first_line(error)
         if isinstance(error, TimeoutError):
