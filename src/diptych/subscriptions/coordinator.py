@@ -20,6 +20,7 @@ from diptych.subscriptions.spreading import Share, share
 
 _log: Final = logging.getLogger("diptych.projections")
 _BEATS: Final = 4  # in the time of a lease
+_SOON: Final = 0.1  # seconds to the next beat while something is held for a moment, so that the moment is short
 _LOOKS: Final = 4  # what is taken may change by looking, but not for ever
 
 
@@ -51,7 +52,9 @@ class Coordinator:
         while True:
             pause = self._pace.lease / _BEATS
             try:
-                await self.look(crew)
+                board = await self.look(crew)
+                if any(map(board.is_held, board.paused)):
+                    pause = min(pause, _SOON)
                 backoff.reset()
             except Exception as error:  # whatever it is, beats go on
                 level = logging.WARNING if isinstance(error, StoreError) else logging.ERROR
@@ -67,7 +70,7 @@ class Coordinator:
         """Look again as soon as can be: something has changed."""
         self._due.set()
 
-    async def look(self, crew: Crew) -> None:
+    async def look(self, crew: Crew) -> Board:
         """Beat, look at the board, and share the lanes. :raises StoreError:"""
         async with self._turn:
             self._due.clear()
@@ -86,6 +89,7 @@ class Coordinator:
             crew.share(
                 {one.number: share(board, one, self.id) for one in board.generations if one.number in self._takes}
             )
+            return board
 
     async def leave(self) -> None:
         """Let go of every lane. A store that is away learns it when the lease is over."""

@@ -4,6 +4,7 @@ Rule: who reads sees the live generation whole, before a swap and after it, and 
 """
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from diptych.errors import CheckpointMovedError, ProgrammingError, SwapRefusedEr
 from diptych.store.batches import LaneMove, Load, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.generations import Generation
 from diptych.store.protocols import ReadSession, ViewStore
-from diptych.store.tables import Table
+from diptych.store.tables import Column, Kind, Table
 from diptych.testing.contracts.view_rows import SHOP, STORE, TALLIES, TALLY, Tally, batch
 from diptych.testing.contracts.views import ViewStoreContract
 
 NEWER = TALLIES._replace(version=2)
 WIDER = ProjectionTables("tallies", (Table(TALLY.name, TALLY.columns, TALLY.key, (("total",),), TALLY.build),))
 LANES = ProjectionTables("tallies", (TALLY,), lanes=16)
+PLACED = Table(TALLY.name, (*TALLY.columns, Column("place", Kind.TEXT)), ("name", "place"), (), TALLY.build)
 
 
 def rows(*totals: int) -> RowChanges:
@@ -192,6 +194,14 @@ class ViewGenerationsContract(ViewStoreContract):
             (("a",), {"name": "a", "total": 1}, None),
             (("b",), {"name": "b", "total": 2}, {"name": "b", "total": 5}),
         ]
+
+    async def test_rows_with_another_key_are_all_others(self, views: ViewStore) -> None:
+        """No row of one is known to be a row of the other."""
+        built = await views.generations.begin(ProjectionTables("tallies", (PLACED,)))
+        await views.commit(batch(TALLIES, rows(1, 2), to=4))
+        await views.commit(to(built, 4, RowChanges(PLACED, [SimpleNamespace(name="a", total=1, place="York")])))
+        (table,) = (await views.generations.compare("tallies", 2, built.number)).tables
+        assert (table.rows, table.differing, list(table.samples)) == ((2, 1), 3, [])
 
     async def test_a_generation_has_a_size_on_disk(self, views: ViewStore) -> None:
         many = [Tally(name="x" * 900 + str(number), total=number) for number in range(99)]
