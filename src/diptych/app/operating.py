@@ -80,7 +80,7 @@ class Operator(NamedTuple):
     async def rollback(self, number: int | None, reason: str) -> tuple[Generation, Generation]:
         """Have an earlier generation read again: the last that was kept, or the one that is named. Returns old, new.
 
-        :raises SwapRefusedError: nothing was kept.
+        :raises SwapRefusedError: nothing was kept, or this code could not read it.
         """
         old = await self.live()
         kept = [one for one in await self.views.generations.all(self.name) if one.state == "kept"]
@@ -89,6 +89,9 @@ class Operator(NamedTuple):
             have = ", ".join(str(one.number) for one in kept) or "none"
             raise SwapRefusedError(self.name, number or 0, f"it was not kept; there are: {have}")
         new = max(chosen, key=lambda one: one.since)
+        if new.shape != self.subject.definition.tables.shape:
+            why = "its rows have another shape than this code reads; roll back the code first, and then with that code"
+            raise SwapRefusedError(self.name, new.number, why)
         await self.views.generations.swap(self.name, new.number)
         await self._note("rollback", reason, f"generation {new.number} is read instead of {old.number}")
         return old, new

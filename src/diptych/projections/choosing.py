@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Generation
+from diptych.store.leases import Board, Worker
 
 OnChange = Literal["rebuild", "freeze"]
 """What becomes of rows that other code made: they are built again beside the old ones, or stay as they are."""
@@ -51,6 +52,20 @@ def choose(
     builds = may_build and (not kept or (is_development and not is_taken))
     why = None if builds else _why(live, tables, [one.number for one in kept])
     return Choice(live, False, live.shape == tables.shape, builds, why)
+
+
+def built_by_others(tables: ProjectionTables, board: Board, worker: str = "") -> Sequence[tuple[Generation, Worker]]:
+    """Return the generations that other code builds of a projection, each with somebody alive, not `worker`, at it.
+
+    To begin one for this code drops them, and their code may drop it in turn, for ever.
+    """
+    return [
+        (one, other)
+        for one in board.generations
+        for other in board.workers
+        if one.projection == tables.name and one.state == "building" and one.number in other.takes
+        if other.id != worker and not (one.fits(tables) and is_same_code(one.code, tables.code))
+    ]
 
 
 def is_same_code(one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from diptych.errors import StoreError
 from diptych.projections.building import Builder
-from diptych.projections.choosing import Choice, choose
+from diptych.projections.choosing import Choice, built_by_others, choose
 from diptych.projections.knowing import Knowledge
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Listener, Runner
@@ -73,7 +73,8 @@ class Following:
         takes = set()
         if choice.live is not None and choice.is_fitting and self._is_worked_on:
             takes.add(choice.live.number)
-        if choice.builds and self._is_worked_on:
+        is_waiting = built_by_others(self.definition.tables, board, self._site.worker)
+        if choice.builds and self._is_worked_on and not is_waiting:
             takes.add(await self._builder.begun(generations))
         self._keep_runners(takes)
         self._steer(board)

@@ -93,7 +93,7 @@ class Knowledge:
         live, name = choice.live, self._definition.name
         pause = board.paused.get(name)
         if pause is not None:
-            return _Ruling("paused", pause.reason)
+            return _Ruling("paused", pause.reason, board.is_held(name))
         if live is None:
             return _Ruling("frozen", choice.why)
         is_taken = any(live.number in worker.takes and worker.id != self._site.worker for worker in board.workers)

@@ -37,6 +37,7 @@ class Pace(NamedTuple):
     start_patience: float = 10.0  # a start gives up on an inline projection that fails and stands still so long
     lease: float = 5.0  # a worker that has not been heard of for so long is no worker any more (P5)
     handler_seconds: float = 30.0  # a handler that takes longer hangs
+    hold: float = 5.0  # what is read stands for no longer, while a rebuild is compared with it or takes over
     keep: float = 86_400.0  # a generation that is not read any more is dropped after so long
 
 

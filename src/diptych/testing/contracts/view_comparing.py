@@ -3,10 +3,15 @@
 Rule: it is of one snapshot.
 """
 
-from diptych.store.batches import RowChanges
+from types import SimpleNamespace
+
+from diptych.store.batches import ProjectionTables, RowChanges
 from diptych.store.protocols import ViewStore
+from diptych.store.tables import Column, Kind, Table
 from diptych.testing.contracts.view_generations import NEWER, ViewGenerationsContract, rows, to
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally, batch
+
+PLACED = Table(TALLY.name, (*TALLY.columns, Column("place", Kind.TEXT)), ("name", "place"), (), TALLY.build)
 
 
 class ViewComparingContract(ViewGenerationsContract):
@@ -36,3 +41,11 @@ class ViewComparingContract(ViewGenerationsContract):
             (("a",), {"name": "a", "total": 1}, None),
             (("b",), {"name": "b", "total": 2}, {"name": "b", "total": 5}),
         ]
+
+    async def test_rows_with_another_key_are_all_others(self, views: ViewStore) -> None:
+        """No row of one is known to be a row of the other."""
+        built = await views.generations.begin(ProjectionTables("tallies", (PLACED,)))
+        await views.commit(batch(TALLIES, rows(1, 2), to=4))
+        await views.commit(to(built, 4, RowChanges(PLACED, [SimpleNamespace(name="a", total=1, place="York")])))
+        (table,) = (await views.generations.compare("tallies", 2, built.number)).tables
+        assert (table.rows, table.differing, list(table.samples)) == ((2, 1), 3, [])

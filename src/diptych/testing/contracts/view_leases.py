@@ -155,6 +155,9 @@ class ViewLeasesContract(ViewComparingContract):
         await store.commit(ViewBatch("tallies", 1, [LaneMove(7, 0, 3)], 8, b"e8"))
         skipping = await store.leases.ask("tallies", "skip", position=8, reason="it was a test")
         assert [one.lane for one in skipping] == [lane for lane in range(16) if lane != 7]
+        (one,) = await store.leases.ask_lane("tallies", "rebuild", 7, key="any", by="ada")
+        assert (one.lane, one.verb, one.key, one.asked_by) == (7, "rebuild", "any", "ada")
+        assert list(await store.leases.ask_lane("tallies", "rebuild", 16, key="any")) == []
         assert list(await store.parked("tallies")) == parked
         await store.close()
 
@@ -167,6 +170,24 @@ class ViewLeasesContract(ViewComparingContract):
         await views.leases.resume("tallies")
         await views.leases.pause("shop", 0, reason="over at once", by="")
         assert dict((await views.leases.board()).paused) == {}
+
+    async def test_a_pause_that_yields_leaves_another_as_it_is(self, views: ViewStore) -> None:
+        """A rebuild that holds a projection for a moment may not end what an operator said."""
+
+        async def reasons() -> list[str]:
+            return [pause.reason for pause in (await views.leases.board()).paused.values()]
+
+        await views.leases.pause("tallies", None, reason="maintenance", by="")
+        await views.leases.pause("tallies", 60, reason="comparing", by="", yields=True)
+        await views.leases.resume("tallies", reason="comparing")
+        assert await reasons() == ["maintenance"]
+        await views.leases.pause("tallies", 0, reason="maintenance", by="")
+        await views.leases.pause("tallies", 60, reason="comparing", by="", yields=True)
+        assert await reasons() == ["comparing"]
+        await views.leases.pause("tallies", None, reason="comparing", by="", yields=True)
+        assert [pause.until for pause in (await views.leases.board()).paused.values()] == [None]
+        await views.leases.resume("tallies", reason="comparing")
+        assert await reasons() == []
 
     async def test_a_view_store_that_is_opened_again_knows_its_workers(self, storage: Callable[[], ViewStore]) -> None:
         first = storage()
