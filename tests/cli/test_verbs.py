@@ -152,7 +152,7 @@ def test_status_names_the_event_that_is_parked_and_exits_1(shop: Path) -> None:
     assert told.returncode == 1
     assert [(row["state"], row["parked"], row["lag_events"]) for row in rows(told)] == [("parked", 1, 0)]
     assert "position 2" in told.stderr
-    assert "no poison, please" in told.stderr
+    assert "no poison, please. Once it is mended: diptych projection retry " in told.stderr
 
 
 def test_status_writes_nothing(shop: Path) -> None:
