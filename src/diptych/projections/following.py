@@ -7,9 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from diptych.errors import StoreError
+from diptych.errors import AccessDeniedError, StoreError
 from diptych.projections.building import Builder
-from diptych.projections.choosing import Choice, choose
+from diptych.projections.choosing import Choice, choose, may_not_build
 from diptych.projections.knowing import Knowledge
 from diptych.projections.observed import tenure_of
 from diptych.projections.plan import Definition
@@ -77,7 +77,10 @@ class Following:
         if choice.live is not None and choice.is_fitting and self._is_worked_on:
             takes.add(choice.live.number)
         if choice.builds and self._is_worked_on:
-            takes.add(await self._builder.begun(generations))
+            try:
+                takes.add(await self._builder.begun(generations))
+            except AccessDeniedError:
+                self.choice = choice = may_not_build(choice, self.definition.name)
         self._keep_runners(takes)
         self._steer(board)
         self._knowledge.take_in(board, choice, self._gave_up)
