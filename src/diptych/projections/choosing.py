@@ -45,15 +45,6 @@ def choose(
     return Choice(live, False, live.shape == tables.shape, builds, None if builds else _why(live, tables, kept))
 
 
-def may_not_build(choice: Choice, name: str) -> Choice:
-    """Return what is left of a choice where this process has no right to make tables."""
-    why = (
-        f"the rows of {name} were made by other code, and the user of this process may not make new ones beside them. "
-        f"Type `diptych projection rebuild {name}` as the owner of the schema."
-    )
-    return choice._replace(builds=False, why=why)
-
-
 def is_same_code(one: str, other: str) -> bool:
     """Whether two hashes are of the same code, as far as they tell: of two versions of Python they tell nothing."""
     return one == other or one.partition(":")[0] != other.partition(":")[0]
@@ -65,3 +56,12 @@ def _why(live: Generation, tables: ProjectionTables, kept: Sequence[int]) -> str
         what = f"the rows of {name} have another shape than this code"
     back = f", or `diptych projection rollback {name}` for generation {kept[-1]}, which this code made" if kept else ""
     return f"{what} and stay as they are. Type `diptych projection rebuild {name}`{back}."
+
+
+def may_not_build(choice: Choice, name: str) -> Choice:
+    """Return what is left of a choice where this process has no right to make tables."""
+    why = (
+        f"the rows of {name} were made by other code, and the user of this process may not make new ones beside them. "
+        f"Type `diptych projection rebuild {name}` as the owner of the schema."
+    )
+    return choice._replace(builds=False, why=why)
