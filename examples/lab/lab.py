@@ -82,7 +82,8 @@ class Lab:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Run the service as its folder says, with customers, until the block ends."""
+        """Run the service as its folder says, with customers, until the block ends; then it stops in good order."""
+        ended: Exception | None = None
         async with AsyncExitStack() as stack:
             app = await stack.enter_async_context(
                 make_app(self.place.url, self.place.folder.resolve(), self.place.limit)
@@ -93,8 +94,12 @@ class Lab:
             await stack.enter_async_context(self._customers(shop))
             try:
                 yield
+            except (EndedError, NotSoError) as error:
+                ended = error
             finally:
                 self._running = None
+        if ended is not None:
+            raise ended
 
     @asynccontextmanager
     async def _customers(self, shop: Shop) -> AsyncIterator[None]:

@@ -1,5 +1,6 @@
 """The lab: what it prints is typed as it stands, and mends what is broken."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,19 @@ def test_a_lab_mends_itself_when_it_is_told_to(tmp_path: Path) -> None:
         assert running.returncode == 0, told + errors
     assert TYPE_IT not in told
     assert "2 events are applied." in told
+
+
+@pytest.mark.slow
+def test_a_lab_that_is_interrupted_ends_in_good_order(tmp_path: Path) -> None:
+    with lab(tmp_path, "--break", "poison") as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if line.startswith(TYPE_IT):
+                running.send_signal(signal.SIGINT)
+                break
+        told, errors = running.communicate(timeout=30)
+    assert (running.returncode, errors) == (130, "")
+    assert "Ended. What was broken stays so" in told
 
 
 def test_a_lab_in_memory_is_refused(tmp_path: Path) -> None:

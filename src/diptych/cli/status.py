@@ -73,7 +73,7 @@ def row_of(one: Standing) -> dict[str, Any]:
 def _problem(one: Standing, limit: float | None) -> str | None:
     """Say what is wrong with a projection, and on which event; None when nothing is."""
     if one.state in WRONG:
-        parked = f" ({one.parked} events wait)" if one.parked else ""
+        parked = f" ({one.parked} {'event waits' if one.parked == 1 else 'events wait'})" if one.parked else ""
         return f"{one.name} is {one.state}{parked}: {one.error}"
     if limit is None or one.lag.seconds <= limit:
         return None

@@ -79,3 +79,12 @@ def _why(live: Generation, tables: ProjectionTables, kept: Sequence[int]) -> str
         what = f"the rows of {name} have another shape than this code"
     back = f", or `diptych projection rollback {name}` for generation {kept[-1]}, which this code made" if kept else ""
     return f"{what} and stay as they are. Type `diptych projection rebuild {name}`{back}."
+
+
+def may_not_build(choice: Choice, name: str) -> Choice:
+    """Return what is left of a choice where this process has no right to make tables."""
+    why = (
+        f"the rows of {name} were made by other code, and the user of this process may not make new ones beside them. "
+        f"Type `diptych projection rebuild {name}` as the owner of the schema."
+    )
+    return choice._replace(builds=False, why=why)

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from diptych.errors import StoreError
+from diptych.errors import AccessDeniedError, StoreError
 from diptych.projections.building import Builder
-from diptych.projections.choosing import Choice, built_by_others, choose
+from diptych.projections.choosing import Choice, built_by_others, choose, may_not_build
 from diptych.projections.knowing import Knowledge
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Listener, Runner
@@ -75,7 +75,10 @@ class Following:
             takes.add(choice.live.number)
         is_waiting = built_by_others(self.definition.tables, board, self._site.worker)
         if choice.builds and self._is_worked_on and not is_waiting:
-            takes.add(await self._builder.begun(generations))
+            try:
+                takes.add(await self._builder.begun(generations))
+            except AccessDeniedError:
+                self.choice = choice = may_not_build(choice, self.definition.name)
         self._keep_runners(takes)
         self._steer(board)
         self._knowledge.take_in(board, choice, self._gave_up)
