@@ -1,4 +1,5 @@
-"""The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 130 interrupted.
+"""The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 3 refused, 4 done in part,
+130 interrupted.
 
 Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
 """
@@ -8,7 +9,7 @@ import sys
 from enum import StrEnum
 from typing import Annotated
 
-from diptych.errors import DiptychError
+from diptych.errors import DiptychError, RebuildRefusedError, SwapRefusedError
 
 try:
     import typer
@@ -165,6 +166,6 @@ def main() -> None:
         cli()
     except DiptychError as error:
         print(f"diptych: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(3 if isinstance(error, RebuildRefusedError | SwapRefusedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -104,6 +104,23 @@ def draft_parked(definition: Definition, codec: Codec, events: Sequence[StoredEv
     return Draft(BatchFold(definition, piece(events, definition.takes, codec)))
 
 
+def draft_key(definition: Definition, codec: Codec, key: str, events: Sequence[StoredEvent]) -> Draft:
+    """Fold all events of a key of an isolated projection, as if it had no rows; tables that get none lose theirs.
+
+    :raises EventFailure: one of the events fails.
+    """
+    folded = BatchFold(definition, piece(events, definition.takes, codec)).run({})
+    upserts = {changes.table.name: changes.upserts for changes in folded if changes.upserts}
+    made = Draft()
+    made.changes = [
+        RowChanges(keys.table, upserts[keys.table.name])
+        if keys.table.name in upserts
+        else RowChanges(keys.table, deletes=[keys.values(key)])
+        for keys in definition.sheets
+    ]
+    return made
+
+
 def script_of(definition: Definition, piece: Piece) -> RunScript | None:
     """Return the projection's own SQL for these events, or None if there is nothing to run."""
     script = definition.script

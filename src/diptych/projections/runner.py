@@ -168,7 +168,9 @@ class Runner:
             _log.info("%s, lane %d, %s: %s", self._work.name, request.lane, request.verb, outcome)
             if stands and done.has_effect:
                 await self._is_mended()
-        self._requests = ()
+            elif stands:
+                await self._work.tenure.mark(request.lane, trouble=self._trouble or "")
+        self._requests = [one for one in self._requests if one.id not in self._settled]  # lanes may come yet
         if mine:
             self._show_state()
 

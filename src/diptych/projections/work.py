@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from diptych.errors import ProjectionError
 from diptych.events.recorded import StoredEvent
-from diptych.projections.batch import Draft, Portion, concerned, draft, draft_parked
+from diptych.projections.batch import Draft, Portion, concerned, draft, draft_key, draft_parked
 from diptych.projections.parking import Parked
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Tenure
@@ -68,6 +68,13 @@ class Folding:
         try:
             reading = self._work.reader.codec
             return await self._filled(await self._thread.run(draft_parked, self._work.definition, reading, events))
+        except HangsError as hang:
+            raise self.blame(events[0], str(hang)) from hang
+
+    async def key(self, key: str, events: Sequence[StoredEvent]) -> Draft:
+        """Fold all events of a key as if it had no rows yet. :raises EventFailure: one of them fails."""
+        try:
+            return await self._thread.run(draft_key, self._work.definition, self._work.reader.codec, key, events)
         except HangsError as hang:
             raise self.blame(events[0], str(hang)) from hang
 

@@ -9,7 +9,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from diptych.errors import DiptychError, SkippedPositionsError, StoreUnavailableError
 from diptych.events.codec import Codec
@@ -151,6 +153,12 @@ class LogReader:
         """Return the event at one position, or None if the log does not reach it."""
         events = (await self._store.read_log(after=position - 1, limit=1)).events
         return events[0] if events else None
+
+    async def of(self, id: UUID, upto: int) -> Sequence[StoredEvent]:
+        """Return the events up to a position of all streams with this id, in the order of the log."""
+        streams = [await self._store.read_stream(stream) for stream in await self._store.streams_of(id)]
+        events = [event for stream in streams for event in stream if event.position <= upto]
+        return sorted(events, key=attrgetter("position"))
 
     async def _read(self, after: int) -> SharedPage | None:
         async with self._reading:
