@@ -105,6 +105,7 @@ def status(
         str | None,
         typer.Option(envvar="DIPTYCH_FAIL_LAG", help="Exit 1 when a projection lags longer: 5s, 2min."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until interrupted.")] = False,
 ) -> None:
     """Say how far each projection is.
 
@@ -112,9 +113,11 @@ def status(
     """
     from diptych.cli.discovery import find
     from diptych.cli.spans import seconds
-    from diptych.cli.status import report
+    from diptych.cli.status import look_on, report
 
     limit = None if fail_lag is None else seconds(fail_lag)
+    if watch:
+        look_on(find(place or app).app, limit=limit)
     raise typer.Exit(report(find(place or app).app, limit=limit, as_json=as_json))
 
 

@@ -35,7 +35,7 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def watch(app: App, *, limit: float | None) -> None:
+def look_on(app: App, *, limit: float | None) -> None:
     """Write the table again every two seconds, on a cleared screen, until interrupted."""
     while True:
         print("\x1b[2J\x1b[H", end="")
