@@ -21,7 +21,6 @@ from diptych.projections.choosing import OnChange
 from diptych.projections.definition import define_all
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Definition
-from diptych.projections.site import Rules
 from diptych.providing import Providers
 from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
@@ -192,7 +191,7 @@ class App(Module):
     async def _start(self) -> AsyncExitStack:
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
-            wired, definitions = await self._wire(codec, stack)
+            wired, definitions = await _wire(self, codec, stack)
             stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
@@ -202,7 +201,8 @@ class App(Module):
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             observer = observer_of(self.observers)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules(), observer)
+            rules = self.tuning.rules(self.on_change, is_development=self.mode == "development")
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, rules, observer)
             stack.push_async_callback(engine.stop)
             await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
@@ -213,36 +213,6 @@ class App(Module):
                 stack.callback(guard.uninstall)
             return stack.pop_all()
 
-    async def _wire(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
-        """Resolve everything that was registered. :raises ConfigurationError: listing all that is wrong."""
-        modules = self.everything()
-        problems: list[str] = []
-        providers = Providers(either_side)
-        for module in modules:
-            for provided in module.provided:
-                _collect(problems, partial(providers.add, *provided))
-        wiring = Wiring(providers, codec, (self.commands, self.queries))
-        await wiring.commands(_merged(module.command_handlers for module in modules), stack)
-        await wiring.queries(_merged(module.query_handlers for module in modules), stack)
-        definitions: tuple[Definition, ...] = ()
-        try:
-            definitions = define_all({cls: mode for one in modules for cls, mode in one.projected.items()}.items())
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-        for event in {event for definition in definitions for event in definition.events}:
-            _collect(problems, partial(codec.register, event))
-        for message, place in self._expected:
-            if message not in wiring.wired.commands and message not in wiring.wired.queries:
-                problems.extend(NoHandlerFoundError(message.__name__, place).problems)
-        problems.extend(wiring.wired.problems)
-        if problems:
-            raise ConfigurationError(list(dict.fromkeys(problems)))
-        return wiring.wired, definitions
-
-    def _rules(self) -> Rules:
-        tuning, is_development = self.tuning, self.mode == "development"
-        return Rules(tuning.pace, self.on_change, is_development, tuning.runs_projections, tuning.exits_when_hung)
-
     def _open(self, running: _Running, stack: AsyncExitStack) -> None:
         events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
         outermost: Sequence[CommandMiddleware] = ()
@@ -251,9 +221,7 @@ class App(Module):
             outermost = (observed_commands(observer, wired.commands),)
             stack.callback(observe_queries(observer, self.queries, wired.queries))
             stack.enter_context(observer.running(Running(self.status, asyncio.get_running_loop())))
-        cache = AggregateCache(self.tuning.cached_aggregates)
-        side = WriteSide(events, running.codec, cache, Queues(), self.mode == "development")
-        handling = Handling(side, engine.inline, engine.appended, self.tuning.retry)
+        handling = _handling(events, running, self.tuning, is_guarded=self.mode == "development")
         self._command_routes.open(handling, wired.commands, outermost)
         self._query_routes.open(ReadSide(running.views, engine.progress, engine.look), wired.queries)
 
@@ -266,6 +234,38 @@ class App(Module):
         if self._running is None:
             raise ProgrammingError("The app is not running. Write `async with app:` around this.")
         return self._running
+
+
+async def _wire(app: App, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
+    """Resolve everything that was registered. :raises ConfigurationError: listing all that is wrong."""
+    modules = app.everything()
+    problems: list[str] = []
+    providers = Providers(either_side)
+    for module in modules:
+        for provided in module.provided:
+            _collect(problems, partial(providers.add, *provided))
+    wiring = Wiring(providers, codec, (app.commands, app.queries))
+    await wiring.commands(_merged(module.command_handlers for module in modules), stack)
+    await wiring.queries(_merged(module.query_handlers for module in modules), stack)
+    definitions: tuple[Definition, ...] = ()
+    try:
+        definitions = define_all({cls: mode for one in modules for cls, mode in one.projected.items()}.items())
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+    for event in {event for definition in definitions for event in definition.events}:
+        _collect(problems, partial(codec.register, event))
+    for message, place in app._expected:
+        if message not in wiring.wired.commands and message not in wiring.wired.queries:
+            problems.extend(NoHandlerFoundError(message.__name__, place).problems)
+    problems.extend(wiring.wired.problems)
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return wiring.wired, definitions
+
+
+def _handling(events: EventStore, running: _Running, tuning: Tuning, *, is_guarded: bool) -> Handling:
+    side = WriteSide(events, running.codec, AggregateCache(tuning.cached_aggregates), Queues(), is_guarded)
+    return Handling(side, running.engine.inline, running.engine.appended, tuning.retry)
 
 
 def _environment() -> Environment:

@@ -44,7 +44,6 @@ class Mender:
                 self._ended.add(parked.key)
                 events = self._carrier.parked.of(parked.key)
                 await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}", ())
-        await self._carrier.look_at_parked()
 
     async def try_unasked(self, lanes: Collection[int]) -> None:
         """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
