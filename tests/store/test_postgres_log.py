@@ -17,6 +17,8 @@ from diptych.errors import (
     StoreCorruptedError,
     StoreNewerThanCodeError,
 )
+from diptych.store.batches import LaneMove, RowChanges, ViewBatch
+from diptych.store.opening import open_stores
 from diptych.store.postgres.changes import Changes
 from diptych.store.postgres.connection import Connection, database_of, open_connection
 from diptych.store.postgres.connections import Connections
@@ -27,6 +29,7 @@ from diptych.store.postgres.migrations import migrations
 from diptych.store.protocols import Append, StoreSettings, StreamWrite
 from diptych.stream import ANY
 from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
+from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
 from tests.postgres import Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -273,4 +276,22 @@ def test_every_name_in_the_schema_is_the_users() -> None:
     """No table or function is looked for on a search path."""
     for _, sql in migrations("events", "shop"):
         assert "diptych." not in sql
-        assert sql.count("shop.") > 40
+        assert sql.count('"shop".') > 40
+
+
+async def test_a_schema_may_have_a_word_of_sql_for_its_name(postgres: Server) -> None:
+    store, views, _ = open_stores(postgres.url(schema="order"))
+    await store.open()
+    try:
+        await views.open([TALLIES], store_id=store.store_id)
+        appended = await store.append(Append([StreamWrite(stream(), ANY, [event()])], command=record(key())))
+        changes, place = [RowChanges(TALLY, [Tally(name="a", total=1)])], (appended.position, appended.event_id)
+        await views.commit(ViewBatch("tallies", 1, [LaneMove(0, 0, 0)], *place, changes=changes))
+        async with views.reader() as session:
+            assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
+            assert await session.fetch("SELECT total FROM tally", {}) == [(1,)]
+        assert await store.find_command(key()) is None
+    finally:
+        await views.close()
+        await store.close()
+        postgres.query('DROP SCHEMA "order" CASCADE')

@@ -137,15 +137,16 @@ async def test_a_read_that_is_not_answered_is_a_typed_error(proxy: Proxy, store:
     assert len(await everything(store)) == 1
 
 
+@pytest.mark.parametrize("is_for_one", [False, True])
 async def test_rows_that_are_not_answered_are_a_typed_error(
-    proxy: Proxy, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch, is_for_one: bool
 ) -> None:
     """X2: neither readers nor writers of rows wait for ever, and none of their connections is lost."""
     monkeypatch.setattr(views, "_WRITE_SECONDS", 0.3)
     rows = PostgresViewStore(store.database, HURRIED, query_seconds=0.3)
     await rows.open([TALLIES], store_id=store.store_id)
     await rows.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)]), generation=1))
-    async with rows.reader() as session:
+    async with rows.reader(is_for_one=is_for_one) as session:
         assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
         proxy.stall()
         async with asyncio.timeout(10):
@@ -155,15 +156,15 @@ async def test_rows_that_are_not_answered_are_a_typed_error(
                 await session.get(TALLY, ("a",))
     async with asyncio.timeout(10):
         for _ in range(2):
+            change = RowChanges(TALLY, [Tally(name="a", total=2)])
             with pytest.raises(StoreUnavailableError):
-                change = RowChanges(TALLY, [Tally(name="a", total=2)])
                 await rows.commit(batch(TALLIES, change, at=1, to=2, generation=1))
-            async with rows.reader() as session:
+            async with rows.reader(is_for_one=is_for_one) as session:
                 with pytest.raises(StoreUnavailableError):
                     await session.get(TALLY, ("a",))
     assert rows.connections_in_use == 0
     proxy.resume()
-    async with rows.reader() as session:
+    async with rows.reader(is_for_one=is_for_one) as session:
         assert await session.get(TALLY, ("a",)) is not None
     await rows.close()
 

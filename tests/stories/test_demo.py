@@ -55,3 +55,14 @@ def test_what_was_imported_is_found_again_where_it_says(tmp_path: Path) -> None:
     gone = demo(tmp_path, "--database", "memory:", "--import", "lines.csv")
     assert gone.returncode == 0
     assert gone.stdout.endswith("All of it was in memory, and is gone.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_server_of_its_own_and_one_that_is_named_take_the_same(tmp_path: Path, postgres_url: str) -> None:
+    for database in ("postgresql", postgres_url):
+        told = demo(tmp_path, "--database", database, "--seconds", "1", "--players", "2")
+        assert told.returncode == 0, told.stderr
+        assert " commands and " in told.stdout
+        is_gone = told.stdout.endswith("on a server of the demonstration's own, and is gone.\n")
+        assert is_gone == (database == "postgresql")

@@ -109,12 +109,15 @@ def unpack_whole(packed: bytes, before: int | None, chain: int) -> StoredRows | 
 
 def checked(columns: Columns, checksums: str) -> StoredRows:
     """Make rows of their fields and their checksums, written as for `unpack`. :raises CorruptedEventError:"""
-    if len(set(map(len, columns))) > 1:  # a separator has got into a field
-        raise CorruptedEventError(int(columns[_POSITION][0]))
-    texts = list(map(str.encode, map(SEPARATOR.join, zip(*columns, strict=True))))
-    found = list(map(crc32, texts))
+    try:
+        texts = map(SEPARATOR.join, zip(*columns, strict=True))
+        found = list(map(crc32, map(str.encode, texts)))
+    except ValueError as error:  # a separator has got into a field
+        raise CorruptedEventError(int(columns[_POSITION][0])) from error
     if str(found) != f"[{checksums}]":
-        raise CorruptedEventError(int(columns[_POSITION][texts.index(_damaged(texts, found, checksums))]))
+        texts = map(SEPARATOR.join, zip(*columns, strict=True))
+        damaged = _damaged(list(map(str.encode, texts)), found, checksums)
+        raise CorruptedEventError(int(damaged.rsplit(SEPARATOR.encode(), 3)[1]))
     return StoredRows(columns, found)
 
 

@@ -19,6 +19,7 @@ from diptych.store.postgres.connection import (
     open_connection,
     translate,
 )
+from diptych.store.postgres.places import Places
 
 WAIT_SECONDS: Final = 5.0
 _MEND_SECONDS: Final = 5.0
@@ -41,7 +42,7 @@ class Connections:
         self.database = database
         self._size, self._settings, self._writes, self._patience = size, settings or {}, writes, wait_seconds
         self._answers_within = answers_within
-        self._free = asyncio.Semaphore(size)
+        self._places = Places(size, wait_seconds)
         self._idle: list[Connection] = []
         self._handed_out: set[Connection] = set()
         self._mending: set[asyncio.Task[None]] = set()
@@ -75,10 +76,13 @@ class Connections:
     async def acquire(self) -> Connection:
         """Return a free connection; the caller gives it to `release`, in any case. Errors are ours."""
         self._check_open()
-        if self._free.locked():
-            await self._wait()
-        else:
-            await self._free.acquire()
+        try:
+            await self._places.take()
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"{self.database}: all {self._size} connections were in use for {self._patience:.0f} s. "
+                "Try again; query handlers must not wait for other work while they read."
+            ) from error
         try:
             self._check_open()
             while self._idle:
@@ -90,7 +94,7 @@ class Connections:
                     self.database, self._settings, writes=self._writes, answers_within=self._answers_within
                 )
         except BaseException:
-            self._free.release()
+            self._places.give_back()
             raise
         self._handed_out.add(held)
         return held
@@ -100,10 +104,10 @@ class Connections:
         self._handed_out.discard(held)
         if held.is_closed() or self._is_closed:
             held.terminate()
-            self._free.release()
+            self._places.give_back()
         elif is_sound and not held.is_in_transaction():
             self._idle.append(held)
-            self._free.release()
+            self._places.give_back()
         else:
             mending = asyncio.get_running_loop().create_task(self._mend(held), name="mend a connection")
             self._mending.add(mending)
@@ -117,16 +121,6 @@ class Connections:
         idle, self._idle = self._idle, []
         for each in idle:
             await close_connection(each)
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise StoreUnavailableError(
-                f"{self.database}: all {self._size} connections were in use for {self._patience:.0f} s. "
-                "Try again; query handlers must not wait for other work while they read."
-            ) from error
 
     async def _mend(self, held: Connection) -> None:
         """Wait until the server has stopped what was cancelled, and leave the transaction; else close it."""
@@ -142,7 +136,7 @@ class Connections:
                 self._idle.append(held)
             else:
                 held.terminate()
-            self._free.release()
+            self._places.give_back()
 
     def _check_open(self) -> None:
         if self._is_closed:

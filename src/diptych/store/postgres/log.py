@@ -15,7 +15,7 @@ from diptych.events.rows import NO_ROWS, StoredRows, checked
 from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.protocols import CommandKey, Head, Page, StoredCommand
-from diptych.stream import StreamName
+from diptych.stream import StreamName, uuid_text
 
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of payload, after which a page of the log ends
 SCAN: Final = 50_000  # positions that one filtered page looks at, at most
@@ -87,26 +87,25 @@ SELECT event_id, pg_logical_emit_message(true, 'diptych'::text, ''::text)::text 
 
 
 class Types:
-    """The names of stored types by their numbers, as they were read last: a number never gets another name."""
+    """The kinds of rows by the numbers of their types, as they were read last: a number never gets another name."""
 
     def __init__(self, schema: str) -> None:
         self._sql = in_schema(_TYPES, schema)
         self._known: dict[str, str] = {}
 
-    async def kinds(self, connection: Connection, numbers: Sequence[str]) -> list[str]:
-        """Return the kind of each row, given it with the number of its type; nothing where there is no such type."""
-        unknown = set(numbers) - self._known.keys()
-        if unknown:
-            names = {row["id"]: row["name"] for row in await connection.fetch(self._sql)}
-            for kind in unknown:
-                number, *rest = kind.split(KIND_SEPARATOR)
-                if number in names:
-                    self._known[kind] = KIND_SEPARATOR.join((names[number], *(rest or ("1", "0"))))
-        return list(map(self._known.get, numbers, repeat("")))
+    def kinds(self, numbers: Sequence[str]) -> list[str]:
+        """Return the kind of each row, given as the server gives it. :raises KeyError: one is not known yet."""
+        return list(map(self._known.__getitem__, numbers))
 
-    def forget(self) -> None:
-        """Read them again at the next need."""
-        self._known.clear()
+    async def kinds_read(self, connection: Connection, numbers: Sequence[str]) -> list[str]:
+        """Read them all, and return the kind of each row; nothing where there is no such type."""
+        names = {row["id"]: row["name"] for row in await connection.fetch(self._sql)}
+        self._known = {number: KIND_SEPARATOR.join((name, "1", "0")) for number, name in names.items()}
+        for kind in set(numbers) - self._known.keys():
+            number, *rest = kind.split(KIND_SEPARATOR)
+            if rest and number in names:
+                self._known[kind] = KIND_SEPARATOR.join((names[number], *rest))
+        return list(map(self._known.get, numbers, repeat("")))
 
 
 class Log:
@@ -152,7 +151,7 @@ class Log:
             if (count and last != first + count - 1) or (is_all and first + count - 1 < version):
                 raise StoreCorruptedError(f"{stream}: events are missing before version {version}. Restore a backup.")
             if count:
-                place = [[str(part)] * count for part in stream]
+                place = ([stream.tenant] * count, [stream.category] * count, [uuid_text(stream.id)] * count)
                 page = await self._rows(connection, fields, place, list(map(str, range(first, first + count))))
                 read = read + page if read else page
             if is_all:
@@ -164,18 +163,14 @@ class Log:
     ) -> StoredRows:
         """Make rows of what the server made of their fields; `place` is tenant, category and id of their streams."""
         checksums, ids, kinds, metadata, payloads, positions, times = fields
-        stored = [metadata.split(ROW_SEPARATOR), payloads.split(ROW_SEPARATOR), positions.split(",")]
-        event_ids = ids.replace("-", "").upper().split(",")
-
-        async def read() -> StoredRows:
-            named = await self._types.kinds(connection, kinds.split(ROW_SEPARATOR))
-            return checked([event_ids, *place, named, *stored, versions, times.split(",")], checksums)
-
+        event_ids, numbers = ids.replace("-", "").upper().split(","), kinds.split(ROW_SEPARATOR)
+        stored = (metadata.split(ROW_SEPARATOR), payloads.split(ROW_SEPARATOR), positions.split(","))
+        recorded = times.split(",")
         try:
-            return await read()
-        except CorruptedEventError:  # or the numbers of types are known from another store, of which this is a backup
-            self._types.forget()
-            return await read()
+            return checked((event_ids, *place, self._types.kinds(numbers), *stored, versions, recorded), checksums)
+        except (KeyError, CorruptedEventError):  # a new type, or types of another store, of which this is a backup
+            named = await self._types.kinds_read(connection, numbers)
+            return checked((event_ids, *place, named, *stored, versions, recorded), checksums)
 
     async def head(self, connection: Connection) -> Head:
         """The end of the log."""

@@ -9,7 +9,8 @@ from typing import Final
 from zlib import crc32
 
 from diptych.errors import ConfigurationError, StoreNewerThanCodeError
-from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, translate
+from diptych.store.postgres.connection import DEFAULT_SCHEMA, DRIVER_ERRORS, Connection, Database, translate
+from diptych.store.rows import quoted
 
 _MIGRATION_SECONDS: Final = 3600.0
 _SCHEMA: Final = re.compile(r"\bdiptych\.")
@@ -28,8 +29,8 @@ _NEWEST: Final = "SELECT coalesce(max(number), 0) FROM diptych.migrations WHERE 
 
 
 def in_schema(sql: str, schema: str) -> str:
-    """Return SQL that was written for the schema `diptych`, for another one."""
-    return _SCHEMA.sub(f"{schema}.", sql)
+    """Return SQL that was written for the schema `diptych`, for another one; its name may be a word of SQL."""
+    return sql if schema == DEFAULT_SCHEMA else _SCHEMA.sub(f"{quoted(schema)}.", sql)
 
 
 def lock_key(schema: str, purpose: str) -> int:
@@ -62,9 +63,9 @@ async def migrate(connection: Connection, database: Database, part: str) -> None
             if await connection.fetchval("SHOW server_encoding") != "UTF8":
                 raise ConfigurationError(f"{database} is not in UTF-8. Create the database with ENCODING 'UTF8'.")
             if await connection.fetchval(_IS_NEW, database.schema):  # else no right is needed
-                await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
+                await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(database.schema)}")
             await connection.execute(in_schema(KEPT, database.schema))
-            await connection.execute(f"SET LOCAL search_path = {database.schema}, pg_catalog")
+            await connection.execute(f"SET LOCAL search_path = {quoted(database.schema)}, pg_catalog")
             done = await _found(connection, database, part)
             for number, sql in wanted:
                 if number > done:

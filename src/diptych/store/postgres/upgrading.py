@@ -8,6 +8,7 @@ from typing import Final
 from diptych.store.postgres.connection import DRIVER_ERRORS, Database, open_connection, translate
 from diptych.store.postgres.connections import close_connection
 from diptych.store.postgres.migrations import KEPT, in_schema, migrations
+from diptych.store.rows import quoted
 
 PARTS: Final = ("events", "views")
 
@@ -34,7 +35,7 @@ def newest(part: str) -> int:
 
 def script(schema: str) -> str:
     """Return all migrations as they would run on a database that has none of them."""
-    pieces = ["BEGIN;", f"CREATE SCHEMA IF NOT EXISTS {schema};", in_schema(KEPT, schema).strip() + ";"]
+    pieces = ["BEGIN;", f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};", in_schema(KEPT, schema).strip() + ";"]
     for part in PARTS:
         for number, sql in migrations(part, schema):
             pieces.append(f"-- {part}_{number:04d}.sql\n{sql.strip()}")
