@@ -21,7 +21,6 @@ from diptych.messages import Command, Query
 from diptych.projections.choosing import OnChange
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Definition
-from diptych.projections.site import Rules
 from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
@@ -208,7 +207,14 @@ class App(Module):
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             observer = observer_of(self.observers)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules(), observer)
+            engine = ProjectionEngine(
+                stores.events,
+                stores.views,
+                codec,
+                definitions,
+                self.tuning.rules(self.on_change, is_development=self.mode == "development"),
+                observer,
+            )
             stack.push_async_callback(engine.stop)
             await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
@@ -223,10 +229,6 @@ class App(Module):
             stack.push_async_callback(watch.stop)
             watch.start()
             return stack.pop_all()
-
-    def _rules(self) -> Rules:
-        tuning, is_development = self.tuning, self.mode == "development"
-        return Rules(tuning.pace, self.on_change, is_development, tuning.runs_projections, tuning.exits_when_hung)
 
     def _open(self, running: _Running, stack: AsyncExitStack) -> None:
         events, engine, wired, observer = running.events, running.engine, running.wired, running.observer

@@ -5,7 +5,8 @@ Rule: each step may be done by several processes at once, and is done once.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from diptych.errors import AccessDeniedError, StoreError, SwapRefusedError
@@ -42,7 +43,7 @@ class Builder:
 
     def finish(self, number: int) -> None:
         """Make its indexes, and have it read."""
-        self._begin(self._finish(number))
+        self._begin(partial(self._finish, number))
 
     def tidy(self, generations: Sequence[Generation], now: int) -> None:
         """Drop what was kept for long enough."""
@@ -52,7 +53,7 @@ class Builder:
                 and one.number not in self._left
                 and now - one.since > self._site.rules.pace.keep * 1_000_000
             ):
-                self._begin(self._drop(one.number))
+                self._begin(partial(self._drop, one.number))
                 return
 
     @property
@@ -60,7 +61,7 @@ class Builder:
         """Whether a step is being taken."""
         return self._step is not None and not self._step.done()
 
-    def _begin(self, step: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._step = self._site.start(step, f"diptych-builds-{self._tables.name}")
 
     async def _finish(self, number: int) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -161,7 +161,7 @@ class ProjectionEngine:
             for team in self._teams:
                 group.create_task(team.coordinator.run(team.crew), name="diptych-coordinator")
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         return self._group.create_task(_survived(work, name), name=name)
 
     def _has_hung(self) -> None:
@@ -185,9 +185,9 @@ class _Team(NamedTuple):
     coordinator: Coordinator
 
 
-async def _survived(work: Coroutine[Any, Any, None], name: str) -> None:
+async def _survived(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
     """Run something to its end: whatever it raises is said, and keeps nothing else from going on."""
     try:
-        await work
+        await work()
     except Exception:
         _log.exception("%s ended by an error that nobody foresaw", name)

@@ -145,7 +145,7 @@ class Following:
             progress = self.progress if number == live else Progress(self.definition.name)
             runner = Runner(self._work(number), progress, self._listener, is_building=number != live)
             self._runners[number] = runner
-            self._site.start(runner.run(), f"diptych-projection-{self.definition.name}-{number}")
+            self._site.start(runner.run, f"diptych-projection-{self.definition.name}-{number}")
 
     def _work(self, number: int) -> Work:
         site, name = self._site, self.definition.name

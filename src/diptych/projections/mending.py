@@ -49,7 +49,6 @@ class Mender:
                 await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}", ())
             elif 0 < lane.attempt <= lane.saved.position:
                 self._ended_at.add(lane.attempt)
-        await self._carrier.look_at_parked()
 
     async def try_unasked(self, lanes: Collection[int]) -> None:
         """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
