@@ -96,9 +96,9 @@ async def test_a_parked_key_is_released_if_it_succeeds_now(url: str) -> None:
 
 async def test_what_one_key_cannot_be_built_alone_is_refused(url: str) -> None:
     async with running(url, shop.Sales, shop.Baskets) as shop_:
-        with pytest.raises(RebuildRefusedError, match="made of several streams each.*projection rebuild sales"):
+        with pytest.raises(RebuildRefusedError, match=r"made of several streams each.*projection rebuild sales"):
             await Operator(subject_of(shop_, shop.Sales), "ada").rebuild_key(ONE, "", 1)
-        with pytest.raises(RebuildRefusedError, match="generation .* was made by other code"):
+        with pytest.raises(RebuildRefusedError, match=r"generation .* was made by other code"):
             await Operator(subject_of(shop_, DoubleBaskets), "ada").rebuild_key(ONE, "", 1)
         await shop_.views.leases.ask_lane("sales", "rebuild", 0, key=str(ONE))
         await board_where(shop_.views, lambda board: not board.requests)
