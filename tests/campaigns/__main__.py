@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 
 from diptych.store.protocols import StoreSettings
-from tests.campaigns import corruption, crash, failover, outages, power, service, torture, workload_bank
+from tests.campaigns import corruption, crash, failover, outages, power, rebuild, service, torture, workload_bank
 from tests.campaigns.history import Violation
-from tests.campaigns.stores import DATABASES, store_at
+from tests.campaigns.stores import DATABASES, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
 from tests.postgres import Server
 from tests.postgres_servers.pair import running_pair
@@ -107,6 +107,16 @@ def run_service(options: argparse.Namespace) -> None:
     say(f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} repeats; all there, once")
 
 
+def run_rebuild(options: argparse.Namespace) -> None:
+    """Rebuild projections of a service under load, kill the rebuild at random, start it again, compare every row."""
+    random, done, kills = Random(options.seed), 0, 0
+    for rounds in rebuild.stores_for(options.rounds):
+        with sqlite_database() if options.database == "sqlite" else plain_database() as url:
+            outcomes = asyncio.run(rebuild.rebuild_under_load(url, rounds, random, tell=say))
+        done, kills = done + len(outcomes), kills + sum(each.kills for each in outcomes)
+        say(f"{done} rebuilds, killed {kills} times; every row right, no query failed, no effect")
+
+
 def run_failover(options: argparse.Namespace) -> None:
     """Kill the primary of a synchronous pair under load and promote the standby, again and again."""
     random, often = Random(options.seed), options.cut_off_every
@@ -164,6 +174,9 @@ def main() -> None:
     serving = job("service", run_service)
     serving.add_argument("--rounds", type=int, default=100)
     serving.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
+    rebuilding = job("rebuild", run_rebuild)
+    rebuilding.add_argument("--rounds", type=int, default=500)
+    rebuilding.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     failing = job("failover", run_failover)
     failing.add_argument("--rounds", type=int, default=200)
     failing.add_argument("--cut-off-every", type=int, default=3, help="1: every standby is cut off before")
