@@ -9,7 +9,8 @@
     |- ConflictError            try again, or look first
     |  |- WrongExpectedVersionError
     |  |- CommandIdReusedError
-    |  `- SwapRefusedError
+    |  |- SwapRefusedError
+    |  `- RebuildRefusedError
     |- StaleReadError           try again: the read side has not caught up with what the caller has seen
     |- UnknownOutcomeError      the caller: the commit was sent and no answer came; dispatch again, same command id
     |- ConfigurationError       the developer, at start-up
@@ -24,6 +25,7 @@
     |  |- UpcastError
     |  |- ValueDoesNotFitError
     |  `- ProjectionError
+    |- BuildStoppedError        the operator, and perhaps the developer: a rebuild ended before it was done
     |- AccessDeniedError        the developer: the read side tried to write, or to read the event tables
     `- StoreError               the operator
        |- StoreUnavailableError
@@ -112,6 +114,24 @@ class SwapRefusedError(ConflictError):
     def __init__(self, projection: str, generation: int, why: str) -> None:
         super().__init__(f"{projection}, generation {generation}: {why}.")
         self.projection, self.generation, self.why = projection, generation, why
+
+
+class RebuildRefusedError(ConflictError):
+    """A projection cannot be built again now, for somebody else does something about it; nothing is changed."""
+
+    def __init__(self, projection: str, why: str) -> None:
+        super().__init__(f"{projection}: {why}.")
+        self.projection, self.why = projection, why
+
+
+class BuildStoppedError(DiptychError):
+    """A projection's rebuild ended before it was done. What it built is kept, and it goes on from there."""
+
+    def __init__(self, projection: str, why: str) -> None:
+        super().__init__(
+            f"{projection}: {why} What is built is kept. Once it is mended: diptych projection rebuild {projection}"
+        )
+        self.projection, self.why = projection, why
 
 
 class StaleReadError(DiptychError):

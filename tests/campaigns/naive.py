@@ -76,6 +76,10 @@ class NaiveStore(EventStore):
         """What is visible of a stream."""
         return [row for _, row in sorted(self._rows.items()) if row.stream == stream and row.version >= first]
 
+    async def streams_of(self, id: UUID) -> Sequence[StreamName]:
+        """The streams with this id that are visible."""
+        return sorted({row.stream for row in self._rows.values() if row.stream.id == id})
+
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """`position > after`, in order: the query that skips."""
         visible = [row for position, row in sorted(self._rows.items()) if position > after][:limit]

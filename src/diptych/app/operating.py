@@ -11,15 +11,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from diptych.app.application import App
 from diptych.app.outline import outline
-from diptych.errors import ConfigurationError, NotFoundError, SwapRefusedError
+from diptych.errors import ConfigurationError, NotFoundError, RebuildRefusedError, SwapRefusedError
 from diptych.projections.backfill import Subject
+from diptych.projections.plan import Definition
 from diptych.store.generations import Generation
 from diptych.store.leases import Request, Verb
 from diptych.store.opening import log_from_outside, open_stores
 from diptych.store.protocols import ViewStore
+from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import Pace
 
 _LOOK: Final = 0.05  # seconds between two looks whether a request is done
@@ -62,6 +65,26 @@ class Operator(NamedTuple):
         if not asked:
             what = f"the key {key} is not parked" if key else f"no lane stands before position {position}"
             raise NotFoundError(f"{self.name}: {what}. Look: diptych projection show {self.name}")
+        return await self._answered(asked, within)
+
+    async def rebuild_key(self, key: UUID, reason: str, within: float) -> Sequence[Request]:
+        """Ask the owner of a key's lane to fold its rows again, and wait for what it says.
+
+        :raises RebuildRefusedError: rows of one stream are not apart from others, or other code made them.
+        """
+        live, definition = await self.live(), self.subject.definition
+        if not definition.is_isolated:
+            why = "its rows are made of several streams each, so that no key can be built alone; rebuild all of it"
+            raise RebuildRefusedError(self.name, f"{why}: diptych projection rebuild {self.name}")
+        if not live.fits(definition.tables):
+            why = f"generation {live.number} was made by other code, which alone could fold a key of it"
+            raise RebuildRefusedError(self.name, why)
+        lane, asking = lane_of(str(key), live.lanes), self.views.leases.ask_lane
+        asked = await asking(self.name, "rebuild", lane, key=str(key), reason=reason, by=self.by)
+        return await self._answered(asked, within)
+
+    async def _answered(self, asked: Sequence[Request], within: float) -> Sequence[Request]:
+        """Wait for outcomes, for so long."""
         wanted = {one.id for one in asked}
         deadline = time.monotonic() + within
         while True:
@@ -80,7 +103,7 @@ class Operator(NamedTuple):
     async def rollback(self, number: int | None, reason: str) -> tuple[Generation, Generation]:
         """Have an earlier generation read again: the last that was kept, or the one that is named. Returns old, new.
 
-        :raises SwapRefusedError: nothing was kept.
+        :raises SwapRefusedError: nothing was kept, or this code could not read it.
         """
         old = await self.live()
         kept = [one for one in await self.views.generations.all(self.name) if one.state == "kept"]
@@ -89,6 +112,9 @@ class Operator(NamedTuple):
             have = ", ".join(str(one.number) for one in kept) or "none"
             raise SwapRefusedError(self.name, number or 0, f"it was not kept; there are: {have}")
         new = max(chosen, key=lambda one: one.since)
+        if new.shape != self.subject.definition.tables.shape:
+            why = "its rows have another shape than this code reads; roll back the code first, and then with that code"
+            raise SwapRefusedError(self.name, new.number, why)
         await self.views.generations.swap(self.name, new.number)
         await self._note("rollback", reason, f"generation {new.number} is read instead of {old.number}")
         return old, new
@@ -119,29 +145,33 @@ class Operator(NamedTuple):
         await self.views.leases.note(self.name, verb, reason=reason, by=self.by, outcome=outcome)
 
 
+def check_known(app: App, name: str) -> Definition:
+    """Return the projection of this name. :raises NotFoundError: the app has none. :raises ConfigurationError:"""
+    known = outline(app)
+    definition = next((one for one in known.definitions if one.name == name), None)
+    if definition is not None:
+        return definition
+    if known.problems:
+        raise ConfigurationError(known.problems)
+    names = ", ".join(one.name for one in known.definitions) or "none"
+    raise NotFoundError(f"There is no projection {name}. There are: {names}.")
+
+
 @asynccontextmanager
 async def operating(app: App, name: str, pace: Pace | None = None) -> AsyncIterator[Operator]:
     """Open the stores of an app for one of its projections; nothing is started.
 
     :raises NotFoundError: it has no such projection. :raises ConfigurationError: there is no store to open.
     """
-    known = outline(app)
-    definition = next((one for one in known.definitions if one.name == name), None)
-    if definition is None:
-        if known.problems:
-            raise ConfigurationError(known.problems)
-        names = ", ".join(one.name for one in known.definitions) or "none"
-        raise NotFoundError(f"There is no projection {name}. There are: {names}.")
+    definition = check_known(app, name)
     async with log_from_outside(app.url):  # a store that is not there is not made
         pass
     stores = open_stores(app.url, views=app.views_url)
-    apart = {mode: [one.tables for one in known.definitions if one.mode == mode] for mode in ("async", "inline")}
+    views = stores.events.inline if definition.mode == "inline" else stores.views
     try:
         await stores.events.open()
-        await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
-        await stores.views.open(apart["async"], store_id=stores.events.store_id)
-        views = stores.events.inline if definition.mode == "inline" else stores.views
-        subject = Subject(definition, stores.events, views, known.codec, pace or app.tuning.pace)
+        await views.open([definition.tables], store_id=stores.events.store_id)
+        subject = Subject(definition, stores.events, views, outline(app).codec, pace or app.tuning.pace)
         yield Operator(subject, _who())
     finally:
         await stores.views.close()

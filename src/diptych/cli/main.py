@@ -1,4 +1,5 @@
-"""The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 130 interrupted.
+"""The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 3 refused, 4 done in part,
+130 interrupted.
 
 Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
 """
@@ -8,7 +9,7 @@ import sys
 from enum import StrEnum
 from typing import Annotated
 
-from diptych.errors import DiptychError
+from diptych.errors import DiptychError, RebuildRefusedError, SwapRefusedError
 
 try:
     import typer
@@ -104,6 +105,7 @@ def status(
         str | None,
         typer.Option(envvar="DIPTYCH_FAIL_LAG", help="Exit 1 when a projection lags longer: 5s, 2min."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until interrupted.")] = False,
 ) -> None:
     """Say how far each projection is.
 
@@ -111,9 +113,11 @@ def status(
     """
     from diptych.cli.discovery import find
     from diptych.cli.spans import seconds
-    from diptych.cli.status import report
+    from diptych.cli.status import look_on, report
 
     limit = None if fail_lag is None else seconds(fail_lag)
+    if watch:
+        look_on(find(place or app).app, limit=limit)
     raise typer.Exit(report(find(place or app).app, limit=limit, as_json=as_json))
 
 
@@ -165,6 +169,6 @@ def main() -> None:
         cli()
     except DiptychError as error:
         print(f"diptych: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(3 if isinstance(error, RebuildRefusedError | SwapRefusedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -139,6 +139,7 @@ def drop(
 def rebuild(
     name: Name,
     app: AppOption = None,
+    key: Annotated[str, typer.Option(help="Only the rows of this key (a stream's id), at once.")] = "",
     jobs: Annotated[
         int, typer.Option(envvar="DIPTYCH_JOBS", help="Processes that build; of an isolated one.", min=1)
     ] = 2,
@@ -146,13 +147,19 @@ def rebuild(
     swap: Annotated[bool, typer.Option(help="Have the new rows read when all is well.")] = True,
     swap_anyway: Annotated[bool, typer.Option(help="Also when rows of the same code differ.")] = False,
     reason: Reason = "",
+    within: Within = "10s",
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
     """Build its rows again beside those that are read, compare, and swap. Queries go on all the while.
 
     Interrupted or killed, it goes on where it was when it is started again. Exit 3 when rows differ that should not.
+    With --key the worker that has it folds that key again; exit 4 when it could not, 1 when nobody answered.
     """
+    if key:
+        from diptych.cli.projection_acts import rebuild_key
+
+        raise typer.Exit(rebuild_key(app, name, key, reason=reason, within=within, yes=yes, dry_run=dry_run))
     from diptych.cli.projection_rebuild import Choices
     from diptych.cli.projection_rebuild import rebuild as act
 
@@ -169,6 +176,6 @@ def build(
     app: AppOption = None,
 ) -> None:
     """Build some lanes of a generation: what `rebuild` starts in processes of their own."""
-    from diptych.cli.projection_rebuild import build as act
+    from diptych.cli.projection_builders import build as act
 
     act(app, name, generation, [int(lane) for lane in lanes.split(",")], upto)

@@ -4,13 +4,15 @@ Rule: one act each; a refusal names the command that would do.
 """
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import typer
 
-from diptych.app.operating import Operator, operating
+from diptych.app.finding import asked
+from diptych.app.operating import Operator, check_known, operating
 from diptych.cli.discovery import find
 from diptych.cli.output import talk
 from diptych.cli.spans import seconds
@@ -18,22 +20,24 @@ from diptych.store.leases import Request
 
 T = TypeVar("T")
 
+INTERRUPTED = 130
 REFUSED = 3
 PARTLY = 4
+_IN_VAIN = ("stays parked", "stays as it is", "not left out")
 
 
 def pause(said: str | None, name: str, span: str | None, *, reason: str, dry_run: bool) -> None:
     """Have it stand."""
     so_long = None if span is None else seconds(span)
     until = "until `diptych projection resume`" if so_long is None else f"for {span}"
-    if not is_dry(dry_run, f"{name} would stand {until}."):
+    if not is_dry(dry_run, f"{name} would stand {until}.", said, name):
         _act(said, name, lambda operator: operator.pause(so_long, reason))
         talk(f"{name} stands {until}. Go on with: diptych projection resume {name}")
 
 
 def resume(said: str | None, name: str, *, reason: str, dry_run: bool) -> None:
     """Have it go on."""
-    if not is_dry(dry_run, f"{name} would go on."):
+    if not is_dry(dry_run, f"{name} would go on.", said, name):
         _act(said, name, lambda operator: operator.resume(reason))
         talk(f"{name} goes on.")
 
@@ -48,6 +52,17 @@ def retry(said: str | None, name: str, key: str, *, reason: str, within: str, dr
     patience = seconds(within)
     done = _act(said, name, lambda operator: operator.ask("retry", key=key, reason=reason, within=patience))
     return _told(name, done)
+
+
+def rebuild_key(said: str | None, name: str, key: str, *, reason: str, within: str, yes: bool, dry_run: bool) -> int:
+    """Have the rows of one key folded again; the codes are those of `retry`."""
+    id, what = asked(key).id, f"The rows of {key} in {name}"
+    if is_dry(dry_run, f"{what} would be folded again from all of its events.", said, name):
+        return 0
+    if not is_sure(f"{what} will be folded again from all of its events, by the owner of its lane.", yes):
+        return REFUSED
+    patience = seconds(within)
+    return _told(name, _act(said, name, lambda operator: operator.rebuild_key(id, reason, patience)))
 
 
 def skip(said: str | None, name: str, position: int, *, reason: str, within: str, yes: bool, dry_run: bool) -> int:
@@ -69,7 +84,7 @@ def skip(said: str | None, name: str, position: int, *, reason: str, within: str
 def rollback(said: str | None, name: str, to: int | None, *, reason: str, yes: bool, dry_run: bool) -> None:
     """Have an earlier generation read again."""
     chosen = "the last generation that was kept" if to is None else f"generation {to}"
-    if is_dry(dry_run, f"{name} would be read from {chosen}."):
+    if is_dry(dry_run, f"{name} would be read from {chosen}.", said, name):
         return
     if not is_sure(f"{name} will be read from {chosen}, whose rows are as old as they were left.", yes):
         raise typer.Exit(REFUSED)
@@ -81,14 +96,14 @@ def rollback(said: str | None, name: str, to: int | None, *, reason: str, yes: b
 
 def accept(said: str | None, name: str, *, reason: str, dry_run: bool) -> None:
     """Take the rows for what the code of today would make."""
-    if not is_dry(dry_run, f"The rows of {name} would be taken for what its code of today makes."):
+    if not is_dry(dry_run, f"The rows of {name} would be taken for what its code of today makes.", said, name):
         live = _act(said, name, lambda operator: operator.accept(reason))
         talk(f"{name}: generation {live.number} is accepted.")
 
 
 def drop(said: str | None, name: str, number: int, *, reason: str, yes: bool, dry_run: bool) -> None:
     """Drop a generation that is not read."""
-    if is_dry(dry_run, f"Generation {number} of {name} would be dropped."):
+    if is_dry(dry_run, f"Generation {number} of {name} would be dropped.", said, name):
         return
     if not is_sure(f"Generation {number} of {name} will be gone for good.", yes):
         raise typer.Exit(REFUSED)
@@ -118,16 +133,18 @@ def _told(name: str, done: Sequence[Request]) -> int:
         return 1
     if all(_is_nothing(one) for one in done):
         talk(f"Nothing of {name} is parked.")
-    return PARTLY if any("stays parked" in one.outcome or "not left out" in one.outcome for one in done) else 0
+    return PARTLY if any(word in one.outcome for one in done for word in _IN_VAIN) else 0
 
 
 def _is_nothing(one: Request) -> bool:
     return one.outcome.startswith("Nothing is parked")
 
 
-def is_dry(dry_run: bool, sentence: str) -> bool:
-    """Say what would be done, if that is all that is wanted."""
+def is_dry(dry_run: bool, sentence: str, said: str | None = None, name: str | None = None) -> bool:
+    """Say what would be done, if that is all that is wanted. :raises NotFoundError: there is no such projection."""
     if dry_run:
+        if name is not None:
+            check_known(find(said).app, name)
         talk(sentence)
     return dry_run
 
@@ -137,6 +154,9 @@ def is_sure(sentence: str, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        talk(f"{sentence} Nothing is done. If you are sure, say so: --yes")
+        talk(f"{sentence} Nothing is done. If you are sure: {shlex.join(['diptych', *sys.argv[1:], '--yes'])}")
         return False
-    return typer.confirm(f"{sentence} Go on?", err=True)
+    try:
+        return typer.confirm(f"{sentence} Go on?", err=True)
+    except typer.Abort:
+        raise typer.Exit(INTERRUPTED) from None

@@ -14,12 +14,14 @@ from diptych.cli.looking import time
 from diptych.cli.output import age, show, talk
 from diptych.cli.status import row_of, standings
 from diptych.errors import NotFoundError
+from diptych.store.alerts import Alert
 from diptych.store.batches import ParkedEvent
 from diptych.store.generations import Generation
 from diptych.store.leases import Request
 
 _LIST: Final = ("projection", "state", "generation", "lag_events", "lag_seconds", "lanes", "workers", "parked", "error")
 _MOST: Final = 20
+_NOTHING: Final = "Nothing is parked here."
 
 
 def list_all(said: str | None, *, as_json: bool) -> int:
@@ -39,15 +41,15 @@ def show_one(said: str | None, name: str, *, as_json: bool) -> int:
     if not found:
         raise NotFoundError(f"There is no projection {name}. List them: diptych projection list")
     (one,) = found
-    parked, requests = asyncio.run(_kept(app, name)) if one.live else ([], [])
+    parked, requests, alerts = asyncio.run(_kept(app, name)) if one.live else ([], [], [])
     if as_json:
         lanes = [row._asdict() | {"checkpoint": row.checkpoint.position} for row in one.lanes]
         generations = [_generation(each) for each in _generations(one)]
-        rest = {"lanes": lanes, "generations": generations, "parked": parked, "requests": requests, "note": one.note}
-        show((), [{**row_of(one), "head": look.head.position, **rest}], as_json=True)
+        rest = {"lanes": lanes, "generations": generations, "parked": parked, "requests": requests, "alerts": alerts}
+        show((), [{**row_of(one), "head": look.head.position, "note": one.note, **rest}], as_json=True)
         return 1 if one.state in WRONG else 0
     _tell(one, look.head.position)
-    _sections(one, parked, requests)
+    _sections(one, parked, requests, alerts)
     return 1 if one.state in WRONG else 0
 
 
@@ -60,7 +62,9 @@ def _tell(one: Standing, head: int) -> None:
             talk(sentence)
 
 
-def _sections(one: Standing, parked: list[dict[str, Any]], requests: list[dict[str, Any]]) -> None:
+def _sections(
+    one: Standing, parked: list[dict[str, Any]], requests: list[dict[str, Any]], alerts: list[dict[str, Any]]
+) -> None:
     lanes = [
         {
             "lane": row.lane,
@@ -81,16 +85,21 @@ def _sections(one: Standing, parked: list[dict[str, Any]], requests: list[dict[s
         show(("key", "position", "events", "error"), parked[:_MOST], as_json=False)
         if len(parked) > _MOST:
             talk(f"and {len(parked) - _MOST} keys more: --json lists them all")
+    if alerts:
+        talk("\nalerts, newest first")
+        show(("kind", "raised", "resolved", "message"), alerts[:_MOST], as_json=False)
+    requests = [one for one in requests if one["outcome"] != _NOTHING]  # of a retry, most of the lanes say so
     if requests:
         talk("\nasked and done, newest first")
         show(("verb", "key", "position", "by", "at", "reason", "outcome"), requests[:_MOST], as_json=False)
 
 
-async def _kept(app: App, name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+async def _kept(app: App, name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     async with operating(app, name) as operator:
         parked = await operator.views.parked(name)
         requests = await operator.views.leases.requests(name)
-    return _keys(parked), [_request(one) for one in requests]
+        alerts = await operator.views.alerts.recent(name)
+    return _keys(parked), [_request(one) for one in requests], [_alert(one) for one in alerts]
 
 
 def _keys(parked: Any) -> list[dict[str, Any]]:
@@ -102,6 +111,11 @@ def _keys(parked: Any) -> list[dict[str, Any]]:
         {"key": key, "position": events[0].position, "events": len(events), "error": events[0].error}
         for key, events in found.items()
     ]
+
+
+def _alert(one: Alert) -> dict[str, Any]:
+    resolved = "not yet" if one.resolved_at is None else time(one.resolved_at)
+    return {"kind": one.kind, "raised": time(one.raised_at), "resolved": resolved, "message": one.message}
 
 
 def _request(one: Request) -> dict[str, Any]:

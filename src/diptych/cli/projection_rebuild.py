@@ -4,27 +4,18 @@ Rule: the work is `projections/rebuilding.py`; here is what is typed, started an
 """
 
 import asyncio
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from diptych.app.application import App
 from diptych.app.operating import Operator, operating
 from diptych.cli.discovery import Found, find
 from diptych.cli.output import age, show, talk
-from diptych.cli.projection_acts import REFUSED, is_dry, is_sure
+from diptych.cli.projection_acts import INTERRUPTED, REFUSED, is_dry, is_sure
+from diptych.cli.projection_builders import in_processes, pace_of
 from diptych.cli.rates import Rates
-from diptych.errors import DiptychError
-from diptych.projections.backfill import Backfill
 from diptych.projections.previewing import Preview, preview
-from diptych.projections.rebuilding import Jobs, Rebuild, Rebuilt, in_halves
+from diptych.projections.rebuilding import Rebuild, Rebuilt
 from diptych.store.generations import Comparison, Generation
 from diptych.store.opening import log_from_outside
-from diptych.subscriptions.reading import Pace
-
-_PAGE: Final = 5000  # events that a build reads at a time
-_INTERRUPTED: Final = 130
 
 
 class Choices(NamedTuple):
@@ -39,10 +30,6 @@ class Choices(NamedTuple):
     dry_run: bool
 
 
-class BuildFailedError(DiptychError):
-    """A process that built some lanes ended before it was done; what it wrote stays."""
-
-
 def rebuild(said: str | None, name: str, choices: Choices) -> int:
     """Rebuild a projection; returns the exit code."""
     found = find(said)
@@ -50,23 +37,11 @@ def rebuild(said: str | None, name: str, choices: Choices) -> int:
         return asyncio.run(_rebuild(found, name, choices))
     except KeyboardInterrupt:
         talk(f"\nInterrupted; what is built is kept. Go on with: diptych projection rebuild {name}")
-        return _INTERRUPTED
-
-
-def build(said: str | None, name: str, generation: int, lanes: Sequence[int], upto: int) -> None:
-    """Build some lanes in this process, up to a position."""
-    app = find(said).app
-
-    async def run() -> None:
-        async with operating(app, name, _pace(app)) as operator, Backfill(operator.subject, generation) as backfill:
-            await backfill.take(lanes)
-            await backfill.build(upto)
-
-    asyncio.run(run())
+        return INTERRUPTED
 
 
 async def _rebuild(found: Found, name: str, choices: Choices) -> int:
-    async with operating(found.app, name, _pace(found.app)) as operator:
+    async with operating(found.app, name, pace_of(found.app)) as operator:
         async with log_from_outside(found.app.url) as log:
             expected = await preview(operator.subject, log)
         _foretell(name, expected)
@@ -77,7 +52,7 @@ async def _rebuild(found: Found, name: str, choices: Choices) -> int:
         rates = Rates(name)
         verdict = _Verdict(operator, choices)
         try:
-            rebuild = Rebuild(operator.subject, _in_processes(found, operator, choices.jobs), rates.tell)
+            rebuild = Rebuild(operator.subject, in_processes(found, name, choices.jobs), rates.tell)
             done = await rebuild.run(verdict.decide, compares=choices.compare)
         finally:
             rates.stop()
@@ -109,7 +84,9 @@ class _Verdict:
             if not comparison.is_equal and is_same and not self._choices.swap_anyway:
                 self.why_not = "rows differ, though the code did not change: look which are right"
         elif old is not None and self._choices.compare:
-            talk(f"{self._operator.name}: the two could not be held at one position, and are not compared.")
+            talk(f"{self._operator.name}: the two did not come to one position, and are not compared.")
+            if is_same and not self._choices.swap_anyway:
+                self.why_not = "it is not compared, though the code did not change"
         if not self._choices.swap:
             self.why_not = "--no-swap was said"
         return self.why_not is None
@@ -155,39 +132,3 @@ async def _conclude(operator: Operator, done: Rebuilt, verdict: _Verdict, choice
     back = "" if done.old is None else f" Back again: diptych projection rollback {name}"
     talk(f"{name} is read from generation {new}.{parked}{back}")
     return 0
-
-
-def _in_processes(found: Found, operator: Operator, jobs: int) -> Jobs:
-    """Return what builds lanes in processes of their own; each ends with this one."""
-
-    async def run(generation: Generation, upto: int) -> None:
-        shares = in_halves(generation.lanes, jobs)
-        running = [await _start(found, operator.name, generation, lanes, upto) for lanes in shares]
-        try:
-            said = await asyncio.gather(*(one.communicate() for one in running))
-        finally:
-            for one in running:
-                if one.returncode is None:
-                    one.terminate()
-                    await one.wait()
-        for one, (_, errors) in zip(running, said, strict=True):
-            if one.returncode:
-                what = errors.decode(errors="replace").strip().removeprefix("diptych: ")
-                raise BuildFailedError(
-                    f"{operator.name}: {what or f'a process ended with code {one.returncode}.'} What is built is kept; "
-                    f"once it is mended: diptych projection rebuild {operator.name}"
-                )
-
-    return run
-
-
-async def _start(found: Found, name: str, generation: Generation, lanes: Sequence[int], upto: int) -> Process:
-    numbers = ",".join(map(str, lanes))
-    words = ["projection", "build", name, "--generation", str(generation.number)]
-    words += ["--lanes", numbers, "--upto", str(upto)]
-    command = (sys.executable, "-m", "diptych.cli", *words, "--app", found.target.spelt)
-    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)
-
-
-def _pace(app: App) -> Pace:
-    return app.tuning.pace._replace(page_events=_PAGE)

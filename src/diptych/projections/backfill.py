@@ -4,26 +4,28 @@ Rule: it writes rows and checkpoints of its generation and nothing else; who is 
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Final, NamedTuple, Self
 
 from diptych.clock import new_id
-from diptych.errors import CheckpointMovedError, ProjectionError, StoreError
+from diptych.errors import CheckpointMovedError, RebuildRefusedError, StoreError
 from diptych.events.codec import Codec
 from diptych.projections.carrying import Carrier
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
-from diptych.store.leases import Worker
+from diptych.store.leases import Board, Worker
 from diptych.store.protocols import EventStore, ViewStore
-from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy
-from diptych.subscriptions.place import comes, goes, has_ended, this_place
+from diptych.subscriptions.failures import Backoff, EventFailure, LostTail, Remedy, remedy
+from diptych.subscriptions.place import comes, goes, has_ended, this_place, where
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
 
 _BEATS: Final = 4  # in the time of a lease
 _LOOK: Final = 0.005  # seconds between two looks at a log that has not grown yet
+_ENDING: Final = 2.0  # seconds that a process which is told to end may take, at least
 
 
 class Subject(NamedTuple):
@@ -61,7 +63,11 @@ class Backfill:
 
     async def __aenter__(self) -> Self:
         comes(self._id)
-        await self._beat()
+        try:
+            await self._beat()
+        except BaseException:
+            goes(self._id)
+            raise
         for work in (self._keep_alive(), self._reader.follow()):
             task = asyncio.create_task(work, name=f"build {self._subject.name}")
             self._stack.push_async_callback(_ended, task)
@@ -77,37 +83,62 @@ class Backfill:
         goes(self._id)
 
     async def take(self, lanes: Collection[int]) -> None:
-        """Claim these lanes; waits for the lease of whoever had them and is gone."""
-        missing = set(lanes)
+        """Claim these lanes; waits for the lease of whoever had them and is gone, or ends now.
+
+        :raises RebuildRefusedError: somebody alive keeps them, or the generation is gone.
+        """
+        missing, lease = set(lanes), self._subject.pace.lease
+        over = time.monotonic() + max(2 * lease, lease + _ENDING)
         while missing:
             held = await self._tenure.claim(missing)
             await self._carrier.take(held)
             missing -= {one.lane for one in held}
             if missing:
-                await asyncio.sleep(self._subject.pace.lease / _BEATS)
+                self._look_for_others(await self._beat(), missing, is_late=time.monotonic() > over)
+                await asyncio.sleep(min(lease / _BEATS, 0.2))
+
+    def _look_for_others(self, board: Board, lanes: Collection[int], *, is_late: bool) -> None:
+        """:raises RebuildRefusedError: it is in vain to wait for these lanes."""
+        name, number = self._subject.name, self._generation
+        owners = {row.owner for row in board.lanes if row.generation == number and row.lane in lanes}
+        if not any(one.number == number for one in board.generations):
+            why = f"generation {number} is gone: it was dropped, or other code began another"
+            raise RebuildRefusedError(name, why)
+        alive = [one for one in board.workers if one.id in owners]
+        if alive and is_late:
+            who = ", ".join(sorted({where(one) for one in alive}))
+            why = f"generation {number} is being built already, by {who}; wait until it is done, or end that first"
+            raise RebuildRefusedError(name, why)
 
     async def build(self, upto: int) -> None:
         """Carry all its lanes to a position of the log. While the store is away it waits, and goes on.
 
-        :raises ProjectionError: an event that cannot be applied, nor put aside.
+        :raises ProjectionError: an event that cannot be applied, nor put aside. :raises RebuildRefusedError: somebody
+        else has its lanes now.
         """
         backoff = Backoff(self._subject.pace.first_pause, self._subject.pace.longest_pause)
-        while any(lane.at.position < upto for lane in self._carrier.lanes.values()):
+        lanes = frozenset(self._carrier.lanes)
+        while True:
             try:
+                await self.take(lanes - self._carrier.lanes.keys())
+                if all(lane.at.position >= upto for lane in self._carrier.lanes.values()):
+                    await self._carrier.save(at_once=True)
+                    return
                 if not await self._carrier.step(upto):
                     self._reader.check()
                     await asyncio.sleep(_LOOK)
                 backoff.reset()
             except EventFailure as failure:
                 raise failure.cause from failure
-            except CheckpointMovedError:
-                await self._take_again()
+            except (CheckpointMovedError, LostTail):
+                self._reader.forget()
+                self._carrier.drop(lanes)
             except StoreError as error:
                 if remedy(error) is not Remedy.PAUSE:
                     raise
                 await asyncio.sleep(backoff.next())
                 self._reader.forget()
-        await self._carrier.save(at_once=True)
+                self._carrier.drop(lanes)  # it may have been written all the same
 
     async def align(self, places: Mapping[int, int]) -> None:
         """Carry each lane to its own place, none of which is behind where the lane stands."""
@@ -117,30 +148,21 @@ class Backfill:
             self._carrier.drop(there)
             await self._tenure.release(there)
 
-    async def _take_again(self) -> None:
-        lanes = list(self._carrier.lanes)
-        self._carrier.drop(lanes)
-        await self.take(lanes)
-
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(self._subject.pace.lease / _BEATS)
             with suppress(StoreError):
                 await self._beat()
 
-    async def _beat(self) -> None:
+    async def _beat(self) -> Board:
         worker = Worker(self._id, this_place(), frozenset({self._generation}))
         board = await self._leases.beat(worker, self._subject.pace.lease)
         dead = [one.id for one in board.workers if has_ended(one)]
         if dead:
-            await self._leases.beat(worker, self._subject.pace.lease, dead=dead)
+            board = await self._leases.beat(worker, self._subject.pace.lease, dead=dead)
+        return board
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.wait((task,))
-
-
-def why(error: ProjectionError) -> str:
-    """Say what keeps a build from going on, and what to do."""
-    return f"{error} Mend the handler and run the same command again: it goes on from there."

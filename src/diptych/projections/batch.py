@@ -63,12 +63,19 @@ class Portion(NamedTuple):
     lanes: Collection[int] | None = None
 
 
-def draft(definition: Definition, given: Portion, parked: Mapping[str, int]) -> Draft:
-    """Fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
+def draft(
+    definition: Definition, given: Portion, parked: Mapping[str, int], left_out: frozenset[int] = frozenset()
+) -> Draft:
+    """Fold a piece of a page; events of parked keys wait, and those at the positions `left_out` are passed over.
+
+    :raises EventFailure: naming the first bad one.
+    """
     page, indexes, _ = given
     types = page.types
     _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - definition.takes)
     mine = concerned(definition, *given)
+    if left_out:
+        mine = [index for index in mine if page.after + 1 + index not in left_out]
     waiting: list[tuple[str, int]] = []
     stream_ids = page.stream_ids
     if parked:
@@ -95,6 +102,23 @@ def _refuse_unknown(page: SharedPage, indexes: range, names: set[str]) -> None:
 def draft_parked(definition: Definition, codec: Codec, events: Sequence[StoredEvent]) -> Draft:
     """Fold events that were put aside, all of one key. :raises EventFailure: one of them still fails."""
     return Draft(BatchFold(definition, piece(events, definition.takes, codec)))
+
+
+def draft_key(definition: Definition, codec: Codec, key: str, events: Sequence[StoredEvent]) -> Draft:
+    """Fold all events of a key of an isolated projection, as if it had no rows; tables that get none lose theirs.
+
+    :raises EventFailure: one of the events fails.
+    """
+    folded = BatchFold(definition, piece(events, definition.takes, codec)).run({})
+    upserts = {changes.table.name: changes.upserts for changes in folded if changes.upserts}
+    made = Draft()
+    made.changes = [
+        RowChanges(keys.table, upserts[keys.table.name])
+        if keys.table.name in upserts
+        else RowChanges(keys.table, deletes=[keys.values(key)])
+        for keys in definition.sheets
+    ]
+    return made
 
 
 def script_of(definition: Definition, piece: Piece) -> RunScript | None:

@@ -15,6 +15,7 @@ from diptych.errors import DiptychError, OtherHistoryError, StoreError
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft, Portion, concerned
 from diptych.projections.held import Group, Lane, hindmost
+from diptych.projections.leaving_out import left_out
 from diptych.projections.parking import Parked
 from diptych.projections.work import Folding, Work
 from diptych.store.batches import Checkpoint, ParkedEvent, ViewBatch
@@ -65,9 +66,11 @@ class Carrier:
         self.show_place()
 
     async def look_at_parked(self) -> None:
-        """Load what is parked in the lanes here."""
+        """Load what is parked in the lanes here, and what is left out for ever."""
         found = await self.work.views.parked(self.work.name, self.work.generation)
-        self.parked = Parked(self.work.definition.tables.lanes, [one for one in found if one.lane in self.lanes])
+        without = await left_out(self.work.views, self.work.name)
+        mine = [one for one in found if one.lane in self.lanes]
+        self.parked = Parked(self.work.definition.tables.lanes, mine, without)
 
     def drop(self, numbers: Collection[int]) -> None:
         """Forget these lanes; what they had scanned and not written is scanned again by whoever takes them."""
@@ -95,16 +98,22 @@ class Carrier:
         self.progress.head = max(self.progress.head, head.position)
         self.progress.behind_since = page.rows[start].recorded_at
         try:
-            if group.is_careful:
-                await self._take_carefully(group, page, range(start, stop))
-            else:
-                await self._take(group, page, range(start, stop))
+            await self.apply(group, page, range(start, stop))
         except HangsError:
             for lane in group.lanes:
                 lane.take_care()
         finally:
             self.show_place()
         return True
+
+    async def reach(self, position: int) -> None:
+        """Apply all up to a position, or to the end of the log, and write down that the lanes are there.
+
+        Stopped half-way it goes on where it was. :raises EventFailure: see `step`. :raises StoreError:
+        """
+        while await self.step(position):
+            pass
+        await self.save(at_once=True)
 
     async def save(self, *, at_once: bool = False) -> bool:
         """Write down what was scanned and is not on disk, if it is time to; returns whether anything is left."""
@@ -153,6 +162,13 @@ class Carrier:
             saved: int = _saved(min(self.lanes.values(), key=_saved))
             self.progress.stands(Place(last.position, last.recorded_at, last.event_id), saved)
 
+    async def apply(self, group: Group, page: SharedPage, indexes: range) -> None:
+        """Apply a piece of a page to some lanes. :raises EventFailure: see `step`. :raises HangsError: take care."""
+        if group.is_careful:
+            await self._take_carefully(group, page, indexes)
+        else:
+            await self._take(group, page, indexes)
+
     async def _take_carefully(self, group: Group, page: SharedPage, indexes: range) -> None:
         """Apply the events one by one, each noted beforehand, so that one that ends the process is known by that."""
         start, lanes = indexes.start, {lane.number: lane for lane in group.lanes}
@@ -161,10 +177,10 @@ class Carrier:
             for one in group.lanes:
                 one.careful_until = one.careful_until or event.position + self.work.pace.page_events
             lane = lanes[lane_of(event.stream_id, self.work.definition.tables.lanes)]
-            has_ended = lane.attempt == event.position
-            if not has_ended:
-                await self.work.tenure.mark(lane.number, attempt=event.position)
-            blamed = self.folding.blame(event, ENDED) if has_ended else None
+            blamed = self.folding.blame(event, ENDED) if lane.attempt == -event.position else None
+            if blamed is None:  # whoever ended on it alone may have been killed from outside: the second time tells
+                attempt = -event.position if lane.attempt == event.position else event.position
+                await self.work.tenure.mark(lane.number, attempt=attempt)
             await self._take(group, page, range(start, index + 1), blamed)
             start = index + 1
         if start < indexes.stop:

@@ -1,4 +1,5 @@
-"""What is done about failed events: trying parked keys again, and leaving an event out for ever.
+"""What is done about failed events and wrong rows: trying parked keys again, leaving an event out for ever, folding
+the rows of one key again.
 
 Rule: all of it under the lane's epoch, like any batch; each attempt is noted on the lane before it is made.
 """
@@ -6,12 +7,14 @@ Rule: all of it under the lane's epoch, like any batch; each attempt is noted on
 import logging
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from diptych.errors import DiptychError, StoreError
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft
 from diptych.projections.carrying import Carrier
 from diptych.projections.held import Lane
+from diptych.projections.leaving_out import says_left_out
 from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.leases import Request
 from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
@@ -33,6 +36,7 @@ class Mender:
     def __init__(self, carrier: Carrier) -> None:
         self._carrier, self._work = carrier, carrier.work
         self._ended: set[str] = set()  # keys whose last try ended the process, for as long as nobody was told
+        self._ended_at: set[int] = set()  # where the first event is of those whose last rebuild did
 
     async def look(self, lanes: Collection[int]) -> None:
         """Take up the parked keys of lanes that were just claimed: an attempt that ended a process is noted on it."""
@@ -43,7 +47,8 @@ class Mender:
                 self._ended.add(parked.key)
                 events = self._carrier.parked.of(parked.key)
                 await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}", ())
-        await self._carrier.look_at_parked()
+            elif 0 < lane.attempt <= lane.saved.position:
+                self._ended_at.add(lane.attempt)
 
     async def try_unasked(self, lanes: Collection[int]) -> None:
         """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
@@ -61,6 +66,8 @@ class Mender:
         lane = self._carrier.lanes[request.lane]
         if request.verb == "skip":
             return await self._skip(lane, request.position, halted)
+        if request.verb == "rebuild":
+            return await self._rebuild(lane, request.key)
         keys = [request.key] if request.key else self._carrier.parked.keys([lane.number])
         outcomes = []
         for key in keys:
@@ -78,6 +85,32 @@ class Mender:
             return f"{key} is not parked."
         return await self._apply(lane, key, events, ())
 
+    async def _rebuild(self, lane: Lane, key: str) -> Done:
+        """Fold all events of a key again, up to where its lane is, and write its rows anew; all of it or nothing."""
+        if not self._work.definition.is_isolated:
+            return Done(f"{key} stays as it is: its rows are made of other streams, too.", has_effect=False)
+        carrier, at = self._carrier, lane.at
+        events = await self._work.reader.of(UUID(key), at.position)
+        first = events[0].position if events else 0
+        if key in self._ended or first in self._ended_at:
+            self._ended.discard(key)
+            self._ended_at.discard(first)
+            why = f"{key} stays as it is: {ENDED}. It is not tried again for this request."
+            return Done(why, has_effect=False)
+        try:
+            await self._work.tenure.mark(lane.number, attempt=first)
+            batch = await carrier.folding.key(key, events)
+            await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
+        except StoreError:
+            raise
+        except Exception as error:  # a value that no column takes, too: known only when it is written
+            why = _said(error)
+            await self._work.tenure.mark(lane.number)
+            _log.error("%s cannot fold %s again: %s", self._work.name, key, why)
+            return Done(f"{key} stays as it is: {why}", has_effect=False)
+        carrier.parked.release(key)
+        return Done(f"{key}: its rows are made of its {len(events)} events again.")
+
     async def _apply(self, lane: Lane, key: str, events: Sequence[ParkedEvent], left_out: Sequence[int]) -> str:
         """Apply those that are not left out; if they fail, they stay parked with the new error."""
         carrier, rest = self._carrier, [event for event in events if event.position not in left_out]
@@ -90,8 +123,7 @@ class Mender:
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
-            cause = error.cause if isinstance(error, EventFailure) else error
-            why = str(cause) if isinstance(cause, DiptychError) else repr(cause)
+            why = _said(error)
             await self._park_again(lane, key, events, why, left_out)
             _log.error("%s still parks %s: %s", self._work.name, key, why)
             return f"{key} stays parked: {why}"
@@ -121,7 +153,7 @@ class Mender:
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)
             behind = await self._apply(lane, parked.key, events, [position])
-            return Done(f"Position {position} is left out for ever. {behind}")
+            return Done(f"{says_left_out(position)} {behind}")
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
             return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
@@ -131,4 +163,9 @@ class Mender:
             return Done(why, has_effect=False)
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
         await self._carrier.write([lane], place, Draft())
-        return Done(f"Position {position} is left out for ever.")
+        return Done(says_left_out(position))
+
+
+def _said(error: Exception) -> str:
+    cause = error.cause if isinstance(error, EventFailure) else error
+    return str(cause) if isinstance(cause, DiptychError) else repr(cause)

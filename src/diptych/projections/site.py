@@ -39,7 +39,7 @@ class Site(NamedTuple):
     reader: LogReader
     worker: str
     rules: Rules
-    start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    start: Callable[[Callable[[], Coroutine[Any, Any, None]], str], asyncio.Task[None]]
     look: Callable[[], None]
     has_hung: Callable[[], None]
     observer: Observer = QUIET

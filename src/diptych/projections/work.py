@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from diptych.errors import ProjectionError
 from diptych.events.recorded import StoredEvent
-from diptych.projections.batch import Draft, Portion, concerned, draft, draft_parked
+from diptych.projections.batch import Draft, Portion, concerned, draft, draft_key, draft_parked
 from diptych.projections.parking import Parked
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Tenure
@@ -16,7 +16,6 @@ from diptych.store.protocols import ViewStore
 from diptych.subscriptions.failures import EventFailure
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.thread import HangsError, WorkThread
-from diptych.telemetry.observer import QUIET, Observer
 
 
 class Work(NamedTuple):
@@ -28,7 +27,6 @@ class Work(NamedTuple):
     reader: LogReader
     pace: Pace
     tenure: Tenure
-    observer: Observer = QUIET
 
     @property
     def name(self) -> str:
@@ -57,7 +55,8 @@ class Folding:
         """Fold a piece of a page. :raises EventFailure: one of its events cannot be taken. :raises HangsError:"""
         definition = self._work.definition
         try:
-            return await self._filled(await self._thread.run(draft, definition, portion, parked.since))
+            drafted = await self._thread.run(draft, definition, portion, parked.since, parked.left_out)
+            return await self._filled(drafted)
         except HangsError as hang:
             mine = concerned(definition, *portion)
             if len(mine) != 1:
@@ -69,6 +68,13 @@ class Folding:
         try:
             reading = self._work.reader.codec
             return await self._filled(await self._thread.run(draft_parked, self._work.definition, reading, events))
+        except HangsError as hang:
+            raise self.blame(events[0], str(hang)) from hang
+
+    async def key(self, key: str, events: Sequence[StoredEvent]) -> Draft:
+        """Fold all events of a key as if it had no rows yet. :raises EventFailure: one of them fails."""
+        try:
+            return await self._thread.run(draft_key, self._work.definition, self._work.reader.codec, key, events)
         except HangsError as hang:
             raise self.blame(events[0], str(hang)) from hang
 

@@ -7,10 +7,12 @@ Rule: a lease says who may begin; the epoch alone says what may commit.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from diptych.store.batches import Checkpoint
 from diptych.store.generations import Generation
+
+_MOMENT: Final = 10_000_000  # microseconds
 
 
 class Worker(NamedTuple):
@@ -56,7 +58,7 @@ class Pause(NamedTuple):
     reason: str
 
 
-Verb = Literal["retry", "skip"]
+Verb = Literal["retry", "skip", "rebuild"]
 """What the owner of a lane can be asked. Other words are notes of what was done."""
 
 
@@ -64,7 +66,7 @@ class Request(NamedTuple):
     """What is asked of a lane's owner, and stays as a record of it. `outcome` is empty until it is done.
 
     `retry`: try the parked key again (every one if `key` is empty). `skip`: leave the event at `position` out for ever,
-    and go on with what waits behind it.
+    and go on with what waits behind it. `rebuild`: fold the rows of the key again, from all of its events.
     """
 
     id: int
@@ -89,6 +91,11 @@ class Board(NamedTuple):
     lanes: Sequence[LaneRow]
     paused: Mapping[str, Pause]
     requests: Sequence[Request]  # those that are not done
+
+    def is_held(self, projection: str) -> bool:
+        """Whether it is paused for a moment only, by a rebuild say: who waits for it may as well go on waiting."""
+        pause = self.paused.get(projection)
+        return pause is not None and pause.until is not None and pause.until - self.now < _MOMENT
 
 
 class Leases(Protocol):
@@ -131,6 +138,12 @@ class Leases(Protocol):
         """
         ...
 
+    async def ask_lane(
+        self, projection: str, verb: Verb, lane: int, *, key: str, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owner of one of the live generation's lanes; nothing is returned where it has no such lane."""
+        ...
+
     async def settle(self, request: int, outcome: str) -> None:
         """Note that a request is done, and how."""
         ...
@@ -143,10 +156,15 @@ class Leases(Protocol):
         """Return the last requests, done or not, newest first."""
         ...
 
-    async def pause(self, projection: str, seconds: float | None, *, reason: str, by: str) -> None:
-        """From now on it shall not move, for so long, or until `resume`."""
+    async def pause(
+        self, projection: str, seconds: float | None, *, reason: str, by: str, yields: bool = False
+    ) -> None:
+        """From now on it shall not move, for so long, or until `resume`.
+
+        One that `yields` leaves another that lasts as it is, unless that has the same reason.
+        """
         ...
 
-    async def resume(self, projection: str) -> None:
-        """Let it move again."""
+    async def resume(self, projection: str, *, reason: str | None = None) -> None:
+        """Let it move again; with a `reason`, only if that is why it stands."""
         ...

@@ -155,6 +155,11 @@ class MemoryEventStore:
         self._check_open()
         return self._streams.get(stream, [])[max(first, 1) - 1 :]
 
+    async def streams_of(self, id: UUID) -> Sequence[StreamName]:
+        """Return all streams with this id."""
+        self._check_open()
+        return sorted(stream for stream in self._streams if stream.id == id)
+
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
         self._check_open()

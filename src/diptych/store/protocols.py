@@ -154,6 +154,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def streams_of(self, id: UUID) -> Sequence[StreamName]:
+        """Return all streams with this id, of any tenant and category."""
+        ...
+
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
         ...

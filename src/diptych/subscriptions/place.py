@@ -40,6 +40,14 @@ def has_ended(worker: Worker) -> bool:
     return int(pid) == os.getpid() or not _is_running(int(pid))
 
 
+def where(worker: Worker) -> str:
+    """Say where a worker runs, as far as it can be told from here."""
+    machine, _, pid = worker.place.rpartition(" ")
+    if not machine:
+        return "another process"
+    return f"process {pid} of this machine" if machine == _machine() else f"process {pid} of another machine"
+
+
 def _machine() -> str:
     try:
         return f"{_BOOT.read_text().strip()} {os.readlink(_NAMESPACE)}"

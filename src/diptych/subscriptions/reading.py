@@ -9,7 +9,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from diptych.errors import DiptychError, SkippedPositionsError, StoreUnavailableError
 from diptych.events.codec import Codec
@@ -37,6 +39,7 @@ class Pace(NamedTuple):
     start_patience: float = 10.0  # a start gives up on an inline projection that fails and stands still so long
     lease: float = 5.0  # a worker that has not been heard of for so long is no worker any more (P5)
     handler_seconds: float = 30.0  # a handler that takes longer hangs
+    hold: float = 5.0  # what is read stands for no longer, while a rebuild is compared with it or takes over
     keep: float = 86_400.0  # a generation that is not read any more is dropped after so long
 
 
@@ -82,7 +85,7 @@ class LogReader:
     """Reads the log for all consumers of one process, and wakes those that wait at its end."""
 
     def __init__(self, store: EventStore, codec: Codec, pace: Pace) -> None:
-        self._store, self.codec, self._pace = store, codec, pace
+        self._store, self.codec, self.pace = store, codec, pace
         self._pages: deque[SharedPage] = deque(maxlen=_KEPT)
         self._reading = asyncio.Lock()
         self._listeners: set[asyncio.Event] = set()
@@ -99,14 +102,14 @@ class LogReader:
 
     async def follow(self) -> None:
         """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
-        backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
+        backoff = Backoff(self.pace.first_pause, self.pace.longest_pause)
         pause = _SHORT
         while True:
             try:
                 head = await self._store.head()
                 if head.position <= self.head.position and self._trouble is None:
                     began = time.monotonic()
-                    await self._store.wait(self.head.position, self._pace.poll)
+                    await self._store.wait(self.head.position, self.pace.poll)
                     page = await self._read(self.head.position)
                     if page is None:  # false hints may not become a busy loop, above all not where a tail was lost
                         pause = _SHORT if time.monotonic() - began > pause else min(2 * pause, _LONG)
@@ -151,12 +154,18 @@ class LogReader:
         events = (await self._store.read_log(after=position - 1, limit=1)).events
         return events[0] if events else None
 
+    async def of(self, id: UUID, upto: int) -> Sequence[StoredEvent]:
+        """Return the events up to a position of all streams with this id, in the order of the log."""
+        streams = [await self._store.read_stream(stream) for stream in await self._store.streams_of(id)]
+        events = [event for stream in streams for event in stream if event.position <= upto]
+        return sorted(events, key=attrgetter("position"))
+
     async def _read(self, after: int) -> SharedPage | None:
         async with self._reading:
             kept = self._kept(after)
             if kept is not None:
                 return kept
-            page = await self._store.read_log(after=after, limit=self._pace.page_events)
+            page = await self._store.read_log(after=after, limit=self.pace.page_events)
             _check_contiguous(after, page.events)
             if page.head.position > self.head.position:
                 self.head = page.head

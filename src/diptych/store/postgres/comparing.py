@@ -41,7 +41,10 @@ async def compare(connection: Connection, schema: str, old: Generation, new: Gen
 
 
 class _Pair(NamedTuple):
-    """A table in two generations: what to select of each to compare them, and how their rows find each other."""
+    """A table in two generations: what to select of each to compare them, and how their rows find each other.
+
+    Where one has another key than the other, `key` is empty.
+    """
 
     table: str
     places: tuple[str, str]
@@ -56,11 +59,12 @@ async def _pair(connection: Connection, schema: str, table: str, numbers: tuple[
         {name: (type_, place) for name, type_, place in await connection.fetch(_COLUMNS, side)} for side in (old, new)
     ]
     names = [name for name in mine if name in theirs]
-    keyed = sorted((place, name) for name, (_, place) in theirs.items() if place is not None and name in mine)
+    keyed = sorted((place, name) for name, (_, place) in theirs.items() if place is not None)
+    key = [name for _, name in keyed] if all(name in mine for _, name in keyed) else []
     as_text = {name for name in names if mine[name][0] != theirs[name][0] or mine[name][0] == "json"}
     columns = ", ".join(f"{quoted(name)}::text" if name in as_text else quoted(name) for name in names)
     selects = (f"SELECT {columns} FROM {old}", f"SELECT {columns} FROM {new}")  # noqa: S608 - quoted names
-    return _Pair(table, (old, new), names, [name for _, name in keyed], selects)
+    return _Pair(table, (old, new), names, key, selects)
 
 
 async def _difference(connection: Connection, pair: _Pair, samples: int) -> TableDifference:

@@ -125,6 +125,11 @@ class PostgresEventStore:
         async with self._reading() as connection:
             return await self._log.stream(connection, stream, first)
 
+    async def streams_of(self, id: UUID) -> Sequence[StreamName]:
+        """Return all streams with this id."""
+        async with self._reading() as connection:
+            return await self._log.streams_of(connection, id)
+
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
         async with self._reading() as connection:

@@ -67,7 +67,8 @@ INSERT INTO diptych.projection_requests
     (projection, generation, lane, verb, key, position, reason, asked_by, asked_at)
 SELECT c.projection, c.generation, c.lane, $2, $3, $4, $5, $6, {NOW} FROM diptych.projections p
 JOIN diptych.projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live AND c.tenant = ''
-WHERE p.projection = $1 AND ($2 <> 'skip' OR $3 <> '' OR c.position < $4) AND ($3 = '' OR c.lane IN (
+WHERE p.projection = $1 AND ($2 <> 'skip' OR $3 <> '' OR c.position < $4) AND c.lane = coalesce($7, c.lane)
+    AND ($3 = '' OR $7::int IS NOT NULL OR c.lane IN (
     SELECT lane FROM diptych.parked_events e WHERE e.projection = $1 AND e.generation = p.live AND e.key = $3))
 ORDER BY c.lane RETURNING {_REQUEST}
 """  # noqa: S608 - constants
@@ -82,9 +83,14 @@ SELECT {_REQUEST} FROM diptych.projection_requests
 WHERE $1::text IS NULL OR projection = $1 ORDER BY id DESC LIMIT $2
 """  # noqa: S608 - a constant
 _PAUSE: Final = f"""
-UPDATE diptych.projections SET paused_until = coalesce({NOW} + $2::bigint, 0), pause_reason = $3 WHERE projection = $1
+UPDATE diptych.projections SET paused_until = coalesce({NOW} + $2::bigint, 0), pause_reason = $3
+WHERE projection = $1
+    AND (NOT $4 OR pause_reason = $3 OR paused_until IS NULL OR (paused_until <> 0 AND paused_until <= {NOW}))
 """  # noqa: S608 - a constant
-_RESUME: Final = "UPDATE diptych.projections SET paused_until = NULL, pause_reason = '' WHERE projection = $1"
+_RESUME: Final = """
+UPDATE diptych.projections SET paused_until = NULL, pause_reason = ''
+WHERE projection = $1 AND pause_reason = coalesce($2, pause_reason)
+"""
 
 
 async def read_board(connection: Connection, schema: str) -> Board:
@@ -164,7 +170,13 @@ class PostgresLeases:
         self, projection: str, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
     ) -> Sequence[Request]:
         """Ask the owners of the live generation's lanes. Returns one request for each lane concerned."""
-        return [Request(*row) for row in await self._run(_ASK, projection, verb, key, position, reason, by)]
+        return [Request(*row) for row in await self._run(_ASK, projection, verb, key, position, reason, by, None)]
+
+    async def ask_lane(
+        self, projection: str, verb: Verb, lane: int, *, key: str, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owner of one of the live generation's lanes; nothing is returned where it has no such lane."""
+        return [Request(*row) for row in await self._run(_ASK, projection, verb, key, 0, reason, by, lane)]
 
     async def settle(self, request: int, outcome: str) -> None:
         """Note that a request is done, and how. :raises ProgrammingError: it does not say how."""
@@ -180,14 +192,16 @@ class PostgresLeases:
         """Return the last requests, done or not, newest first."""
         return [Request(*row) for row in await self._run(_REQUESTS, projection, limit)]
 
-    async def pause(self, projection: str, seconds: float | None, *, reason: str, by: str) -> None:
+    async def pause(
+        self, projection: str, seconds: float | None, *, reason: str, by: str, yields: bool = False
+    ) -> None:
         """From now on it shall not move, for so long, or until `resume`."""
         why = f"{reason} ({by})" if by else reason
-        await self._run(_PAUSE, projection, None if seconds is None else _micros(seconds), why)
+        await self._run(_PAUSE, projection, None if seconds is None else _micros(seconds), why, yields)
 
-    async def resume(self, projection: str) -> None:
-        """Let it move again."""
-        await self._run(_RESUME, projection)
+    async def resume(self, projection: str, *, reason: str | None = None) -> None:
+        """Let it move again; with a `reason`, only if that is why it stands."""
+        await self._run(_RESUME, projection, reason)
 
     async def _run(self, sql: str, *values: Any) -> list[Any]:
         async with self._lend() as connection:

@@ -29,6 +29,7 @@ SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
 }
 _STREAM_PAGE: Final = 2000
+_STREAMS: Final = "SELECT tenant, category FROM diptych.streams WHERE stream_id = $1 ORDER BY tenant, category"
 # What a row's text is made of (see `text_of`), each field of all rows as one text: making texts of whole rows takes the
 # server three times as long. A kind is the number of its type, and the rest only where it is not 1 and 0.
 _KIND: Final = """CASE WHEN e.schema_version = 1 AND e.format = 0 THEN e.type::text
@@ -114,6 +115,7 @@ class Log:
     def __init__(self, schema: str) -> None:
         self._all, self._filtered, self._stream = (in_schema(sql, schema) for sql in (_ALL, _FILTERED, _STREAM))
         self._head, self._command, self._kept = (in_schema(sql, schema) for sql in (_HEAD, _COMMAND, _KEPT))
+        self._streams = in_schema(_STREAMS, schema)
         self._types = Types(schema)
 
     async def page(self, connection: Connection, after: int, types: frozenset[str] | None, limit: int) -> Page:
@@ -157,6 +159,10 @@ class Log:
             if is_all:
                 return read
             first += count
+
+    async def streams_of(self, connection: Connection, id: UUID) -> Sequence[StreamName]:
+        """Return all streams with this id."""
+        return [StreamName(tenant, category, id) for tenant, category in await connection.fetch(self._streams, id)]
 
     async def _rows(
         self, connection: Connection, fields: Sequence[str], place: Sequence[list[str]], versions: list[str]

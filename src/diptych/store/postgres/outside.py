@@ -18,7 +18,6 @@ from diptych.store.postgres.migrations import check_known, in_schema
 from diptych.store.protocols import Head, Page
 from diptych.stream import StreamName
 
-_STREAMS: Final = "SELECT tenant, category FROM diptych.streams WHERE stream_id = $1 ORDER BY tenant, category"
 _COMMANDS: Final = """
 SELECT command_type, tenant, user_id, position, recorded_at FROM diptych.commands WHERE command_id = $1
 ORDER BY position
@@ -83,7 +82,7 @@ class OutsideSchema:
 
     async def streams_of(self, id: UUID) -> Sequence[StreamName]:
         """Return all streams with this id."""
-        return [StreamName(tenant, category, id) for tenant, category in await self._rows(_STREAMS, id)]
+        return await self._log.streams_of(self._connection, id)
 
     async def commands_of(self, id: UUID) -> Sequence[CommandTrace]:
         """Return the commands that took effect under this id."""

@@ -36,7 +36,9 @@ def _table(connection: apsw.Connection, table: str, numbers: tuple[int, int], sa
     key = [name for name, place in sorted(columns[1], key=lambda each: each[1]) if place and name in shared]
     names, keys = (", ".join(map(quoted, each)) for each in (shared, key))
     count = "SELECT count(*) FROM {}"
-    rows = tuple(connection.execute(count.format(side)).get for side in (old, new))
+    first, second = (connection.execute(count.format(side)).get for side in (old, new))
+    if len(key) < sum(place > 0 for _, place in columns[1]):  # no row of one is known to be a row of the other
+        return TableDifference(table, (first, second), first + second, [])
     one_side = f"SELECT {names} FROM {{}} EXCEPT SELECT {names} FROM {{}}"  # noqa: S608 - quoted
     differing = (
         f"SELECT {keys} FROM ({one_side.format(old, new)}) UNION SELECT {keys} FROM ({one_side.format(new, old)})"  # noqa: S608
@@ -47,7 +49,7 @@ def _table(connection: apsw.Connection, table: str, numbers: tuple[int, int], sa
     select = f"SELECT {names} FROM {{}} WHERE {where}"  # noqa: S608 - quoted
     sides = [[_row(connection, select.format(side), shared, each) for side in (old, new)] for each in found]
     return TableDifference(
-        table, (rows[0], rows[1]), total, [(tuple(k), a, b) for k, (a, b) in zip(found, sides, strict=True)]
+        table, (first, second), total, [(tuple(k), a, b) for k, (a, b) in zip(found, sides, strict=True)]
     )
 
 

@@ -92,6 +92,10 @@ class SqliteEventStore:
         """Return the events of a stream from version `first` on. :raises CorruptedEventError: :raises StoreError:"""
         return await self._read(partial(log.read_stream, stream=stream, first=first))
 
+    async def streams_of(self, id: UUID) -> Sequence[StreamName]:
+        """Return all streams with this id."""
+        return await self._read(partial(log.read_streams_of, id=id))
+
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
         held = await self._pool.acquire()

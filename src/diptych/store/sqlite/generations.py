@@ -15,7 +15,7 @@ from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Comparison, Generation, GenerationState, placed_name
 from diptych.store.sqlite.comparing import compare
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
-from diptych.store.sqlite.shapes import drop, make, set_live
+from diptych.store.sqlite.shapes import drop, is_whole, make, set_live
 from diptych.store.sqlite.writer import Task
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class SqliteGenerations:
         def work(connection: apsw.Connection) -> Generation:
             building = [one for one in _of(connection, projection.name) if one.state == "building"]
             for one in building:
-                if one.fits(projection) and one.code == projection.code:
+                if one.fits(projection) and one.code == projection.code and is_whole(connection, one.number):
                     return one
                 drop(connection, one.number)
             number = make(connection, projection, with_indexes=self._is_beside_log)

@@ -38,14 +38,22 @@ _REQUESTS: Final = (
     "FROM projection_requests "
 )
 _ASK: Final = f"INSERT INTO projection_requests VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, {NOW}, '') RETURNING id"  # noqa: S608
+_ONE: Final = f"{_REQUESTS} WHERE id = ?"
 _SETTLE: Final = "UPDATE projection_requests SET outcome = ? WHERE id = ?"
 _CONCERNED: Final = """
     SELECT c.generation, c.lane FROM projections p
     JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live
-    WHERE p.projection = ?1 AND (?2 = '' OR c.lane IN (
+    WHERE p.projection = ?1 AND c.lane = coalesce(?4, c.lane) AND (?2 = '' OR ?4 IS NOT NULL OR c.lane IN (
         SELECT lane FROM parked_events e WHERE e.projection = ?1 AND e.generation = p.live AND e.key = ?2))
         AND (?3 = 0 OR ?2 <> '' OR c.position < ?3)
     ORDER BY c.lane"""
+_PAUSE: Final = f"""
+    UPDATE projections SET paused_until = coalesce({NOW} + ?1, 0), pause_reason = ?2
+    WHERE projection = ?3
+        AND (NOT ?4 OR pause_reason = ?2 OR paused_until IS NULL OR paused_until BETWEEN 1 AND {NOW})"""  # noqa: S608 - a constant
+_RESUME: Final = """
+    UPDATE projections SET paused_until = NULL, pause_reason = ''
+    WHERE projection = ?1 AND pause_reason = coalesce(?2, pause_reason)"""
 
 
 def read_board(connection: apsw.Connection) -> Board:
@@ -142,14 +150,21 @@ class SqliteLeases:
         self, projection: str, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
     ) -> Sequence[Request]:
         """Ask the owners of the live generation's lanes. Returns one request for each lane concerned."""
+        at = position if verb == "skip" else 0
+        return await self._ask((projection, key, at, None), (verb, key, position, reason, by))
 
+    async def ask_lane(
+        self, projection: str, verb: Verb, lane: int, *, key: str, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owner of one of the live generation's lanes; nothing is returned where it has no such lane."""
+        return await self._ask((projection, key, 0, lane), (verb, key, 0, reason, by))
+
+    async def _ask(self, concerned: tuple[Any, ...], what: tuple[Any, ...]) -> Sequence[Request]:
         def work(connection: apsw.Connection) -> list[Request]:
             made: list[Request] = []
-            at = position if verb == "skip" else 0
-            for generation, lane in connection.execute(_CONCERNED, (projection, key, at)).fetchall():
-                values = (projection, generation, lane, verb, key, position, reason, by)
-                number = connection.execute(_ASK, values).get
-                made.append(Request(*connection.execute(f"{_REQUESTS} WHERE id = ?", (number,)).get))
+            for generation, lane in connection.execute(_CONCERNED, concerned).fetchall():
+                values = (concerned[0], generation, lane, *what)
+                made.append(Request(*connection.execute(_ONE, (connection.execute(_ASK, values).get,)).get))
             return made
 
         found: list[Request] = await self._submit(Task(work))
@@ -179,14 +194,14 @@ class SqliteLeases:
         found: list[Request] = await self._submit(work)
         return found
 
-    async def pause(self, projection: str, seconds: float | None, *, reason: str, by: str) -> None:
+    async def pause(
+        self, projection: str, seconds: float | None, *, reason: str, by: str, yields: bool = False
+    ) -> None:
         """From now on it shall not move, for so long, or until `resume`."""
-        until = "0" if seconds is None else f"{NOW} + {int(seconds * 1_000_000)}"
-        sql = f"UPDATE projections SET paused_until = {until}, pause_reason = ? WHERE projection = ?"  # noqa: S608
         why = f"{reason} ({by})" if by else reason
-        await self._submit(Task(lambda connection: connection.execute(sql, (why, projection))))
+        values = (None if seconds is None else int(seconds * 1_000_000), why, projection, yields)
+        await self._submit(Task(lambda connection: connection.execute(_PAUSE, values)))
 
-    async def resume(self, projection: str) -> None:
-        """Let it move again."""
-        sql = "UPDATE projections SET paused_until = NULL, pause_reason = '' WHERE projection = ?"
-        await self._submit(Task(lambda connection: connection.execute(sql, (projection,))))
+    async def resume(self, projection: str, *, reason: str | None = None) -> None:
+        """Let it move again; with a `reason`, only if that is why it stands."""
+        await self._submit(Task(lambda connection: connection.execute(_RESUME, (projection, reason))))

@@ -45,6 +45,15 @@ CROSS JOIN events e ON e.position = p {_NAMES}
 _PAGE_OF_ALL, _PAGE_OF_TYPES = _PAGE.format(matching=_ALL), _PAGE.format(matching=_OF_TYPES)
 
 _WHICH = "FROM streams WHERE tenant = :tenant AND category = :category AND stream_id = :stream_id"
+_NEXT_KIND = "FROM streams WHERE (tenant, category) > (k.tenant, k.category) ORDER BY tenant, category LIMIT 1"
+_STREAMS = f"""
+    WITH RECURSIVE kinds (tenant, category) AS (
+        SELECT * FROM (SELECT tenant, category FROM streams ORDER BY tenant, category LIMIT 1)
+        UNION ALL
+        SELECT (SELECT tenant {_NEXT_KIND}), (SELECT category {_NEXT_KIND}) FROM kinds k WHERE k.tenant IS NOT NULL)
+    SELECT s.tenant, s.category FROM kinds k CROSS JOIN streams s
+    WHERE s.tenant = k.tenant AND s.category = k.category AND s.stream_id = ? ORDER BY 1, 2
+"""  # noqa: S608 - by the one index there is, which begins with those two
 _IN_STREAM = f"""
 FROM (SELECT position AS p FROM events WHERE stream = (SELECT id {_WHICH}) AND version >= :first
       ORDER BY version LIMIT {_STREAM_PAGE})
@@ -116,6 +125,12 @@ def _first_unreadable(connection: apsw.Connection, after: int) -> int:
         if not page.events:
             return after
         after = page.scanned
+
+
+def read_streams_of(connection: apsw.Connection, id: UUID) -> list[StreamName]:
+    """Return all streams with this id."""
+    rows: list[Any] = connection.execute(_STREAMS, (str(id),)).fetchall()
+    return [StreamName(tenant, category, id) for tenant, category in rows]
 
 
 def read_stream(connection: apsw.Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:

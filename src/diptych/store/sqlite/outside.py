@@ -23,7 +23,6 @@ from diptych.stream import StreamName
 
 T = TypeVar("T")
 
-_STREAMS: Final = "SELECT tenant, category FROM streams WHERE stream_id = ? ORDER BY tenant, category"
 _COMMANDS: Final = """
 SELECT command_type, tenant, user_id, position, recorded_at FROM commands WHERE command_id = ? ORDER BY position
 """
@@ -86,7 +85,7 @@ class OutsideFile:
 
     async def streams_of(self, id: UUID) -> Sequence[StreamName]:
         """Return all streams with this id."""
-        return [StreamName(tenant, category, id) for tenant, category in self._rows(_STREAMS, str(id))]
+        return self._read(lambda connection: log.read_streams_of(connection, id))
 
     async def commands_of(self, id: UUID) -> Sequence[CommandTrace]:
         """Return the commands that took effect under this id."""

@@ -64,7 +64,7 @@ def make_first(connection: apsw.Connection, projections: Sequence[ProjectionTabl
             for table in projection.tables:
                 _refuse_taken(connection, projection.name, table.name)
             live = connection.execute("SELECT live FROM projections WHERE projection = ?", (projection.name,)).get
-            if live is not None and not _is_whole(connection, live):
+            if live is not None and not is_whole(connection, live):
                 drop(connection, live)
                 live = None
             if live is None:
@@ -129,7 +129,8 @@ def _tables(connection: apsw.Connection, number: int) -> list[str]:
     return names
 
 
-def _is_whole(connection: apsw.Connection, number: int) -> bool:
+def is_whole(connection: apsw.Connection, number: int) -> bool:
+    """Whether all tables of a generation are there."""
     return all(_exists(connection, placed_name(name, number)) for name in _tables(connection, number))
 
 

@@ -37,6 +37,14 @@ class ReadContract(EventStoreHarness):
             await store.append(to(name, *[event() for _ in range(900)]))
         assert [each.version for each in await store.read_stream(name)] == list(range(1, 4501))
 
+    async def test_streams_of_several_tenants_and_categories_are_found_by_their_id(self, store: EventStore) -> None:
+        name, other = stream(), stream()
+        same = [name, name._replace(category="Zebra"), name._replace(tenant="acme"), name._replace(tenant="zeta")]
+        for each in [*same, other, other._replace(category="Aardvark")]:
+            await store.append(to(each, event()))
+        assert list(await store.streams_of(name.id)) == sorted(same)
+        assert list(await store.streams_of(stream().id)) == []
+
     async def test_pages_cover_the_log_without_skip_or_repeat(self, store: EventStore) -> None:
         """P4"""
         for _ in range(10):

@@ -12,14 +12,15 @@ from diptych.errors import CheckpointMovedError, ProgrammingError
 from diptych.store.batches import LaneMove, ParkedEvent, ViewBatch
 from diptych.store.leases import Held, Worker
 from diptych.store.protocols import ViewStore
-from diptych.testing.contracts.view_generations import LANES, ViewGenerationsContract, rows
+from diptych.testing.contracts.view_comparing import ViewComparingContract
+from diptych.testing.contracts.view_generations import LANES, rows
 from diptych.testing.contracts.view_rows import SHOP, STORE, TALLIES, batch
 
 ADA, BOB = (Worker(name, f"host {name}", frozenset({2})) for name in ("ada", "bob"))
 LONG = 60.0
 
 
-class ViewLeasesContract(ViewGenerationsContract):
+class ViewLeasesContract(ViewComparingContract):
     """Workers and lanes."""
 
     async def test_a_beat_tells_who_is_alive(self, views: ViewStore) -> None:
@@ -154,6 +155,9 @@ class ViewLeasesContract(ViewGenerationsContract):
         await store.commit(ViewBatch("tallies", 1, [LaneMove(7, 0, 3)], 8, b"e8"))
         skipping = await store.leases.ask("tallies", "skip", position=8, reason="it was a test")
         assert [one.lane for one in skipping] == [lane for lane in range(16) if lane != 7]
+        (one,) = await store.leases.ask_lane("tallies", "rebuild", 7, key="any", by="ada")
+        assert (one.lane, one.verb, one.key, one.asked_by) == (7, "rebuild", "any", "ada")
+        assert list(await store.leases.ask_lane("tallies", "rebuild", 16, key="any")) == []
         assert list(await store.parked("tallies")) == parked
         await store.close()
 
@@ -166,6 +170,24 @@ class ViewLeasesContract(ViewGenerationsContract):
         await views.leases.resume("tallies")
         await views.leases.pause("shop", 0, reason="over at once", by="")
         assert dict((await views.leases.board()).paused) == {}
+
+    async def test_a_pause_that_yields_leaves_another_as_it_is(self, views: ViewStore) -> None:
+        """A rebuild that holds a projection for a moment may not end what an operator said."""
+
+        async def reasons() -> list[str]:
+            return [pause.reason for pause in (await views.leases.board()).paused.values()]
+
+        await views.leases.pause("tallies", None, reason="maintenance", by="")
+        await views.leases.pause("tallies", 60, reason="comparing", by="", yields=True)
+        await views.leases.resume("tallies", reason="comparing")
+        assert await reasons() == ["maintenance"]
+        await views.leases.pause("tallies", 0, reason="maintenance", by="")
+        await views.leases.pause("tallies", 60, reason="comparing", by="", yields=True)
+        assert await reasons() == ["comparing"]
+        await views.leases.pause("tallies", None, reason="comparing", by="", yields=True)
+        assert [pause.until for pause in (await views.leases.board()).paused.values()] == [None]
+        await views.leases.resume("tallies", reason="comparing")
+        assert await reasons() == []
 
     async def test_a_view_store_that_is_opened_again_knows_its_workers(self, storage: Callable[[], ViewStore]) -> None:
         first = storage()
