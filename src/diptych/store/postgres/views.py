@@ -90,12 +90,11 @@ class PostgresViewStore:
         idle = {"idle_in_transaction_session_timeout": _milliseconds(_IDLE_SECONDS)}
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
-        commit = "off" if self._read_from is None else "local"
-        writing = {"synchronous_commit": commit, **waiting, **idle}
-        rows, self._builds = (
-            self._pool(_WRITERS, writing, _WRITE_SECONDS),
-            self._pool(_BUILDERS, writing, _BUILD_SECONDS),
-        )
+        writing = {"synchronous_commit": "off" if self._read_from is None else "local", **waiting}
+        # Who stands still with rows locked loses them before those who take over give up.
+        moving = {"idle_in_transaction_session_timeout": _milliseconds(self._settings.lock_timeout / 2)}
+        rows = self._pool(_WRITERS, {**writing, **moving}, _WRITE_SECONDS)
+        self._builds = self._pool(_BUILDERS, {**writing, **idle}, _BUILD_SECONDS)
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             async with transaction(connection):
