@@ -65,7 +65,7 @@ class Mender:
         await self._carrier.look_at_parked()
         lane = self._carrier.lanes[request.lane]
         if request.verb == "skip":
-            return await self._skip(lane, request.position, halted)
+            return await self.skip(lane, request.position, halted)
         if request.verb == "rebuild":
             return await self._rebuild(lane, request.key)
         keys = [request.key] if request.key else self._carrier.parked.keys([lane.number])
@@ -148,12 +148,13 @@ class Mender:
         found = [await self._work.reader.at(each.position) for each in parked]
         return [event for event in found if event is not None]
 
-    async def _skip(self, lane: Lane, position: int, halted: int) -> Done:
+    async def skip(self, lane: Lane, position: int, halted: int) -> Done:
+        """Leave an event out for ever: one that is parked, or that stopped the projection."""
         parked = self._carrier.parked.at(position)
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)
             behind = await self._apply(lane, parked.key, events, [position])
-            return Done(f"Position {position} is left out for ever. {behind}")
+            return Done(f"{_left_out(position)} {behind}")
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
             return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
@@ -163,7 +164,18 @@ class Mender:
             return Done(why, has_effect=False)
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
         await self._carrier.write([lane], place, Draft())
-        return Done(f"Position {position} is left out for ever.")
+        return Done(_left_out(position))
+
+
+def left_out(requests: Sequence[Request]) -> frozenset[int]:
+    """Return the positions of a projection that were left out for ever, by what was asked of it and done."""
+    return frozenset(
+        one.position for one in requests if one.verb == "skip" and one.outcome.startswith(_left_out(one.position))
+    )
+
+
+def _left_out(position: int) -> str:
+    return f"Position {position} is left out for ever."
 
 
 def _said(error: Exception) -> str:
