@@ -47,8 +47,10 @@ async def test_two_builders_share_the_lanes_and_stop_where_they_are_told(url: st
         first, second = [await carrier_of(shop_, reader, lanes) for lanes in (range(5), range(5, 16))]
         try:
             for position in (70, 200):
-                await first.reach(position)
-                await second.reach(position)
+                for carrier in (first, second):
+                    while await carrier.step(position):
+                        pass
+                    await carrier.save(at_once=True)
                 places = await shop_.views.places("baskets", first.work.generation)
                 assert [at.position for at in places] == [position] * 16
         finally:

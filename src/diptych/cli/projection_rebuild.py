@@ -50,7 +50,7 @@ async def _rebuild(found: Found, name: str, choices: Choices) -> int:
         if not is_sure(f"{name} will be built again beside the rows that are read.", choices.yes):
             return REFUSED
         rates = Rates(name)
-        verdict = _Verdict(operator, choices)
+        verdict = _Verdict(operator, choices, rates)
         try:
             rebuild = Rebuild(operator.subject, in_processes(found, name, choices.jobs), rates.tell)
             done = await rebuild.run(verdict.decide, compares=choices.compare)
@@ -71,12 +71,13 @@ def _foretell(name: str, expected: Preview) -> None:
 class _Verdict:
     """Looks at the comparison and says whether to swap; `why_not` is said afterwards."""
 
-    def __init__(self, operator: Operator, choices: Choices) -> None:
-        self._operator, self._choices = operator, choices
+    def __init__(self, operator: Operator, choices: Choices, rates: Rates) -> None:
+        self._operator, self._choices, self._rates = operator, choices, rates
         self.why_not: str | None = None
 
     async def decide(self, old: Generation | None, new: Generation, comparison: Comparison | None) -> bool:
         """Say what differs; rows may differ where the code did."""
+        self._rates.stop()
         tables = self._operator.subject.definition.tables
         is_same = old is not None and old.fits(tables) and old.code == tables.code
         if comparison is not None:

@@ -20,34 +20,37 @@ class Rates:
         self._said = 0.0
         self._bar: Any = None
         self._task: Any = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}")]
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._bar.start()
+        self._has_terminal = sys.stderr.isatty()
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Show how far a stage is."""
         if stage != self._stage:
             self._stage, self._samples, self._said = stage, [], time.monotonic()
-            if self._bar is not None:
-                if self._task is not None:
-                    self._bar.remove_task(self._task)
-                self._task = self._bar.add_task(f"{stage:9} {self._name}", total=total or 1, told="")
+            self.stop()
         now = time.monotonic()
         self._samples = [each for each in self._samples if each[0] > now - _WINDOW] + [(now, done)]
-        if self._bar is not None:
+        if self._has_terminal:
+            self._show_bar(total)
             self._bar.update(self._task, completed=done, total=total or 1, told=self._told(done, total))
         elif (done >= total and self._said < inf) or now - self._said >= _EVERY:
             self._said = inf if done >= total else now
             talk(f"{stage} {self._name}: {self._told(done, total)}")
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Take the bar away; it is there again when something is told."""
         if self._bar is not None:
             self._bar.stop()
+        self._bar = None
+
+    def _show_bar(self, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}")]
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(f"{self._stage:9} {self._name}", total=total or 1, told="")
 
     def _told(self, done: int, total: int) -> str:
         if total <= 1:

@@ -13,6 +13,7 @@ from diptych.clock import new_id
 from diptych.errors import CheckpointMovedError, RebuildRefusedError, StoreError
 from diptych.events.codec import Codec
 from diptych.projections.carrying import Carrier
+from diptych.projections.leaving_out import left_out
 from diptych.projections.mending import Mender
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Leased
@@ -101,8 +102,23 @@ class Backfill:
                 await asyncio.sleep(min(lease / _BEATS, 0.2))
 
     async def mend(self) -> None:
-        """Try what is parked in its lanes again, unless that did harm: the code may have been mended."""
+        """Try what is parked in its lanes again, unless that did harm: the code may have been mended.
+
+        What still fails and was once left out for ever, on somebody's word, is left out again.
+        """
         await self._mender.try_unasked(self._carrier.lanes)
+        parked = self._carrier.parked
+        for position in await left_out(self._subject.views, self._subject.name) if parked.since else ():
+            event = parked.at(position)
+            if event is not None and event.error:
+                await self._mender.skip(self._carrier.lanes[event.lane], position, 0)
+
+    async def _goes_past(self, failure: EventFailure) -> bool:
+        """Leave an event that stops the build out, if it was left out before."""
+        if failure.position not in await left_out(self._subject.views, self._subject.name):
+            return False
+        await self._carrier.pass_over(failure.position)
+        return True
 
     def _look_for_others(self, board: Board, lanes: Collection[int], *, is_late: bool) -> None:
         """:raises RebuildRefusedError: it is in vain to wait for these lanes."""
@@ -136,7 +152,8 @@ class Backfill:
                     await asyncio.sleep(_LOOK)
                 backoff.reset()
             except EventFailure as failure:
-                raise failure.cause from failure
+                if not await self._goes_past(failure):
+                    raise failure.cause from failure
             except (CheckpointMovedError, LostTail):
                 self._reader.forget()
                 self._carrier.drop(lanes)

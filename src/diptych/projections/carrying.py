@@ -106,14 +106,12 @@ class Carrier:
             self.show_place()
         return True
 
-    async def reach(self, position: int) -> None:
-        """Apply all up to a position, or to the end of the log, and write down that the lanes are there.
-
-        Stopped half-way it goes on where it was. :raises EventFailure: see `step`. :raises StoreError:
-        """
-        while await self.step(position):
-            pass
-        await self.save(at_once=True)
+    async def pass_over(self, position: int) -> None:
+        """Have the lanes that stand before an event go past it, without applying it."""
+        lanes = [lane for lane in self.lanes.values() if lane.at.position == position - 1]
+        event = await self.work.reader.at(position)
+        if event is not None:
+            await self.write(lanes, _place(event), Draft())
 
     async def save(self, *, at_once: bool = False) -> bool:
         """Write down what was scanned and is not on disk, if it is time to; returns whether anything is left."""

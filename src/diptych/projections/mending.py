@@ -65,7 +65,7 @@ class Mender:
         await self._carrier.look_at_parked()
         lane = self._carrier.lanes[request.lane]
         if request.verb == "skip":
-            return await self._skip(lane, request.position, halted)
+            return await self.skip(lane, request.position, halted)
         if request.verb == "rebuild":
             return await self._rebuild(lane, request.key)
         keys = [request.key] if request.key else self._carrier.parked.keys([lane.number])
@@ -148,7 +148,8 @@ class Mender:
         found = [await self._work.reader.at(each.position) for each in parked]
         return [event for event in found if event is not None]
 
-    async def _skip(self, lane: Lane, position: int, halted: int) -> Done:
+    async def skip(self, lane: Lane, position: int, halted: int) -> Done:
+        """Leave an event out for ever: one that is parked, or that stopped the projection."""
         parked = self._carrier.parked.at(position)
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)

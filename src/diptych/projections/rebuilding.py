@@ -80,8 +80,8 @@ class Rebuild:
         self._tell("index", 1, 1)
         async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
-            await builder.mend()
             await self._near(builder)
+            await builder.mend()
             parked = len({one.key for one in await self._subject.views.parked(name, new.number)})
             is_swapped = await decide(old, new, comparison)
             if is_swapped:
@@ -99,9 +99,11 @@ class Rebuild:
 
     async def _compare(self, old: Generation, new: Generation) -> Comparison | None:
         """Build up to where the live one is, and compare there."""
-        await self._bulk(new, min((await places(self._subject, old)).values()))
+        there = min((await places(self._subject, old)).values())
+        await self._bulk(new, there)
         async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
+            await builder.build(there)
             await builder.mend()
             self._tell("compare", 0, 1)
             compared = await Levelling(self._subject, old, new).compare(builder)
