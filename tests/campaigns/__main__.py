@@ -12,9 +12,20 @@ from random import Random
 from typing import TypeAlias
 
 from diptych.store.protocols import StoreSettings
-from tests.campaigns import corruption, crash, failover, outages, power, service, torture, workload_bank, zombies
+from tests.campaigns import (
+    corruption,
+    crash,
+    failover,
+    outages,
+    power,
+    rebuild,
+    service,
+    torture,
+    workload_bank,
+    zombies,
+)
 from tests.campaigns.history import Violation
-from tests.campaigns.stores import DATABASES, store_at
+from tests.campaigns.stores import DATABASES, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
 from tests.postgres import Server
 from tests.postgres_servers.pair import running_pair
@@ -109,6 +120,16 @@ def run_service(options: argparse.Namespace) -> None:
     say(f"{options.rounds} kills, {len(shoppers.orders)} orders, {shoppers.repeated} repeats; all there, once")
 
 
+def run_rebuild(options: argparse.Namespace) -> None:
+    """Rebuild projections of a service under load, kill the rebuild at random, start it again, compare every row."""
+    random, done, kills = Random(options.seed), 0, 0
+    for rounds in rebuild.stores_for(options.rounds):
+        with sqlite_database() if options.database == "sqlite" else plain_database() as url:
+            outcomes = asyncio.run(rebuild.rebuild_under_load(url, rounds, random, tell=say))
+        done, kills = done + len(outcomes), kills + sum(each.kills for each in outcomes)
+        say(f"{done} rebuilds, killed {kills} times; every row right, no query failed, no effect")
+
+
 def run_failover(options: argparse.Namespace) -> None:
     """Kill the primary of a synchronous pair under load and promote the standby, again and again."""
     random, often = Random(options.seed), options.cut_off_every
@@ -174,7 +195,11 @@ def job(jobs: Jobs, name: str, run: Callable[[argparse.Namespace], None]) -> arg
 
 def add_those_of_projections(jobs: Jobs) -> None:
     """Add the campaigns against workers of projections."""
-    for name, run, rounds in (("zombies", run_zombies, 50), ("takeover", run_takeover, 20)):
+    for name, run, rounds in (
+        ("rebuild", run_rebuild, 500),
+        ("zombies", run_zombies, 50),
+        ("takeover", run_takeover, 20),
+    ):
         working = job(jobs, name, run)
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")

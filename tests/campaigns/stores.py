@@ -58,6 +58,16 @@ def postgresql_database() -> Iterator[str]:
         server.remove()
 
 
+@contextmanager
+def plain_database() -> Iterator[str]:
+    """The same, with nothing that fails or is slow on purpose."""
+    server = Server()
+    try:
+        yield server.url()
+    finally:
+        server.remove()
+
+
 async def hindered(server: Server, url: str, schema: str = "diptych") -> None:
     """Create the store, and have some of its appends fail and some commit slowly."""
     store = store_at(url)

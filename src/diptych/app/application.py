@@ -223,9 +223,7 @@ class App(Module):
             if self.mode == "development":
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
-            sinks = Sinks(handler for module in self.everything() for handler in module.alert_handlers)
-            watched = Watched(self.status, self.lag_limits, engine.worker)
-            watch = Watch(watched, stores.views, sinks, self.tuning.rounds)
+            watch = _watch(self, self._running)
             stack.push_async_callback(watch.stop)
             watch.start()
             return stack.pop_all()
@@ -253,6 +251,11 @@ class App(Module):
         if self._running is None:
             raise ProgrammingError("The app is not running. Write `async with app:` around this.")
         return self._running
+
+
+def _watch(app: App, running: _Running) -> Watch:
+    sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
+    return Watch(Watched(app.status, app.lag_limits, running.engine.worker), running.views, sinks, app.tuning.rounds)
 
 
 def _environment() -> Environment:

@@ -119,7 +119,11 @@ def _row(one: dict[str, object] | None, other: dict[str, object] | None) -> str:
 
 async def _conclude(operator: Operator, done: Rebuilt, verdict: _Verdict, choices: Choices) -> int:
     name, new = operator.name, done.new.number
-    parked = f" {done.parked} keys are parked in it: diptych projection show {name}" if done.parked else ""
+    parked = (
+        f" {done.parked} keys are parked in it; once that is mended: diptych projection retry {name}"
+        if done.parked
+        else ""
+    )
     if not done.is_swapped:
         talk(
             f"{name}: generation {new} is built and not read: {verdict.why_not}.{parked}\n"
@@ -130,5 +134,5 @@ async def _conclude(operator: Operator, done: Rebuilt, verdict: _Verdict, choice
         return REFUSED if choices.swap else 0
     await operator.rebuilt(choices.reason, f"generation {new} is read")
     back = "" if done.old is None else f" Back again: diptych projection rollback {name}"
-    talk(f"{name} is read from generation {new}.{parked}{back}")
+    talk(f"{name} is read from generation {new}.{back}{parked}")
     return 0

@@ -13,6 +13,7 @@ from diptych.clock import new_id
 from diptych.errors import CheckpointMovedError, RebuildRefusedError, StoreError
 from diptych.events.codec import Codec
 from diptych.projections.carrying import Carrier
+from diptych.projections.mending import Mender
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
@@ -54,6 +55,7 @@ class Backfill:
         tenure = Leased(self._leases, self._id, name, generation)
         work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure)
         self._tenure, self._carrier = tenure, Carrier(work, self.progress)
+        self._mender = Mender(self._carrier)
         self._stack = AsyncExitStack()
 
     @property
@@ -92,10 +94,15 @@ class Backfill:
         while missing:
             held = await self._tenure.claim(missing)
             await self._carrier.take(held)
+            await self._mender.look([one.lane for one in held])
             missing -= {one.lane for one in held}
             if missing:
                 self._look_for_others(await self._beat(), missing, is_late=time.monotonic() > over)
                 await asyncio.sleep(min(lease / _BEATS, 0.2))
+
+    async def mend(self) -> None:
+        """Try what is parked in its lanes again, unless that did harm: the code may have been mended."""
+        await self._mender.try_unasked(self._carrier.lanes)
 
     def _look_for_others(self, board: Board, lanes: Collection[int], *, is_late: bool) -> None:
         """:raises RebuildRefusedError: it is in vain to wait for these lanes."""

@@ -144,13 +144,9 @@ class Carrier:
 
         :raises CheckpointMovedError: one of the lanes is not ours any more; nothing is written.
         """
+        where = (self.work.name, self.work.generation, [lane.move for lane in lanes])
         place = (to.position, to.event_id, to.recorded_at)
-        moves = [lane.move for lane in lanes]
-        await self.work.views.commit(
-            ViewBatch(
-                self.work.name, self.work.generation, moves, *place, batch.changes, parked, unparked, batch.script
-            )
-        )
+        await self.work.views.commit(ViewBatch(*where, *place, batch.changes, parked, unparked, batch.script))
         now = time.monotonic()
         for lane in lanes:
             lane.is_written(to, now)

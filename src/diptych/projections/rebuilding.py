@@ -80,6 +80,7 @@ class Rebuild:
         self._tell("index", 1, 1)
         async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
+            await builder.mend()
             await self._near(builder)
             parked = len({one.key for one in await self._subject.views.parked(name, new.number)})
             is_swapped = await decide(old, new, comparison)
@@ -101,6 +102,7 @@ class Rebuild:
         await self._bulk(new, min((await places(self._subject, old)).values()))
         async with Backfill(self._subject, new.number) as builder:
             await builder.take(range(new.lanes))
+            await builder.mend()
             self._tell("compare", 0, 1)
             compared = await Levelling(self._subject, old, new).compare(builder)
             self._tell("compare", 1, 1)
