@@ -195,7 +195,11 @@ def job(jobs: Jobs, name: str, run: Callable[[argparse.Namespace], None]) -> arg
 
 def add_those_of_projections(jobs: Jobs) -> None:
     """Add the campaigns against workers of projections."""
-    for name, run, rounds in (("zombies", run_zombies, 50), ("takeover", run_takeover, 20)):
+    for name, run, rounds in (
+        ("rebuild", run_rebuild, 500),
+        ("zombies", run_zombies, 50),
+        ("takeover", run_takeover, 20),
+    ):
         working = job(jobs, name, run)
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
@@ -221,9 +225,6 @@ def main() -> None:
     serving = job(jobs, "service", run_service)
     serving.add_argument("--rounds", type=int, default=100)
     serving.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    rebuilding = job(jobs, "rebuild", run_rebuild)
-    rebuilding.add_argument("--rounds", type=int, default=500)
-    rebuilding.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     failing = job(jobs, "failover", run_failover)
     failing.add_argument("--rounds", type=int, default=200)
     failing.add_argument("--cut-off-every", type=int, default=3, help="1: every standby is cut off before")

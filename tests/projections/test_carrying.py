@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from diptych.projections.alone import Alone
 from diptych.projections.carrying import Carrier
 from diptych.projections.definition import define
 from diptych.projections.tenure import Leased
@@ -30,7 +31,7 @@ async def carrier_of(shop_: Running, reader: LogReader, lanes: range) -> Carrier
     worker = f"builder of {lanes}"
     await shop_.views.leases.beat(Worker(worker, "", frozenset([building.number])), 60.0)
     tenure = Leased(shop_.views.leases, worker, definition.name, building.number)
-    work = Work(definition, building.number, shop_.views, reader, reader.pace, tenure)
+    work = Work(definition, building.number, shop_.views, reader, reader.pace, tenure, Alone())
     carrier = Carrier(work, Progress(definition.name))
     await carrier.take(await tenure.claim(lanes))
     return carrier

@@ -25,8 +25,10 @@ from diptych import (
     on,
 )
 from diptych.app.tuning import Tuning
+from diptych.projections.backfill import Subject
 from diptych.subscriptions.reading import Pace
 from tests.projections.harmful import board_where, until
+from tests.projections.rebuilds import rebuild
 from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
@@ -271,6 +273,20 @@ async def test_a_process_that_only_answers_says_how_everything_is(url: str) -> N
             assert (found.state, found.position, found.lag_events, found.generation) == ("running", 1, 0, 1)
             assert len({lane.owner for lane in found.lanes} - {""}) == 1
             assert [lane.position for lane in found.lanes] == [1] * 16
+
+
+async def test_what_was_just_swapped_in_is_worked_on_though_its_workers_have_not_seen_it_yet(url: str) -> None:
+    """Else every rebuild would turn the health of processes that only answer red for a moment."""
+    id, slow = new_id(), PACE._replace(lease=60.0)
+    web_only = Tuning(pace=slow, runs_projections=False)
+    async with app_of(url, tuning=Tuning(pace=slow)) as worker, app_of(url, tuning=web_only) as web:
+        await web.commands.dispatch(FillJar(id=id))
+        await worker.caught_up()
+        (definition,) = web.definitions
+        subject = Subject(definition, web.events, web.views, web.codec, slow)
+        done = await rebuild(subject)
+        found = (await web.status()).projections[0]
+        assert (found.state, found.generation) == ("running", done.new.number)
 
 
 async def test_changed_code_is_reported_in_production(url: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Self
 from diptych.clock import new_id
 from diptych.errors import CheckpointMovedError, RebuildRefusedError, StoreError
 from diptych.events.codec import Codec
+from diptych.projections.alone import Alone
 from diptych.projections.carrying import Carrier
 from diptych.projections.leaving_out import left_out
 from diptych.projections.mending import Mender
@@ -54,7 +55,7 @@ class Backfill:
         self._reader = LogReader(subject.events, subject.codec, subject.pace)
         self.progress = Progress(name, subject.definition.mode)
         tenure = Leased(self._leases, self._id, name, generation)
-        work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure)
+        work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure, Alone())
         self._tenure, self._carrier = tenure, Carrier(work, self.progress)
         self._mender = Mender(self._carrier)
         self._stack = AsyncExitStack()

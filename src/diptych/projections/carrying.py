@@ -172,10 +172,11 @@ class Carrier:
                 one.careful_until = one.careful_until or event.position + self.work.pace.page_events
             lane = lanes[lane_of(event.stream_id, self.work.definition.tables.lanes)]
             blamed = self.folding.blame(event, ENDED) if lane.attempt == -event.position else None
-            if blamed is None:  # whoever ended on it alone may have been killed from outside: the second time tells
-                attempt = -event.position if lane.attempt == event.position else event.position
-                await self.work.tenure.mark(lane.number, attempt=attempt)
-            await self._take(group, page, range(start, index + 1), blamed)
+            async with self.work.alone.turn():
+                if blamed is None:  # whoever ended on it alone may have been killed from outside: the second time tells
+                    attempt = -event.position if lane.attempt == event.position else event.position
+                    await self.work.tenure.mark(lane.number, attempt=attempt)
+                await self._take(group, page, range(start, index + 1), blamed)
             start = index + 1
         if start < indexes.stop:
             await self._take(group, page, range(start, indexes.stop))

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from diptych.errors import StaleReadError, StoreError, StoreUnavailableError
 from diptych.events.codec import Codec
+from diptych.projections.alone import Alone
 from diptych.projections.following import Crew, Following
 from diptych.projections.inline import InlineFold
 from diptych.projections.plan import Definition, Mode
@@ -49,7 +50,7 @@ class ProjectionEngine:
         self._store, self._rules, self._observer = event_store, rules or Rules(), observer
         self._definitions = tuple(definitions)
         self._reader = LogReader(event_store, codec, self._rules.pace)
-        self._group = asyncio.TaskGroup()
+        self._group, self._alone = asyncio.TaskGroup(), Alone()
         self._running: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._teams = [self._team("async", view_store)]
@@ -149,7 +150,7 @@ class ProjectionEngine:
         rules = self._rules
         is_worker = mode == "async" and rules.is_worker
         coordinator = Coordinator(views.leases, rules.pace, is_worker=is_worker, exits_when_hung=rules.exits_when_hung)
-        place = (self._store, views, self._reader, coordinator.id, rules)
+        place = (self._store, views, self._reader, coordinator.id, rules, self._alone)
         site = Site(*place, self._begin, coordinator.hurry, self._has_hung, self._observer)
         members = [Following(definition, site) for definition in self._definitions if definition.mode == mode]
         return _Team(mode, views, Crew(members, site), coordinator)

@@ -154,7 +154,7 @@ class Following:
             if self._is_inline
             else Leased(site.views.leases, site.worker, name, number)
         )
-        return Work(self.definition, number, site.views, site.reader, site.rules.pace, tenure)
+        return Work(self.definition, number, site.views, site.reader, site.rules.pace, tenure, site.alone)
 
     def _steer(self, board: Board) -> None:
         for number, runner in self._runners.items():

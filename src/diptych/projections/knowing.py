@@ -9,6 +9,7 @@ from typing import NamedTuple
 from diptych.projections.choosing import Choice
 from diptych.projections.plan import Definition
 from diptych.projections.site import Site
+from diptych.store.generations import Generation
 from diptych.store.leases import Board
 from diptych.subscriptions.elsewhere import Elsewhere
 from diptych.subscriptions.progress import Place, Progress, State
@@ -105,8 +106,14 @@ class Knowledge:
             return _Ruling("frozen", choice.why or meanwhile, choice.builds)
         if self._definition.mode == "inline" or (is_ours and self._site.rules.is_worker):
             return _Ruling()
-        if is_taken:
+        if is_taken or self._is_newly_read(live, board):
             return _Ruling("running")
         given_up = next((row.trouble for row in board.lanes if row.generation == live.number and row.trouble), None)
         nobody = f"no living process works on {name}. Start one: `diptych run --only workers`"
         return _Ruling("stopped", given_up or nobody, is_expected=given_up is None)
+
+    def _is_newly_read(self, live: Generation, board: Board) -> bool:
+        """Whether those who worked on what was read before may just not have seen yet what is read now."""
+        its = {one.number for one in board.generations if one.projection == live.projection}
+        is_new = board.now - live.since < self._site.rules.pace.lease * 1_000_000
+        return is_new and any(its & worker.takes for worker in board.workers)

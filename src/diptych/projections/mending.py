@@ -98,9 +98,10 @@ class Mender:
             why = f"{key} stays as it is: {ENDED}. It is not tried again for this request."
             return Done(why, has_effect=False)
         try:
-            await self._work.tenure.mark(lane.number, attempt=first)
-            batch = await carrier.folding.key(key, events)
-            await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
+            async with self._work.alone.turn():
+                await self._work.tenure.mark(lane.number, attempt=first)
+                batch = await carrier.folding.key(key, events)
+                await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
@@ -116,10 +117,11 @@ class Mender:
         carrier, rest = self._carrier, [event for event in events if event.position not in left_out]
         try:
             batch = Draft()
-            if rest:
-                await self._work.tenure.mark(lane.number, attempt=rest[0].position)
-                batch = await carrier.folding.parked(await self._stored(rest))
-            await self._write(lane, batch, (), key)
+            async with self._work.alone.turn():
+                if rest:
+                    await self._work.tenure.mark(lane.number, attempt=rest[0].position)
+                    batch = await carrier.folding.parked(await self._stored(rest))
+                await self._write(lane, batch, (), key)
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from diptych.errors import ProjectionError
 from diptych.events.recorded import StoredEvent
+from diptych.projections.alone import Alone
 from diptych.projections.batch import Draft, Portion, concerned, draft, draft_key, draft_parked
 from diptych.projections.parking import Parked
 from diptych.projections.plan import Definition
@@ -27,6 +28,7 @@ class Work(NamedTuple):
     reader: LogReader
     pace: Pace
     tenure: Tenure
+    alone: Alone
 
     @property
     def name(self) -> str:
