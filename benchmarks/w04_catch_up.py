@@ -51,7 +51,13 @@ async def diptych(place: Place, scale: Scale) -> AsyncIterator[Measure]:
 @asynccontextmanager
 async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     """Fold in memory and upsert in bulk, 10,000 events a batch."""
-    count = _count(scale)
+    async with raw_catch_up(place, _count(scale)) as measure:
+        yield measure
+
+
+@asynccontextmanager
+async def raw_catch_up(place: Place, count: int) -> AsyncIterator[Measure]:
+    """The same over so many events."""
     expected = fold(log(count))
     await place.raw_fill(log(count))
 

@@ -18,6 +18,10 @@ _SHOWN: Final = ("fsync", "synchronous_commit", "full_page_writes", "shared_buff
 _ROWS: Final = """
 SELECT id::text, customer_id::text, status, (total_amount * 100)::bigint, item_count FROM order_summary
 """
+_GENERATIONS: Final = r"""
+SELECT oid::regclass::text FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname ~ '^order_summary__g\d+$'
+"""
 _numbers = itertools.count(1)
 
 
@@ -50,6 +54,8 @@ class PostgresPlace:
     async def forget_rows(self) -> None:
         """Drop the rows; Diptych begins at 0 when they lack, the twin when its checkpoint does."""
         connection = await self._where.connect()
+        for (name,) in await connection.fetch(_GENERATIONS):
+            await connection.execute(f"DROP TABLE {name} CASCADE")  # with the view that shows it
         await connection.execute("DROP TABLE IF EXISTS order_summary, checkpoint")
         await connection.close()
 
