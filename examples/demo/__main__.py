@@ -23,6 +23,9 @@ from examples.demo.screen import Screen
 from examples.demo.server import HOST, USUAL_PORT, PortTakenError, serving
 from examples.demo.tally import Tally
 from examples.demo.traffic import Traffic
+from examples.lab import run as lab
+from examples.lab.breaking import SCENARIOS
+from examples.lab.lab import Choices
 from examples.orders.main import make_api, make_app
 
 
@@ -46,7 +49,19 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--pause", type=_amount, default=0.1, help="seconds a customer thinks between two requests (0.1)"
     )
     parser.add_argument("--seed", type=int, default=1, help="what the customers choose (1)")
+    parser.add_argument(
+        "--break", dest="broken", choices=SCENARIOS, help="break this one thing, in a place of its own, and show it"
+    )
+    parser.add_argument("--auto", action="store_true", help="with --break: mend it, too")
+    parser.add_argument(
+        "--limit",
+        type=_span,
+        default=5.0,
+        help="with --break: seconds that a projection may lag, and a worker be silent (5)",
+    )
     given = parser.parse_args(arguments)
+    if given.broken and (given.file or given.serve):
+        parser.error("--break goes neither with --import nor with --serve")
     if not given.seconds and not given.serve and not given.file:
         parser.error("--seconds 0 plays nothing: add --serve, or --import FILE")
     return given
@@ -55,6 +70,12 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def _amount(text: str) -> float:
     if not 0 <= (number := float(text)) < 1e9:
         raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
+
+
+def _span(text: str) -> float:
+    if not 0.5 <= (number := float(text)) <= 60:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 60")
     return number
 
 
@@ -154,6 +175,9 @@ def main() -> int:
     is_watched = sys.stdout.isatty()
     console = Console(highlight=False, soft_wrap=not is_watched, width=None if is_watched else 120)
     try:
+        if given.broken:
+            choices = Choices(given.auto, given.port, given.players, given.seed, given.pause)
+            return asyncio.run(lab.run(given.broken, given.database, given.limit, choices, console))
         return asyncio.run(Demonstration(given, console).run())
     except (FileError, PortTakenError, DiptychError) as error:
         if is_watched:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 8000
+_IDLE: Final = 3600  # seconds; a player may think for longer than the five that uvicorn keeps a quiet connection
 
 
 class PortTakenError(Exception):
@@ -39,7 +40,9 @@ class _Server(uvicorn.Server):
 async def serving(api: FastAPI, port: int | None) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port. :raises PortTakenError: the port asked for is not free."""
     listening = _listen(port)
-    config = uvicorn.Config(api, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        api, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2, timeout_keep_alive=_IDLE
+    )
     server = _Server(config)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listening]), name="uvicorn")

@@ -39,6 +39,14 @@ def test_who_will_never_catch_up_says_so() -> None:
     assert "1.0 events a second are applied and 2.5 arrive: it will never catch up at this rate." in message
 
 
+def test_why_nobody_works_on_it_is_not_why_a_key_is_parked() -> None:
+    nobody = "no living process works on tallies. Start one: `diptych run --only workers`"
+    assert said(state="stopped", error=nobody, parked=1, lag_events=0) == [
+        ("stopped", f"tallies stopped at position 40: {nobody}."),
+        ("parked", "tallies has 1 parked key. Mend it, then type: diptych projection retry tallies"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "command"),
     [

@@ -6,11 +6,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
+from typing import TypeAlias
 
 from diptych.store.protocols import StoreSettings
-from tests.campaigns import corruption, crash, failover, outages, power, rebuild, service, torture, workload_bank
+from tests.campaigns import (
+    corruption,
+    crash,
+    failover,
+    outages,
+    power,
+    rebuild,
+    service,
+    torture,
+    workload_bank,
+    zombies,
+)
 from tests.campaigns.history import Violation
 from tests.campaigns.stores import DATABASES, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
@@ -149,40 +162,75 @@ def run_outages(options: argparse.Namespace) -> None:
         server.remove()
 
 
+def run_zombies(options: argparse.Namespace) -> None:
+    """Stop workers of projections past their lease, wake them up, and see that nothing late takes effect."""
+    moments: list[zombies.Moment] = ["any", "before", "inside"]
+    with DATABASES[options.database]() as url:
+        patient = f"{url}{'&' if '?' in url else '?'}lock_timeout=2"
+        stopping = zombies.stop_and_wake(patient, islice(cycle(moments), options.rounds), Random(options.seed))
+        say(str(asyncio.run(stopping)))
+
+
+def run_takeover(options: argparse.Namespace) -> None:
+    """Kill workers of projections, and measure how long it takes until others have their lanes and have caught up."""
+    for is_elsewhere in (False, True):
+        with DATABASES[options.database]() as url:
+            killing = zombies.kill_and_take_over(
+                url, options.rounds, Random(options.seed), options.lease, is_elsewhere=is_elsewhere
+            )
+            where = "as of another machine" if is_elsewhere else "on one machine"
+            say(f"{where}, lease {options.lease:g} s: {asyncio.run(killing)}")
+
+
+Jobs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def job(jobs: Jobs, name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    """Add one campaign to the command line."""
+    added = jobs.add_parser(name, help=run.__doc__)
+    added.set_defaults(run=run)
+    added.add_argument("--seed", type=int, default=1)
+    return added
+
+
+def add_those_of_projections(jobs: Jobs) -> None:
+    """Add the campaigns against workers of projections."""
+    for name, run, rounds in (
+        ("rebuild", run_rebuild, 500),
+        ("zombies", run_zombies, 50),
+        ("takeover", run_takeover, 20),
+    ):
+        working = job(jobs, name, run)
+        working.add_argument("--rounds", type=int, default=rounds)
+        working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
+    working.add_argument("--lease", type=float, default=5.0, help="in seconds")
+
+
 def main() -> None:
     """Read the command line and run one campaign; a broken invariant ends it with a traceback that names it."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__)
     jobs = parser.add_subparsers(required=True)
-
-    def job(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        added = jobs.add_parser(name, help=run.__doc__)
-        added.set_defaults(run=run)
-        added.add_argument("--seed", type=int, default=1)
-        return added
-
-    crashing = job("crash", run_crash)
+    add_those_of_projections(jobs)
+    crashing = job(jobs, "crash", run_crash)
     crashing.add_argument("--workload", choices=sorted(WORKLOADS))
     crashing.add_argument("--share", type=float, default=1.0, help="of all points; 1.0 is every one")
     crashing.add_argument("--errors", action="store_true", help="also failing calls at every point")
     crashing.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    job("power", run_power).add_argument("--images", type=int, default=20_000)
-    competing = job("compete", run_compete)
+    job(jobs, "power", run_power).add_argument("--images", type=int, default=20_000)
+    competing = job(jobs, "compete", run_compete)
     competing.add_argument("url")
     competing.add_argument("folder", type=Path)
     competing.add_argument("--commands", type=int, default=1000)
-    job("corruption", run_corruption).add_argument("--times", type=int, default=1000)
-    serving = job("service", run_service)
+    job(jobs, "corruption", run_corruption).add_argument("--times", type=int, default=1000)
+    serving = job(jobs, "service", run_service)
     serving.add_argument("--rounds", type=int, default=100)
     serving.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    rebuilding = job("rebuild", run_rebuild)
-    rebuilding.add_argument("--rounds", type=int, default=500)
-    rebuilding.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    failing = job("failover", run_failover)
+    failing = job(jobs, "failover", run_failover)
     failing.add_argument("--rounds", type=int, default=200)
     failing.add_argument("--cut-off-every", type=int, default=3, help="1: every standby is cut off before")
-    job("outages", run_outages).add_argument("--rounds", type=int, default=200)
+    job(jobs, "outages", run_outages).add_argument("--rounds", type=int, default=200)
     for name, run in (("torture", run_torture), ("torture-process", run_torture_process)):
-        torturing = job(name, run)
+        torturing = job(jobs, name, run)
         torturing.add_argument("--seconds", type=float, default=300)
         torturing.add_argument("--clients", type=int, default=32)
         if name == "torture":

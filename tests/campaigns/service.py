@@ -111,7 +111,7 @@ class Shoppers:
             self.orders[order] = quantity
 
     async def _send(self, path: str, body: dict[str, object]) -> httpx.Response:
-        """Send until an answer comes, always with the same key."""
+        """Send until an answer comes, always with the same key; where others were first (409), too."""
         key, deadline = str(uuid4()), time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -120,7 +120,7 @@ class Shoppers:
                 self.repeated += 1
                 await asyncio.sleep(0.05)
                 continue
-            if answer.status_code != 503:
+            if answer.status_code not in (409, 503):
                 assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
                 self.last_position = answer.headers["Diptych-Position"]
                 return answer

@@ -144,16 +144,16 @@ PLANTS = {
 
 ROW_PLANTS = {
     "a row is edited": Plant(
-        "UPDATE {s}purse_row SET total = 0 WHERE total = (SELECT min(total) FROM {s}purse_row)",
+        "UPDATE {s}purse_row__g1 SET total = 0 WHERE total = (SELECT min(total) FROM {s}purse_row__g1)",
         "P1",
         7,
         "total is 0",
     ),
     "a row is deleted": Plant(
-        "DELETE FROM {s}purse_row WHERE total = (SELECT min(total) FROM {s}purse_row)", "P1", 7, "is missing"
+        "DELETE FROM {s}purse_row__g1 WHERE total = (SELECT min(total) FROM {s}purse_row__g1)", "P1", 7, "is missing"
     ),
     "a row is added": Plant(
-        "INSERT INTO {s}purse_row (id, total) VALUES ('00000000-0000-7000-8000-000000000000', 5)",
+        "INSERT INTO {s}purse_row__g1 (id, total) VALUES ('00000000-0000-7000-8000-000000000000', 5)",
         "P1",
         7,
         "no such row",

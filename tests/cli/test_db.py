@@ -194,7 +194,10 @@ def test_an_upgrade_says_which_projections_begin_again(shop: Path) -> None:
 
 def test_the_grants_are_for_the_roles_that_were_named(shop: Path) -> None:
     script = ok(diptych(shop, "db", "grants", "--schema", "shop", "--reader", "dashboards"))
-    assert 'GRANT SELECT ON "shop".projection_checkpoints, "shop".parked_events TO "dashboards";' in script
+    granted = next(line for line in script.splitlines() if "parked_events" in line and 'TO "dashboards"' in line)
+    assert granted.startswith('GRANT SELECT ON "shop".')
+    assert '"shop".projections' in granted
+    assert granted.endswith('TO "dashboards";')
     assert '"shop_reader"' not in script
     refused = diptych(shop, "db", "grants", "--schema", 'a"; DROP')
     assert (refused.returncode, refused.stdout) == (2, "")

@@ -168,7 +168,7 @@ def test_a_damaged_file_is_a_finding(shop: Path) -> None:
     sell(shop, *map(str, range(200)))
     file = shop / "shop.db"
     content = bytearray(file.read_bytes())
-    content[4096 * 20 : 4096 * 30] = bytes(4096 * 10)
+    content[4096 * 35 : 4096 * 45] = bytes(4096 * 10)
     file.write_bytes(content)
     told = diptych(shop, "db", "verify", "shop.py", "--rows")
     assert told.returncode == 1

@@ -5,7 +5,9 @@ import json
 import resource
 import sys
 from itertools import groupby
+from typing import Any
 
+from diptych.projections.projection import Projection
 from diptych.projections.site import Rules
 from diptych.store.protocols import Append, StreamWrite
 from diptych.stream import ANY
@@ -49,7 +51,7 @@ async def follow(url: str) -> None:
 
 async def work(url: str, name: str, rules: str) -> None:
     """Run one harmful projection until killed; `exits`: a handler that hangs ends it; `lasting`: its lease is long."""
-    given = {"isolated": Harmful, "whole": HarmfulSales}[name]
+    given: type[Projection[Any]] = Harmful if name == "isolated" else HarmfulSales
     lease, seconds = 60.0 if rules == "lasting" else 0.2, 0.5 if rules == "exits" else 30.0
     pace = FAST.pace._replace(lease=lease, handler_seconds=seconds)
     async with running(url, given, rules=Rules(pace, exits_when_hung=rules == "exits")):

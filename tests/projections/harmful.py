@@ -88,7 +88,7 @@ async def until(what: Callable[[], bool], seconds: float = 10) -> None:
 async def board_where(views: ViewStore, what: Callable[[Board], bool], seconds: float = 10) -> Board:
     """Return the board as soon as it is so."""
     with anyio.fail_after(seconds):
-        while not what(board := await views.leases.board()):
+        while not what(board := await views.leases.board()):  # noqa: ASYNC110 - as above
             await anyio.sleep(0.005)
     return board
 

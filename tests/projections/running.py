@@ -54,10 +54,13 @@ async def running(
     wrap: Callable[[EventStore], EventStore] = lambda store: store,
     wrap_views: Callable[[ViewStore], ViewStore] = lambda views: views,
     is_started: bool = True,
+    codec: Codec | None = None,
 ) -> AsyncIterator[Running]:
     """Open the stores of a URL and run projections over them."""
     definitions = define_all([given if isinstance(given, tuple) else (given, "async") for given in projections])
-    stores, codec = open_stores(url), shop.codec()
+    stores, codec = open_stores(url), codec or Codec()
+    for event in shop.EVENTS:
+        codec.register(event)
     events, views = wrap(stores.events), wrap_views(stores.views)
     await events.open()
     engine = ProjectionEngine(events, views, codec, definitions, rules)

@@ -45,6 +45,7 @@ def test_what_was_left_on_purpose_is_not_built_again_but_in_development() -> Non
     assert not choice.builds
     assert "`diptych projection rollback sales` for generation 2" in str(choice.why)
     assert choose(TABLES, rolled_back, "rebuild", is_development=True).builds
+    assert not choose(TABLES, rolled_back, "rebuild", is_development=True, is_taken=True).builds
 
 
 @pytest.mark.parametrize(("is_development", "on_change", "builds"), [(True, "rebuild", True), (True, "freeze", False)])
@@ -53,6 +54,12 @@ def test_other_methods_are_a_change_in_development_alone(is_development: bool, o
     choice = choose(TABLES, live, "freeze" if on_change == "freeze" else "rebuild", is_development=is_development)
     assert (choice.is_fitting, choice.builds) == (True, builds)
     assert not choose(TABLES, live, "rebuild").builds
+
+
+def test_two_processes_in_development_do_not_build_against_each_other() -> None:
+    left = [generation(1, "kept"), generation(2, code="3.11:other")]
+    assert choose(TABLES, left, "rebuild", is_development=True).builds  # a change that was taken back
+    assert not choose(TABLES, left, "rebuild", is_development=True, is_taken=True).builds
 
 
 def test_of_two_versions_of_python_a_hash_tells_nothing() -> None:

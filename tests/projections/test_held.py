@@ -19,17 +19,17 @@ def test_lanes_at_one_position_move_together() -> None:
 def test_the_hindmost_go_first_and_no_further_than_the_next() -> None:
     lanes = [lane(0, 30), lane(1, 10), lane(2, 20), lane(3, 10)]
     group = hindmost(lanes, 4)
-    assert group.numbers == {1, 3}
+    assert group.numbers == frozenset({1, 3})
     assert (group.at.position, group.limit) == (10, 20)
 
 
 def test_a_part_of_the_lanes_takes_only_what_is_theirs() -> None:
-    assert hindmost([lane(0, 5), lane(1, 5)], 16).numbers == {0, 1}
+    assert hindmost([lane(0, 5), lane(1, 5)], 16).numbers == frozenset({0, 1})
 
 
 def test_lanes_that_were_left_uncleanly_go_by_themselves() -> None:
     group = hindmost([lane(0, 5), lane(1, 5, is_clean=False)], 16)
-    assert (group.numbers, group.is_careful) == ({1}, True)
+    assert (group.numbers, group.is_careful) == (frozenset({1}), True)
 
 
 def test_care_ends_a_page_after_the_first_event_that_was_taken() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from diptych.errors import CheckpointMovedError
 from diptych.events.recorded import StoredEvent
+from diptych.projections.site import Rules
 from diptych.store.batches import ViewBatch
 from diptych.store.protocols import Head, Page
 from tests.projections import shop
@@ -60,7 +61,7 @@ async def test_what_was_only_looked_at_hides_nothing_of_the_new_log(url: str) ->
     """P1, P4: no rows came of the lost event, so that the checkpoint is before it, and only memory is past it."""
     made: list[Any] = []
     async with running(
-        url, shop.Baskets, wrap=kept_in(made, Forked), rules=FAST._replace(pace=FAST.pace._replace(save=3600))
+        url, shop.Baskets, wrap=kept_in(made, Forked), rules=Rules(FAST.pace._replace(save=3600))
     ) as shop_:
         await shop_.append([(shop.order("1"), shop.placed())])
         await shop_.engine.caught_up()

@@ -76,7 +76,7 @@ async def test_a_key_released_by_who_took_over_is_not_parked_again_by_who_did_no
 
     def wrap(views: ViewStore) -> ViewStore:
         wrapped.append(Silenced(views))
-        return wrapped[0]  # type: ignore[return-value]
+        return wrapped[0]
 
     async with running(file, shop.Baskets, wrap_views=wrap) as stale:
         await stale.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("poison", 100))])

@@ -8,7 +8,7 @@ import pytest
 from diptych.errors import StaleReadError
 from diptych.store.leases import Request
 from tests.projections import shop
-from tests.projections.harmful import Harmful, HarmfulSales, board_where, until
+from tests.projections.harmful import Harmful, HarmfulSales, board_where, owners, until
 from tests.projections.running import Running, running
 from tests.projections.shop import Basket, HandWritten
 from tests.urls import url_for
@@ -63,6 +63,7 @@ async def test_one_key_is_tried_again(url: str) -> None:
 
 async def test_all_keys_are_tried_again_each_by_whoever_has_its_lane(url: str) -> None:
     async with running(url, Harmful) as shop_, running(url, Harmful):
+        await board_where(shop_.views, lambda board: len(set(owners(board, "harmful")) - {""}) == 2)
         await poisoned(shop_)
         Harmful.is_mended = True
         assert len(await shop_.views.leases.ask("harmful", "retry")) == 16

@@ -69,13 +69,13 @@ async def test_lanes_are_spread_over_two_workers_and_come_back_when_one_stops(ur
 
 
 async def test_two_start_at_once_and_every_projection_is_worked_on(url: str) -> None:
-    async with running(url, shop.Baskets, shop.Sales, shop.Orders) as one:
-        async with running(url, shop.Baskets, shop.Sales, shop.Orders) as two:
-            await board_where(one.views, lambda board: _sizes(owners(board, "baskets")) == [8, 8])
-            await two.append(baskets(20, 3))
-            await one.engine.caught_up()
-            await two.engine.caught_up()
-            assert (await one.rows(shop.ProductSales))["pen"].sold == 60
+    given = (shop.Baskets, shop.Sales, shop.Orders)
+    async with running(url, *given) as one, running(url, *given) as two:
+        await board_where(one.views, lambda board: _sizes(owners(board, "baskets")) == [8, 8])
+        await two.append(baskets(20, 3))
+        await one.engine.caught_up()
+        await two.engine.caught_up()
+        assert (await one.rows(shop.ProductSales))["pen"].sold == 60
 
 
 async def test_what_a_silent_worker_had_is_taken_over_and_its_late_writes_do_nothing(url: str) -> None:
@@ -84,7 +84,7 @@ async def test_what_a_silent_worker_had_is_taken_over_and_its_late_writes_do_not
 
     def wrap(views: ViewStore) -> ViewStore:
         wrapped.append(Silenced(views))
-        return wrapped[0]  # type: ignore[return-value]
+        return wrapped[0]
 
     async with running(url, shop.SalesBySql, wrap_views=wrap) as zombie:
         await zombie.append(baskets(5))
@@ -140,7 +140,7 @@ async def test_beats_that_fail_for_a_while_park_nothing_and_stop_nothing(url: st
 
     def wrap(views: ViewStore) -> ViewStore:
         wrapped.append(Silenced(views))
-        return wrapped[0]  # type: ignore[return-value]
+        return wrapped[0]
 
     async with running(url, shop.Baskets, wrap_views=wrap) as shop_:
         wrapped[0].is_silent = True

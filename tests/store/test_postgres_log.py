@@ -17,6 +17,7 @@ from diptych.errors import (
     StoreCorruptedError,
     StoreNewerThanCodeError,
 )
+from diptych.store.batches import LaneMove, RowChanges, ViewBatch
 from diptych.store.opening import open_stores
 from diptych.store.postgres.changes import Changes
 from diptych.store.postgres.connection import Connection, database_of, open_connection
@@ -25,7 +26,7 @@ from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.guard import Judge
 from diptych.store.postgres.log import SETTINGS, Log
 from diptych.store.postgres.migrations import migrations
-from diptych.store.protocols import Append, CheckpointMove, RowChanges, StoreSettings, StreamWrite, ViewBatch
+from diptych.store.protocols import Append, StoreSettings, StreamWrite
 from diptych.stream import ANY
 from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
@@ -219,7 +220,7 @@ async def test_at_a_million_events_it_needs_none_either(opened: PostgresEventSto
     postgres.query(_A_MILLION.replace("diptych.", f"{schema}."))
     _assert_good_plans(schema, postgres)
     moving = vars(Changes(opened.database, Judge(Connections(opened.database, size=1)), is_beside_log=True))
-    for sql in (moving["_move"], moving["_begin_lane"]):
+    for sql in (moving["_move"], moving["_move_all"]):
         plan = postgres.query(f"EXPLAIN (GENERIC_PLAN) {sql}")
         assert "Index Scan using events_pkey" in plan
         assert "Seq Scan on events" not in plan, plan
@@ -284,8 +285,8 @@ async def test_a_schema_may_have_a_word_of_sql_for_its_name(postgres: Server) ->
     try:
         await views.open([TALLIES], store_id=store.store_id)
         appended = await store.append(Append([StreamWrite(stream(), ANY, [event()])], command=record(key())))
-        move = CheckpointMove("tallies", 0, 0, 0, appended.position, appended.event_id)
-        await views.commit(ViewBatch("tallies", move, 0, [RowChanges(TALLY, [Tally(name="a", total=1)])]))
+        changes, place = [RowChanges(TALLY, [Tally(name="a", total=1)])], (appended.position, appended.event_id)
+        await views.commit(ViewBatch("tallies", 1, [LaneMove(0, 0, 0)], *place, changes=changes))
         async with views.reader() as session:
             assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
             assert await session.fetch("SELECT total FROM tally", {}) == [(1,)]

@@ -145,7 +145,7 @@ async def test_rows_that_are_not_answered_are_a_typed_error(
     monkeypatch.setattr(views, "_WRITE_SECONDS", 0.3)
     rows = PostgresViewStore(store.database, HURRIED, query_seconds=0.3)
     await rows.open([TALLIES], store_id=store.store_id)
-    await rows.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)])))
+    await rows.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)]), generation=1))
     async with rows.reader(is_for_one=is_for_one) as session:
         assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
         proxy.stall()
@@ -156,8 +156,9 @@ async def test_rows_that_are_not_answered_are_a_typed_error(
                 await session.get(TALLY, ("a",))
     async with asyncio.timeout(10):
         for _ in range(2):
+            change = RowChanges(TALLY, [Tally(name="a", total=2)])
             with pytest.raises(StoreUnavailableError):
-                await rows.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=2)]), at=1, to=2))
+                await rows.commit(batch(TALLIES, change, at=1, to=2, generation=1))
             async with rows.reader(is_for_one=is_for_one) as session:
                 with pytest.raises(StoreUnavailableError):
                     await session.get(TALLY, ("a",))

@@ -409,7 +409,7 @@ async def test_a_commit_that_is_cancelled_anywhere_is_there_or_not(
         rows = RowChanges(TALLY, [Tally(name="a", total=position + 1)])
         move = batch(TALLIES, rows, at=position, to=position + 1, script=script if round_ % 2 else None)
         writing = asyncio.create_task(views.commit(move))
-        await asyncio.sleep(random.random() * 0.003)
+        await asyncio.sleep(random.random() * 0.003 * (1 + round_ / 10))
         writing.cancel()
         with suppress(asyncio.CancelledError, CheckpointMovedError):  # the one before may have come through late
             await writing

@@ -28,7 +28,7 @@ async def test_rows_of_a_log_on_one_server_are_on_another(postgres: Server, post
     await pay_and_look(app)
     schema = postgres_url.rpartition("schema=")[2]
     assert postgres.query(f"SELECT to_regclass('{schema}.purse_row') IS NULL") == "t"
-    assert postgres.query(f"SELECT count(*), max(position) FROM {schema}_rows.projection_checkpoints") == "1|1"
+    assert postgres.query(f"SELECT count(*), max(position) FROM {schema}_rows.projection_checkpoints") == "16|1"
     postgres.query(f"DROP SCHEMA {schema}_rows CASCADE")
     await pay_and_look(app)
     assert postgres.query(f"SELECT count(*) FROM {schema}_rows.purse_row") == "2"

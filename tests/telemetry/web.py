@@ -49,5 +49,5 @@ async def traffic(app: App, client: httpx.AsyncClient, meanwhile: Meanwhile) -> 
     meanwhile.happens = somebody_else(app, command)
     await app.commands.dispatch(command)
     await client.get(f"/v1/tallies/{command.tally_id}")
-    app.observer.lease_changed("tallies", 0, "taken")
+    app.observer.lease_changed("tallies", 0, "lost")
     await app.caught_up()

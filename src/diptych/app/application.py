@@ -2,29 +2,25 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
+from diptych.app.resolving import Expected, Resolving
 from diptych.app.sinks import Sinks
 from diptych.app.status import Status, measure
 from diptych.app.tuning import Tuning
 from diptych.app.watching import Watch, Watched
-from diptych.app.wiring import Wired, Wiring, either_side
-from diptych.errors import ConfigurationError, NoHandlerFoundError, ProgrammingError
+from diptych.app.wiring import Wired
+from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
-from diptych.handlers import Handlers
 from diptych.messages import Command, Query
 from diptych.projections.choosing import OnChange
-from diptych.projections.definition import define_all
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.plan import Definition
-from diptych.projections.site import Rules
-from diptych.providing import Providers
 from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
@@ -90,7 +86,7 @@ class App(Module):
         self.commands = CommandBus(self._command_routes)
         self.queries = QueryBus(self._query_routes)
         self.observers: list[Observer] = []
-        self._expected: list[tuple[type[Command[Any]] | type[Query[Any]], str]] = []
+        self._expected: list[Expected] = []
         self._running: _Running | None = None
         self._stack: AsyncExitStack | None = None
         self._users = 0
@@ -200,7 +196,8 @@ class App(Module):
     async def _start(self) -> AsyncExitStack:
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
-            wired, definitions = await self._wire(codec, stack)
+            resolving = Resolving(self.everything(), self._expected, (self.commands, self.queries))
+            wired, definitions = await resolving.resolve(codec, stack)
             stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
@@ -210,7 +207,14 @@ class App(Module):
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             observer = observer_of(self.observers)
-            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, self._rules(), observer)
+            engine = ProjectionEngine(
+                stores.events,
+                stores.views,
+                codec,
+                definitions,
+                self.tuning.rules(self.on_change, is_development=self.mode == "development"),
+                observer,
+            )
             stack.push_async_callback(engine.stop)
             await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
@@ -219,42 +223,10 @@ class App(Module):
             if self.mode == "development":
                 guard.install(is_unguarded, note)
                 stack.callback(guard.uninstall)
-            sinks = Sinks(handler for module in self.everything() for handler in module.alert_handlers)
-            watched = Watched(self.status, self.lag_limits, engine.worker)
-            watch = Watch(watched, stores.views, sinks, self.tuning.rounds)
+            watch = _watch(self, self._running)
             stack.push_async_callback(watch.stop)
             watch.start()
             return stack.pop_all()
-
-    async def _wire(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
-        """Resolve everything that was registered. :raises ConfigurationError: listing all that is wrong."""
-        modules = self.everything()
-        problems: list[str] = []
-        providers = Providers(either_side)
-        for module in modules:
-            for provided in module.provided:
-                _collect(problems, partial(providers.add, *provided))
-        wiring = Wiring(providers, codec, (self.commands, self.queries))
-        await wiring.commands(_merged(module.command_handlers for module in modules), stack)
-        await wiring.queries(_merged(module.query_handlers for module in modules), stack)
-        definitions: tuple[Definition, ...] = ()
-        try:
-            definitions = define_all({cls: mode for one in modules for cls, mode in one.projected.items()}.items())
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-        for event in {event for definition in definitions for event in definition.events}:
-            _collect(problems, partial(codec.register, event))
-        for message, place in self._expected:
-            if message not in wiring.wired.commands and message not in wiring.wired.queries:
-                problems.extend(NoHandlerFoundError(message.__name__, place).problems)
-        problems.extend(wiring.wired.problems)
-        if problems:
-            raise ConfigurationError(list(dict.fromkeys(problems)))
-        return wiring.wired, definitions
-
-    def _rules(self) -> Rules:
-        tuning, is_development = self.tuning, self.mode == "development"
-        return Rules(tuning.pace, self.on_change, is_development, tuning.runs_projections, tuning.exits_when_hung)
 
     def _open(self, running: _Running, stack: AsyncExitStack) -> None:
         events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
@@ -281,6 +253,11 @@ class App(Module):
         return self._running
 
 
+def _watch(app: App, running: _Running) -> Watch:
+    sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
+    return Watch(Watched(app.status, app.lag_limits, running.engine.worker), running.views, sinks, app.tuning.rounds)
+
+
 def _environment() -> Environment:
     said = os.environ.get("DIPTYCH_MODE", "production")
     if said == "development":
@@ -290,25 +267,11 @@ def _environment() -> Environment:
     raise ConfigurationError(f"DIPTYCH_MODE is {said!r}. Set it to development or production.")
 
 
-def _merged(handlers: Iterable[Handlers]) -> Handlers:
-    merged = Handlers()
-    for one in handlers:
-        merged.include(one)
-    return merged
-
-
 def _upcasters(modules: Iterable[Module]) -> Upcasters:
     found = Upcasters()
     for module in modules:
         found.update(module.upcasters)
     return found
-
-
-def _collect(problems: list[str], step: Callable[[], None]) -> None:
-    try:
-        step()
-    except ConfigurationError as error:
-        problems.extend(error.problems)
 
 
 def _refuse_inline(definitions: Sequence[Definition]) -> None:

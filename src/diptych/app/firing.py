@@ -54,7 +54,8 @@ def wrong_with(one: ProjectionStatus, limit: float, trend: Trend | None = None, 
         what = f"is frozen{here} at position {one.position}: {_said(one.error)}"
         found.append(_firing(one, "frozen", what, f"Type: diptych projection rebuild {one.name}"))
     if one.parked:
-        found.append(_parked(one.name, one.parked, f"at position {one.position}: {_said(one.error)}"))
+        why = f" at position {one.position}: {_said(one.error)}" if one.state == "parked" else ""
+        found.append(_parked(one.name, one.parked, why))
     patience = max(limit, HANGS)
     if one.mode == "async" and one.idle_seconds > patience and one.state != "stopped":
         what = f"hangs{here}: its loop has not turned for more than {patience:g} s, at position {one.position}"
@@ -83,7 +84,7 @@ def parked_in_store(name: str, events: Sequence[ParkedEvent]) -> list[Firing]:
     if failed is None:
         return []
     return [
-        _parked(name, len({each.key for each in events}), f"since position {failed.position}: {_said(failed.error)}")
+        _parked(name, len({each.key for each in events}), f" since position {failed.position}: {_said(failed.error)}")
     ]
 
 
@@ -113,12 +114,13 @@ def agreed(mine: Iterable[Firing], lasting: Iterable[Alert], others: Collection[
 def _parked(name: str, keys: int, why: str) -> Firing:
     count = "1 parked key" if keys == 1 else f"{keys} parked keys"
     return Firing(
-        name, "parked", f"{name} has {count} {why}. Mend it, then type: diptych projection retry {name}", float(keys)
+        name, "parked", f"{name} has {count}{why}. Mend it, then type: diptych projection retry {name}", float(keys)
     )
 
 
 def _firing(one: ProjectionStatus, kind: AlertKind, what: str, then: str) -> Firing:
-    command = "" if "diptych projection" in what else f" {then}"  # an error may say itself what to type
+    says_itself = "diptych projection" in what or "diptych run" in what  # an error may say what to type
+    command = "" if says_itself else f" {then}"
     return Firing(one.name, kind, f"{one.name} {what}.{command}", one.lag_seconds)
 
 

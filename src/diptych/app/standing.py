@@ -82,16 +82,20 @@ def _state(
         return "frozen", choice.why
     trouble = next((row.trouble for row in lanes if row.trouble), None)
     if trouble is not None:
-        return "stopped", f"{trouble} Once it is mended: diptych projection retry {name}"
+        return "stopped", _and_then(trouble, name)
     failing = next((one for one in seen.parked if one.error), None)
     if failing is not None:
-        how = f"Once it is mended: diptych projection retry {name}"
-        return "parked", f"position {failing.position}: {failing.error} {how}"
+        return "parked", _and_then(f"position {failing.position}: {failing.error}", name)
     if seen.next is None:
         return "caught up", None
     if definition.mode == "async" and not any(row.owner in alive for row in lanes):
         return "not running", "No living process works on it. Start the service: diptych run"
     return "behind", None
+
+
+def _and_then(error: str, name: str) -> str:
+    """Say what to type, in a sentence after the one of somebody else's error."""
+    return f"{error.rstrip('. ')}. Once it is mended: diptych projection retry {name}"
 
 
 def _note(definition: Definition, live: Generation | None) -> str | None:

@@ -86,14 +86,15 @@ async def _board(views: ViewStore) -> Board | None:
 
 async def _one(events: EventStore, head: Head, following: Following, board: Board | None) -> ProjectionStatus:
     progress = following.progress
-    lag = await lag_of(events, progress.position, head=head)
+    position = progress.position  # it moves while the log is read
+    lag = await lag_of(events, position, head=head)
     keys = await following.parked_keys()
     is_parked = progress.state == "running" and bool(keys)
     return ProjectionStatus(
         name=progress.name,
         mode=progress.mode,
         state="parked" if is_parked else progress.state,
-        position=progress.position,
+        position=position,
         lag_events=lag.events,
         lag_seconds=lag.seconds,
         parked=len(keys),

@@ -6,6 +6,8 @@ Rule: plain values, each with a default that is right for nearly everybody.
 from typing import NamedTuple
 
 from diptych.app.watching import Rounds
+from diptych.projections.choosing import OnChange
+from diptych.projections.site import Rules
 from diptych.subscriptions.reading import Pace
 from diptych.write.handling import RetryPolicy
 
@@ -25,3 +27,7 @@ class Tuning(NamedTuple):
     rounds: Rounds = Rounds()
     runs_projections: bool = True
     exits_when_hung: bool = False
+
+    def rules(self, on_change: OnChange, *, is_development: bool) -> Rules:
+        """Return what of it is about projections."""
+        return Rules(self.pace, on_change, is_development, self.runs_projections, self.exits_when_hung)

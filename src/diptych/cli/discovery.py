@@ -28,6 +28,12 @@ class Target:
     attribute: str | None = None
     file: Path | None = None
 
+    @property
+    def spelt(self) -> str:
+        """What to say on a command line of another process, to mean the same."""
+        place = self.module if self.file is None else str(self.file)
+        return f"{place}:{self.attribute}" if self.attribute else place
+
     def load(self) -> ModuleType:
         """Import the module. :raises ConfigurationError: it cannot be; the sentence names the user's own line."""
         for folder in (str(Path.cwd()), str(self.folder)):

@@ -6,6 +6,7 @@ Rule: nothing but typer is imported before a verb is called, so that `--help` is
 
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 from diptych.errors import DiptychError, RebuildRefusedError, SwapRefusedError
@@ -34,6 +35,14 @@ cli.add_typer(db, name="db")
 cli.add_typer(projection, name="projection")
 cli.add_typer(event, name="event")
 cli.add_typer(stream, name="stream")
+
+
+class Only(StrEnum):
+    """A half of what a process does."""
+
+    WEB = "web"
+    WORKERS = "workers"
+
 
 AppPlace = Annotated[
     str | None,
@@ -64,13 +73,27 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     workers: Annotated[int, typer.Option(envvar="DIPTYCH_WORKERS", help="How many processes.", min=1)] = 1,
+    only: Annotated[
+        Only | None,
+        typer.Option(
+            envvar="DIPTYCH_ONLY", help="web: answer, and run no projections. workers: run them, and no more."
+        ),
+    ] = None,
 ) -> None:
-    """Serve in production mode."""
+    """Serve in production mode.
+
+    With --only workers nothing is served: the projections are worked on until SIGTERM, which lets go of them first.
+    """
     os.environ["DIPTYCH_MODE"] = "production"
     from diptych.cli.discovery import find
+
+    if only is Only.WORKERS:
+        from diptych.cli.working import work
+
+        raise typer.Exit(work(find(place or app), workers))
     from diptych.cli.serving import serve
 
-    serve(find(place or app), host=host, port=port, workers=workers)
+    serve(find(place or app), host=host, port=port, workers=workers, answers_only=only is Only.WEB)
 
 
 @cli.command()
@@ -82,6 +105,7 @@ def status(
         str | None,
         typer.Option(envvar="DIPTYCH_FAIL_LAG", help="Exit 1 when a projection lags longer: 5s, 2min."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until interrupted.")] = False,
 ) -> None:
     """Say how far each projection is.
 
@@ -89,9 +113,11 @@ def status(
     """
     from diptych.cli.discovery import find
     from diptych.cli.spans import seconds
-    from diptych.cli.status import report
+    from diptych.cli.status import look_on, report
 
     limit = None if fail_lag is None else seconds(fail_lag)
+    if watch:
+        look_on(find(place or app).app, limit=limit)
     raise typer.Exit(report(find(place or app).app, limit=limit, as_json=as_json))
 
 

@@ -56,11 +56,7 @@ async def _build(found: Found, name: str, generation: int, lanes: Sequence[int],
 async def _start(found: Found, name: str, generation: int, lanes: Sequence[int], upto: int) -> Process:
     words = ["projection", "build", name, "--generation", str(generation)]
     words += ["--lanes", ",".join(map(str, lanes)), "--upto", str(upto)]
-    target = found.target
-    place = str(target.file) if target.file is not None else target.module
-    if target.attribute:
-        place = f"{place}:{target.attribute}"
-    command = (sys.executable, "-m", "diptych.cli", *words, "--app", place)
+    command = (sys.executable, "-m", "diptych.cli", *words, "--app", found.target.spelt)
     return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=DEVNULL, stderr=PIPE)
 
 

@@ -21,6 +21,7 @@ from diptych.store.leases import Request
 
 _LIST: Final = ("projection", "state", "generation", "lag_events", "lag_seconds", "lanes", "workers", "parked", "error")
 _MOST: Final = 20
+_NOTHING: Final = "Nothing is parked here."
 
 
 def list_all(said: str | None, *, as_json: bool) -> int:
@@ -87,6 +88,7 @@ def _sections(
     if alerts:
         talk("\nalerts, newest first")
         show(("kind", "raised", "resolved", "message"), alerts[:_MOST], as_json=False)
+    requests = [one for one in requests if one["outcome"] != _NOTHING]  # of a retry, most of the lanes say so
     if requests:
         talk("\nasked and done, newest first")
         show(("verb", "key", "position", "by", "at", "reason", "outcome"), requests[:_MOST], as_json=False)

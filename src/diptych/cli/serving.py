@@ -14,19 +14,21 @@ from typing import Any, Final
 
 from diptych.cli.discovery import Found, Target, look
 from diptych.cli.output import talk
+from diptych.cli.working import divide
 from diptych.errors import ConfigurationError, DiptychError
 from diptych.store.opening import shown
 
 _SERVED: Final = "DIPTYCH_SERVED"  # tells the processes that uvicorn starts what to import
-_START_FAILED: Final = 3  # how uvicorn exits then
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-def serve(found: Found, *, host: str, port: int, reload: bool = False, workers: int = 1) -> None:
-    """Serve until interrupted.
+def serve(
+    found: Found, *, host: str, port: int, reload: bool = False, workers: int = 1, answers_only: bool = False
+) -> None:
+    """Serve until interrupted. `answers_only`: other processes run the projections.
 
     :raises ConfigurationError: there is no FastAPI object, or the port is taken.
     """
@@ -36,33 +38,41 @@ def serve(found: Found, *, host: str, port: int, reload: bool = False, workers: 
         )
     try:
         import uvicorn
+
+        from diptych.cli.listening import START_FAILED, run
     except ImportError as error:
         raise ConfigurationError("Serving needs uvicorn. Write: pip install 'diptych[fastapi]'") from error
+    if answers_only:
+        divide(found.app, works=False)
     _check_free(host, port)
     _introduce(found, host, port, reload)
-    os.environ[_SERVED] = json.dumps([found.target.module, str(found.target.folder), found.api_name])
+    os.environ[_SERVED] = json.dumps([found.target.module, str(found.target.folder), found.api_name, answers_only])
+    config = uvicorn.Config(
+        f"{__name__}:served",
+        factory=True,
+        interface="asgi3",
+        host=host,
+        port=port,
+        reload=reload,
+        reload_dirs=[str(found.target.folder)] if reload else None,
+        workers=workers,
+        log_level="info" if reload else "warning",
+        access_log=reload,
+    )
     try:
-        uvicorn.run(
-            f"{__name__}:served",
-            factory=True,
-            interface="asgi3",
-            host=host,
-            port=port,
-            reload=reload,
-            reload_dirs=[str(found.target.folder)] if reload else None,
-            workers=workers if workers > 1 else None,
-            log_level="info" if reload else "warning",
-            access_log=reload,
-        )
+        run(config)
     except SystemExit as ended:
-        raise SystemExit(2 if ended.code == _START_FAILED else ended.code) from ended
+        raise SystemExit(2 if ended.code == START_FAILED else ended.code) from ended
 
 
 def served() -> "Told":
     """Import the application again, in the process that serves it. uvicorn calls this, after each change too."""
-    module, folder, name = json.loads(os.environ[_SERVED])
+    module, folder, name, answers_only = json.loads(os.environ[_SERVED])
     try:
-        return Told(look(Target(module, Path(folder), name)).api)
+        found = look(Target(module, Path(folder), name))
+        if answers_only:
+            divide(found.app, works=False)
+        return Told(found.api)
     except DiptychError as error:
         talk(f"diptych: {error}")
         raise SystemExit(2) from error

@@ -35,7 +35,7 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def watch(app: App, *, limit: float | None) -> None:
+def look_on(app: App, *, limit: float | None) -> None:
     """Write the table again every two seconds, on a cleared screen, until interrupted."""
     while True:
         print("\x1b[2J\x1b[H", end="")
@@ -73,7 +73,7 @@ def row_of(one: Standing) -> dict[str, Any]:
 def _problem(one: Standing, limit: float | None) -> str | None:
     """Say what is wrong with a projection, and on which event; None when nothing is."""
     if one.state in WRONG:
-        parked = f" ({one.parked} events wait)" if one.parked else ""
+        parked = f" ({one.parked} {'event waits' if one.parked == 1 else 'events wait'})" if one.parked else ""
         return f"{one.name} is {one.state}{parked}: {one.error}"
     if limit is None or one.lag.seconds <= limit:
         return None

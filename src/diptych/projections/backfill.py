@@ -12,8 +12,10 @@ from typing import Final, NamedTuple, Self
 from diptych.clock import new_id
 from diptych.errors import CheckpointMovedError, RebuildRefusedError, StoreError
 from diptych.events.codec import Codec
+from diptych.projections.alone import Alone
 from diptych.projections.carrying import Carrier
-from diptych.projections.mending import Mender, left_out
+from diptych.projections.leaving_out import left_out
+from diptych.projections.mending import Mender
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
@@ -25,7 +27,6 @@ from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
 
 _BEATS: Final = 4  # in the time of a lease
-_MOST: Final = 10_000  # requests that are looked through for events that were left out
 _LOOK: Final = 0.005  # seconds between two looks at a log that has not grown yet
 _ENDING: Final = 2.0  # seconds that a process which is told to end may take, at least
 
@@ -54,7 +55,7 @@ class Backfill:
         self._reader = LogReader(subject.events, subject.codec, subject.pace)
         self.progress = Progress(name, subject.definition.mode)
         tenure = Leased(self._leases, self._id, name, generation)
-        work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure)
+        work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure, Alone())
         self._tenure, self._carrier = tenure, Carrier(work, self.progress)
         self._mender = Mender(self._carrier)
         self._stack = AsyncExitStack()
@@ -108,17 +109,14 @@ class Backfill:
         """
         await self._mender.try_unasked(self._carrier.lanes)
         parked = self._carrier.parked
-        for position in await self._left_out() if parked.since else ():
+        for position in await left_out(self._subject.views, self._subject.name) if parked.since else ():
             event = parked.at(position)
             if event is not None and event.error:
                 await self._mender.skip(self._carrier.lanes[event.lane], position, 0)
 
-    async def _left_out(self) -> frozenset[int]:
-        return left_out(await self._leases.requests(self._subject.name, limit=_MOST))
-
     async def _goes_past(self, failure: EventFailure) -> bool:
         """Leave an event that stops the build out, if it was left out before."""
-        if failure.position not in await self._left_out():
+        if failure.position not in await left_out(self._subject.views, self._subject.name):
             return False
         await self._carrier.pass_over(failure.position)
         return True

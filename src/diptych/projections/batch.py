@@ -63,12 +63,19 @@ class Portion(NamedTuple):
     lanes: Collection[int] | None = None
 
 
-def draft(definition: Definition, given: Portion, parked: Mapping[str, int]) -> Draft:
-    """Fold a piece of a page; events of parked keys wait. :raises EventFailure: naming the first bad one."""
+def draft(
+    definition: Definition, given: Portion, parked: Mapping[str, int], left_out: frozenset[int] = frozenset()
+) -> Draft:
+    """Fold a piece of a page; events of parked keys wait, and those at the positions `left_out` are passed over.
+
+    :raises EventFailure: naming the first bad one.
+    """
     page, indexes, _ = given
     types = page.types
     _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - definition.takes)
     mine = concerned(definition, *given)
+    if left_out:
+        mine = [index for index in mine if page.after + 1 + index not in left_out]
     waiting: list[tuple[str, int]] = []
     stream_ids = page.stream_ids
     if parked:

@@ -5,10 +5,11 @@ Rule: each step may be done by several processes at once, and is done once.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
-from diptych.errors import StoreError, SwapRefusedError
+from diptych.errors import AccessDeniedError, StoreError, SwapRefusedError
 from diptych.projections.choosing import is_same_code
 from diptych.projections.site import Site
 from diptych.store.batches import ProjectionTables
@@ -25,9 +26,13 @@ class Builder:
     def __init__(self, tables: ProjectionTables, site: Site) -> None:
         self._tables, self._site = tables, site
         self._step: asyncio.Task[None] | None = None
+        self._left: set[int] = set()  # generations that this process may not drop
 
     async def begun(self, generations: Sequence[Generation]) -> int:
-        """Return the generation that is being built for this code; there is one from now on. :raises StoreError:"""
+        """Return the generation that is being built for this code; there is one from now on.
+
+        :raises AccessDeniedError: only the owner of the schema may begin one.
+        """
         for one in generations:
             is_ours = one.fits(self._tables) and is_same_code(one.code, self._tables.code)
             if one.state == "building" and is_ours:
@@ -38,13 +43,17 @@ class Builder:
 
     def finish(self, number: int) -> None:
         """Make its indexes, and have it read."""
-        self._begin(self._finish(number))
+        self._begin(partial(self._finish, number))
 
     def tidy(self, generations: Sequence[Generation], now: int) -> None:
         """Drop what was kept for long enough."""
         for one in generations:
-            if one.state == "kept" and now - one.since > self._site.rules.pace.keep * 1_000_000:
-                self._begin(self._drop(one.number))
+            if (
+                one.state == "kept"
+                and one.number not in self._left
+                and now - one.since > self._site.rules.pace.keep * 1_000_000
+            ):
+                self._begin(partial(self._drop, one.number))
                 return
 
     @property
@@ -52,7 +61,7 @@ class Builder:
         """Whether a step is being taken."""
         return self._step is not None and not self._step.done()
 
-    def _begin(self, step: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._step = self._site.start(step, f"diptych-builds-{self._tables.name}")
 
     async def _finish(self, number: int) -> None:
@@ -69,12 +78,18 @@ class Builder:
                     _log.info("%s is read from generation %d", name, number)
                     self._site.look()
                     return
-        except (StoreError, SwapRefusedError) as error:
+        except (StoreError, SwapRefusedError, AccessDeniedError) as error:
             _log.warning("%s cannot be read from generation %d yet: %s", name, number, error)
 
     async def _drop(self, number: int) -> None:
         try:
             await self._site.views.generations.drop(self._tables.name, number)
             _log.info("Generation %d of %s, not read any more, is dropped", number, self._tables.name)
+        except AccessDeniedError:
+            self._left.add(number)
+            name = self._tables.name
+            _log.warning(
+                "Only the owner may drop what is not read any more: diptych projection drop %s %d", name, number
+            )
         except (StoreError, SwapRefusedError) as error:
             _log.warning("Generation %d of %s cannot be dropped yet: %s", number, self._tables.name, error)

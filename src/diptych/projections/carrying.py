@@ -15,6 +15,7 @@ from diptych.errors import DiptychError, OtherHistoryError, StoreError
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft, Portion, concerned
 from diptych.projections.held import Group, Lane, hindmost
+from diptych.projections.leaving_out import left_out
 from diptych.projections.parking import Parked
 from diptych.projections.work import Folding, Work
 from diptych.store.batches import Checkpoint, ParkedEvent, ViewBatch
@@ -65,9 +66,11 @@ class Carrier:
         self.show_place()
 
     async def look_at_parked(self) -> None:
-        """Load what is parked in the lanes here."""
+        """Load what is parked in the lanes here, and what is left out for ever."""
         found = await self.work.views.parked(self.work.name, self.work.generation)
-        self.parked = Parked(self.work.definition.tables.lanes, [one for one in found if one.lane in self.lanes])
+        without = await left_out(self.work.views, self.work.name)
+        mine = [one for one in found if one.lane in self.lanes]
+        self.parked = Parked(self.work.definition.tables.lanes, mine, without)
 
     def drop(self, numbers: Collection[int]) -> None:
         """Forget these lanes; what they had scanned and not written is scanned again by whoever takes them."""
@@ -95,10 +98,7 @@ class Carrier:
         self.progress.head = max(self.progress.head, head.position)
         self.progress.behind_since = page.rows[start].recorded_at
         try:
-            if group.is_careful:
-                await self._take_carefully(group, page, range(start, stop))
-            else:
-                await self._take(group, page, range(start, stop))
+            await self.apply(group, page, range(start, stop))
         except HangsError:
             for lane in group.lanes:
                 lane.take_care()
@@ -142,13 +142,9 @@ class Carrier:
 
         :raises CheckpointMovedError: one of the lanes is not ours any more; nothing is written.
         """
+        where = (self.work.name, self.work.generation, [lane.move for lane in lanes])
         place = (to.position, to.event_id, to.recorded_at)
-        moves = [lane.move for lane in lanes]
-        await self.work.views.commit(
-            ViewBatch(
-                self.work.name, self.work.generation, moves, *place, batch.changes, parked, unparked, batch.script
-            )
-        )
+        await self.work.views.commit(ViewBatch(*where, *place, batch.changes, parked, unparked, batch.script))
         now = time.monotonic()
         for lane in lanes:
             lane.is_written(to, now)
@@ -160,6 +156,13 @@ class Carrier:
             saved: int = _saved(min(self.lanes.values(), key=_saved))
             self.progress.stands(Place(last.position, last.recorded_at, last.event_id), saved)
 
+    async def apply(self, group: Group, page: SharedPage, indexes: range) -> None:
+        """Apply a piece of a page to some lanes. :raises EventFailure: see `step`. :raises HangsError: take care."""
+        if group.is_careful:
+            await self._take_carefully(group, page, indexes)
+        else:
+            await self._take(group, page, indexes)
+
     async def _take_carefully(self, group: Group, page: SharedPage, indexes: range) -> None:
         """Apply the events one by one, each noted beforehand, so that one that ends the process is known by that."""
         start, lanes = indexes.start, {lane.number: lane for lane in group.lanes}
@@ -168,11 +171,12 @@ class Carrier:
             for one in group.lanes:
                 one.careful_until = one.careful_until or event.position + self.work.pace.page_events
             lane = lanes[lane_of(event.stream_id, self.work.definition.tables.lanes)]
-            has_ended = lane.attempt == event.position
-            if not has_ended:
-                await self.work.tenure.mark(lane.number, attempt=event.position)
-            blamed = self.folding.blame(event, ENDED) if has_ended else None
-            await self._take(group, page, range(start, index + 1), blamed)
+            blamed = self.folding.blame(event, ENDED) if lane.attempt == -event.position else None
+            async with self.work.alone.turn():
+                if blamed is None:  # whoever ended on it alone may have been killed from outside: the second time tells
+                    attempt = -event.position if lane.attempt == event.position else event.position
+                    await self.work.tenure.mark(lane.number, attempt=attempt)
+                await self._take(group, page, range(start, index + 1), blamed)
             start = index + 1
         if start < indexes.stop:
             await self._take(group, page, range(start, indexes.stop))

@@ -28,22 +28,30 @@ class Choice(NamedTuple):
 
 
 def choose(
-    tables: ProjectionTables, generations: Sequence[Generation], on_change: OnChange, *, is_development: bool = False
+    tables: ProjectionTables,
+    generations: Sequence[Generation],
+    on_change: OnChange,
+    *,
+    is_development: bool = False,
+    is_taken: bool = False,
 ) -> Choice:
-    """Choose among the generations of one projection.
+    """Choose among the generations of one projection. `is_taken`: another living worker works on the live one.
 
-    A generation that was kept and fits this code was left on purpose: by a roll-back, or by newer code beside which
-    this one still runs. So it is not built again, but in development.
+    A generation that was kept and is of this code was left on purpose: by a roll-back, or by newer code beside which
+    this one still runs. So it is not built again; in development it is, unless that newer code is there now.
     """
     live = next((one for one in generations if one.state == "live"), None)
     if live is None:
         return Choice(None, False, True, False, f"{tables.name} has no rows in this store")
+    may_build = on_change == "rebuild"
+    kept = [one for one in generations if one.state == "kept" and one.fits(tables)]
     if live.fits(tables):
-        has_changed = is_development and on_change == "rebuild" and not is_same_code(live.code, tables.code)
-        return Choice(live, True, True, has_changed)
-    kept = [one.number for one in generations if one.state == "kept" and one.fits(tables)]
-    builds = on_change == "rebuild" and (is_development or not kept)
-    return Choice(live, False, live.shape == tables.shape, builds, None if builds else _why(live, tables, kept))
+        is_left = is_taken and any(is_same_code(one.code, tables.code) for one in kept)
+        has_changed = not is_same_code(live.code, tables.code)
+        return Choice(live, True, True, may_build and is_development and has_changed and not is_left)
+    builds = may_build and (not kept or (is_development and not is_taken))
+    why = None if builds else _why(live, tables, [one.number for one in kept])
+    return Choice(live, False, live.shape == tables.shape, builds, why)
 
 
 def built_by_others(tables: ProjectionTables, board: Board, worker: str = "") -> Sequence[tuple[Generation, Worker]]:
@@ -71,3 +79,12 @@ def _why(live: Generation, tables: ProjectionTables, kept: Sequence[int]) -> str
         what = f"the rows of {name} have another shape than this code"
     back = f", or `diptych projection rollback {name}` for generation {kept[-1]}, which this code made" if kept else ""
     return f"{what} and stay as they are. Type `diptych projection rebuild {name}`{back}."
+
+
+def may_not_build(choice: Choice, name: str) -> Choice:
+    """Return what is left of a choice where this process has no right to make tables."""
+    why = (
+        f"the rows of {name} were made by other code, and the user of this process may not make new ones beside them. "
+        f"Type `diptych projection rebuild {name}` as the owner of the schema."
+    )
+    return choice._replace(builds=False, why=why)

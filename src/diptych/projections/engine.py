@@ -7,12 +7,13 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from diptych.errors import StaleReadError, StoreError, StoreUnavailableError
 from diptych.events.codec import Codec
+from diptych.projections.alone import Alone
 from diptych.projections.following import Crew, Following
 from diptych.projections.inline import InlineFold
 from diptych.projections.plan import Definition, Mode
@@ -46,11 +47,10 @@ class ProjectionEngine:
         for definition in definitions:
             for event in definition.events:
                 codec.register(event)
-        self._store, self._rules = event_store, rules or Rules()
+        self._store, self._rules, self._observer = event_store, rules or Rules(), observer
         self._definitions = tuple(definitions)
         self._reader = LogReader(event_store, codec, self._rules.pace)
-        self._group = asyncio.TaskGroup()
-        self._observer = observer
+        self._group, self._alone = asyncio.TaskGroup(), Alone()
         self._running: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._teams = [self._team("async", view_store)]
@@ -67,11 +67,6 @@ class ProjectionEngine:
         )
 
     @property
-    def worker(self) -> str:
-        """What this process is to others that work on asynchronous projections; empty if it works on none."""
-        return self._teams[0].coordinator.id
-
-    @property
     def async_tables(self) -> tuple[ProjectionTables, ...]:
         """What the view store keeps."""
         return tuple(definition.tables for definition in self._definitions if definition.mode == "async")
@@ -80,6 +75,11 @@ class ProjectionEngine:
     def inline_tables(self) -> tuple[ProjectionTables, ...]:
         """What commits with the log."""
         return tuple(definition.tables for definition in self._definitions if definition.mode == "inline")
+
+    @property
+    def worker(self) -> str:
+        """The id under which this process works on asynchronous projections; empty if it does not."""
+        return self._teams[0].coordinator.id
 
     async def start(self) -> None:
         """Begin to run, and return when the inline projections stand at the head: from then on appends carry them.
@@ -96,7 +96,7 @@ class ProjectionEngine:
 
     async def _bring_up(self, following: Following, head: int) -> None:
         progress, stood, since = following.progress, -1, time.monotonic()
-        while not progress.will_not_move and progress.saved < head:
+        while not progress.will_not_move and (progress.saved < head or progress.state == "frozen"):
             await progress.wait_for(head, min(1.0, self._rules.pace.start_patience))
             worked_on = following.building or progress
             if worked_on.position != stood or worked_on.error is None:
@@ -150,17 +150,8 @@ class ProjectionEngine:
         rules = self._rules
         is_worker = mode == "async" and rules.is_worker
         coordinator = Coordinator(views.leases, rules.pace, is_worker=is_worker, exits_when_hung=rules.exits_when_hung)
-        site = Site(
-            self._store,
-            views,
-            self._reader,
-            coordinator.id,
-            rules,
-            self._begin,
-            coordinator.hurry,
-            self._has_hung,
-            self._observer,
-        )
+        place = (self._store, views, self._reader, coordinator.id, rules, self._alone)
+        site = Site(*place, self._begin, coordinator.hurry, self._has_hung, self._observer)
         members = [Following(definition, site) for definition in self._definitions if definition.mode == mode]
         return _Team(mode, views, Crew(members, site), coordinator)
 
@@ -171,7 +162,7 @@ class ProjectionEngine:
             for team in self._teams:
                 group.create_task(team.coordinator.run(team.crew), name="diptych-coordinator")
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         return self._group.create_task(_survived(work, name), name=name)
 
     def _has_hung(self) -> None:
@@ -195,9 +186,9 @@ class _Team(NamedTuple):
     coordinator: Coordinator
 
 
-async def _survived(work: Coroutine[Any, Any, None], name: str) -> None:
+async def _survived(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
     """Run something to its end: whatever it raises is said, and keeps nothing else from going on."""
     try:
-        await work
+        await work()
     except Exception:
         _log.exception("%s ended by an error that nobody foresaw", name)

@@ -7,16 +7,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from diptych.errors import StoreError
+from diptych.errors import AccessDeniedError, StoreError
 from diptych.projections.building import Builder
-from diptych.projections.choosing import Choice, built_by_others, choose
+from diptych.projections.choosing import Choice, built_by_others, choose, may_not_build
 from diptych.projections.knowing import Knowledge
-from diptych.projections.observed import tenure_of
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Listener, Runner
 from diptych.projections.site import Site
 from diptych.projections.tenure import Leased, Unleased
 from diptych.projections.work import Work
+from diptych.store.generations import Generation
 from diptych.store.leases import Board
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.spreading import Share
@@ -39,7 +39,7 @@ class Following:
         self._knowledge = Knowledge(definition, self.progress, site)
         self._runners: dict[int, Runner] = {}
         self._gave_up: dict[int, str] = {}  # generations that this code cannot go on with, and why
-        self._listener = Listener(self._has_other_lanes, site.look, site.has_hung)
+        self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer)
         self.progress.wanted = self._is_wanted
 
     @property
@@ -69,21 +69,32 @@ class Following:
     async def see(self, board: Board) -> frozenset[int]:
         """Look at how things are, and return which generations this process takes. :raises StoreError:"""
         generations = [one for one in board.generations if one.projection == self.definition.name]
-        rules = self._site.rules
-        self.choice = choice = choose(
-            self.definition.tables, generations, rules.on_change, is_development=rules.is_development
-        )
+        self.choice = choice = self._choose(board, generations)
         takes = set()
         if choice.live is not None and choice.is_fitting and self._is_worked_on:
             takes.add(choice.live.number)
         is_waiting = built_by_others(self.definition.tables, board, self._site.worker)
         if choice.builds and self._is_worked_on and not is_waiting:
-            takes.add(await self._builder.begun(generations))
+            try:
+                takes.add(await self._builder.begun(generations))
+            except AccessDeniedError:
+                self.choice = choice = may_not_build(choice, self.definition.name)
         self._keep_runners(takes)
         self._steer(board)
         self._knowledge.take_in(board, choice, self._gave_up)
         self._build(board)
         return frozenset(self._runners)
+
+    def _choose(self, board: Board, generations: Sequence[Generation]) -> Choice:
+        live = {one.number for one in generations if one.state == "live"}
+        others = [worker for worker in board.workers if worker.id != self._site.worker]
+        return choose(
+            self.definition.tables,
+            generations,
+            self._site.rules.on_change,
+            is_development=self._site.rules.is_development,
+            is_taken=any(worker.takes & live for worker in others),
+        )
 
     def share(self, shares: Mapping[int, Share]) -> None:
         """Learn which lanes are this process's."""
@@ -109,6 +120,8 @@ class Following:
 
     def _has_other_lanes(self) -> None:
         runner = self._runners.get(self.progress.generation)
+        if runner is not None and runner.gave_up is not None:
+            self._knowledge.doubt()
         if runner is None:
             self._knowledge.reckon((), ())
         else:
@@ -132,7 +145,7 @@ class Following:
             progress = self.progress if number == live else Progress(self.definition.name)
             runner = Runner(self._work(number), progress, self._listener, is_building=number != live)
             self._runners[number] = runner
-            self._site.start(runner.run(), f"diptych-projection-{self.definition.name}-{number}")
+            self._site.start(runner.run, f"diptych-projection-{self.definition.name}-{number}")
 
     def _work(self, number: int) -> Work:
         site, name = self._site, self.definition.name
@@ -141,13 +154,13 @@ class Following:
             if self._is_inline
             else Leased(site.views.leases, site.worker, name, number)
         )
-        told = tenure_of(tenure, name, site.observer)
-        return Work(self.definition, number, site.views, site.reader, site.rules.pace, told, site.observer)
+        return Work(self.definition, number, site.views, site.reader, site.rules.pace, tenure, site.alone)
 
     def _steer(self, board: Board) -> None:
         for number, runner in self._runners.items():
             runner.pause(self.definition.name in board.paused)
             runner.is_asked([one for one in board.requests if one.generation == number])
+            runner.are_troubled([one.lane for one in board.lanes if one.generation == number and one.trouble])
 
     def _build(self, board: Board) -> None:
         """Take the next step towards the generation that shall be read, or away from those that were."""

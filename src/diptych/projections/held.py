@@ -18,7 +18,7 @@ class Lane:
 
     While `is_careful`, its events are applied alone, each in a transaction of its own: up to the position
     `careful_until`, which is 0 until the first of them is met. Who had the lane before ended while it tried the event
-    at the position `attempt` alone.
+    at the position `attempt` alone; negative, if the one before that did too.
     """
 
     number: int

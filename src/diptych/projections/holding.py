@@ -11,15 +11,20 @@ from diptych.projections.carrying import Carrier
 from diptych.projections.mending import Mender
 from diptych.subscriptions.failures import Backoff
 from diptych.subscriptions.spreading import Share
+from diptych.telemetry.observer import LeaseChange, Observer
 
 
 class Holding:
     """Brings the lanes of a carrier in line with its share."""
 
-    def __init__(self, carrier: Carrier, mender: Mender, has_other_lanes: Callable[[], None]) -> None:
+    def __init__(
+        self, carrier: Carrier, mender: Mender, has_other_lanes: Callable[[], None], observer: Observer
+    ) -> None:
         self._carrier, self._mender, self._has_other_lanes = carrier, mender, has_other_lanes
+        self._observer, self._had = observer, frozenset[int]()
         self._tenure = carrier.work.tenure
         self.share, self.coming = Share(), frozenset[int]()  # `coming` are claimed next
+        self.troubled: Collection[int] = ()  # lanes that the board says something of
         self._must_reload = False
 
     def is_given(self, share: Share) -> bool:
@@ -37,6 +42,7 @@ class Holding:
         """Let go of lanes that are another's to have, and claim those of ours that are free. :raises StoreError:"""
         if self._must_reload and is_claiming:
             self._must_reload, self.coming = False, self.share.lanes
+            self._had = frozenset(self._carrier.lanes)
             self._carrier.drop(list(self._carrier.lanes))
         over = self._carrier.lanes.keys() - self.share.lanes
         if over:
@@ -46,8 +52,14 @@ class Holding:
             held = await self._tenure.claim(self.coming)
             self.coming = frozenset()
             await self._carrier.take(held)
+            for one in held:
+                if one.lane in self.troubled:
+                    await self._tenure.mark(one.lane, attempt=one.attempt)
             await self._mender.look([one.lane for one in held])
             self._must_reload = False
+            self._tell("taken", self._carrier.lanes.keys() - self._had)
+            self._tell("lost", self._had - self._carrier.lanes.keys())
+            self._had = frozenset(self._carrier.lanes)
             self._has_other_lanes()
 
     async def leave(self, trouble: str | None, backoff: Backoff) -> None:
@@ -64,4 +76,10 @@ class Holding:
         self._carrier.drop(numbers)
         if numbers:
             await self._tenure.release(numbers, trouble)
+            self._had = frozenset(self._carrier.lanes)
+            self._tell("released", numbers)
             self._has_other_lanes()
+
+    def _tell(self, change: LeaseChange, lanes: Collection[int]) -> None:
+        for lane in sorted(lanes):
+            self._observer.lease_changed(self._carrier.work.name, lane, change)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from diptych.projections.choosing import Choice
 from diptych.projections.plan import Definition
 from diptych.projections.site import Site
+from diptych.store.generations import Generation
 from diptych.store.leases import Board
 from diptych.subscriptions.elsewhere import Elsewhere
 from diptych.subscriptions.progress import Place, Progress, State
@@ -28,6 +29,7 @@ class Knowledge:
         self._elsewhere = Elsewhere(progress, site.events, site.views)
         self._places: Mapping[int, Place] = {}  # all lanes of the live generation, as they were on disk
         self._troubles: Mapping[int, str] = {}
+        self._said: Mapping[int, tuple[int, str]] = {}  # by lane, under which epoch, on the last board
         self._of, self._seen = 0, dict[int, Place]()  # where lanes were when others had them, and of which generation
         self._ruled = _Ruling()
 
@@ -38,6 +40,10 @@ class Knowledge:
     def is_wanted(self) -> None:
         """Look closely at the lanes that others have, for as long as somebody waits."""
         self._elsewhere.is_wanted()
+
+    def doubt(self) -> None:
+        """Its owners may know more than this code: what it does not take may be of interest to them."""
+        self._elsewhere.knows = False
 
     async def look(self) -> None:
         """See where the lanes of others are. :raises StoreError:"""
@@ -51,8 +57,13 @@ class Knowledge:
             row.lane: Place(row.checkpoint.position, row.checkpoint.recorded_at, row.checkpoint.event_id)
             for row in rows
         }
-        self._troubles = {row.lane: row.trouble for row in rows if row.trouble}
-        self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), choice.is_fitting
+        alive = {worker.id for worker in board.workers}
+        said = {row.lane: (row.epoch, row.trouble) for row in rows if row.trouble and row.owner in alive}
+        # what is left of an owner before is wiped by the next right after it has claimed: once is not enough
+        self._troubles = {lane: trouble for lane, (_, trouble) in said.items() if self._said.get(lane) == said[lane]}
+        self._said = said
+        knows = choice.is_fitting and live is not None and live.number not in gave_up
+        self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), knows
         self._progress.is_readable = choice.is_readable
         self._ruled = self._rule(board, choice, gave_up)
 
@@ -95,7 +106,14 @@ class Knowledge:
             return _Ruling("frozen", choice.why or meanwhile, choice.builds)
         if self._definition.mode == "inline" or (is_ours and self._site.rules.is_worker):
             return _Ruling()
-        if is_taken:
+        if is_taken or self._is_newly_read(live, board):
             return _Ruling("running")
+        given_up = next((row.trouble for row in board.lanes if row.generation == live.number and row.trouble), None)
         nobody = f"no living process works on {name}. Start one: `diptych run --only workers`"
-        return _Ruling("stopped", nobody, is_expected=True)
+        return _Ruling("stopped", given_up or nobody, is_expected=given_up is None)
+
+    def _is_newly_read(self, live: Generation, board: Board) -> bool:
+        """Whether those who worked on what was read before may just not have seen yet what is read now."""
+        its = {one.number for one in board.generations if one.projection == live.projection}
+        is_new = board.now - live.since < self._site.rules.pace.lease * 1_000_000
+        return is_new and any(its & worker.takes for worker in board.workers)

@@ -14,6 +14,7 @@ from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft
 from diptych.projections.carrying import Carrier
 from diptych.projections.held import Lane
+from diptych.projections.leaving_out import says_left_out
 from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.leases import Request
 from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
@@ -48,7 +49,6 @@ class Mender:
                 await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}", ())
             elif 0 < lane.attempt <= lane.saved.position:
                 self._ended_at.add(lane.attempt)
-        await self._carrier.look_at_parked()
 
     async def try_unasked(self, lanes: Collection[int]) -> None:
         """Try the parked keys of some lanes again, those that do no harm: the code may have been mended."""
@@ -98,9 +98,10 @@ class Mender:
             why = f"{key} stays as it is: {ENDED}. It is not tried again for this request."
             return Done(why, has_effect=False)
         try:
-            await self._work.tenure.mark(lane.number, attempt=first)
-            batch = await carrier.folding.key(key, events)
-            await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
+            async with self._work.alone.turn():
+                await self._work.tenure.mark(lane.number, attempt=first)
+                batch = await carrier.folding.key(key, events)
+                await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
@@ -116,10 +117,11 @@ class Mender:
         carrier, rest = self._carrier, [event for event in events if event.position not in left_out]
         try:
             batch = Draft()
-            if rest:
-                await self._work.tenure.mark(lane.number, attempt=rest[0].position)
-                batch = await carrier.folding.parked(await self._stored(rest))
-            await self._write(lane, batch, (), key)
+            async with self._work.alone.turn():
+                if rest:
+                    await self._work.tenure.mark(lane.number, attempt=rest[0].position)
+                    batch = await carrier.folding.parked(await self._stored(rest))
+                await self._write(lane, batch, (), key)
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
@@ -154,7 +156,7 @@ class Mender:
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)
             behind = await self._apply(lane, parked.key, events, [position])
-            return Done(f"{_left_out(position)} {behind}")
+            return Done(f"{says_left_out(position)} {behind}")
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
             return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
@@ -164,18 +166,7 @@ class Mender:
             return Done(why, has_effect=False)
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
         await self._carrier.write([lane], place, Draft())
-        return Done(_left_out(position))
-
-
-def left_out(requests: Sequence[Request]) -> frozenset[int]:
-    """Return the positions of a projection that were left out for ever, by what was asked of it and done."""
-    return frozenset(
-        one.position for one in requests if one.verb == "skip" and one.outcome.startswith(_left_out(one.position))
-    )
-
-
-def _left_out(position: int) -> str:
-    return f"Position {position} is left out for ever."
+        return Done(says_left_out(position))
 
 
 def _said(error: Exception) -> str:

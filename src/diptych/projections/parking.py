@@ -15,8 +15,9 @@ from diptych.subscriptions.lanes import lane_of
 class Parked:
     """Which keys wait, each from which position on, and why."""
 
-    def __init__(self, lanes: int, events: Sequence[ParkedEvent] = ()) -> None:
-        """`lanes`: how many the projection has."""
+    def __init__(self, lanes: int, events: Sequence[ParkedEvent] = (), left_out: frozenset[int] = frozenset()) -> None:
+        """`lanes`: how many the projection has. `left_out`: positions that are not to be applied at all."""
+        self.left_out = left_out
         self.since: dict[str, int] = {}
         self.errors: dict[int, str] = {}
         self._lanes, self._events = lanes, list(events)
@@ -27,7 +28,7 @@ class Parked:
 
     def copy(self) -> Self:
         """Return a copy to try a batch with; it takes the place of this one when the batch is committed."""
-        other = type(self)(self._lanes)
+        other = type(self)(self._lanes, left_out=self.left_out)
         other.since, other.errors, other._events = dict(self.since), dict(self.errors), self._events
         return other
 

@@ -5,6 +5,7 @@ flat, and are gone with it.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from diptych.events.recorded import StoredEvent
 from diptych.events.rows import stream_ids_of, types_of
 from diptych.projections.batch import script_of
 from diptych.projections.fold import BatchFold
+from diptych.projections.leaving_out import left_out
 from diptych.projections.piece import Piece
 from diptych.projections.plan import Definition
 from diptych.read.conditions import after, total_orders
@@ -27,6 +29,7 @@ from diptych.subscriptions.failures import EventFailure
 from diptych.subscriptions.lanes import lane_of
 
 _TRIES: Final = 5
+_LOOKS: Final = 50
 _PAGE: Final = 1000
 
 Tell = Callable[[str, int, int], None]
@@ -54,6 +57,14 @@ class Difference(NamedTuple):
         )
 
 
+class _Kept(NamedTuple):
+    """A snapshot of what is kept, where each lane is in it, and how many events are parked."""
+
+    session: ReadSession
+    places: Sequence[int]
+    parked: int
+
+
 class Refolding:
     """One projection, folded again. Use `differences` once."""
 
@@ -61,17 +72,14 @@ class Refolding:
         """`views` is where its rows are kept, open."""
         self._definition, self._events, self._views, self._codec = definition, events, views, codec
         self._aside = open_stores("memory:").views
-        self._at, self._number = Checkpoint(), 0
-        self._lanes: Sequence[int] = [2**62]
+        self._tables = definition.tables._replace(lanes=1)
+        self._generation = 0
+        self._at = Checkpoint()
+        self.position = 0  # where in the log the two were compared: the least of the lanes
         self.rows = 0
 
-    @property
-    def position(self) -> int:
-        """Where in the log the two were compared."""
-        return self._at.position
-
     async def differences(self, tell: Tell) -> AsyncIterator[Difference]:
-        """Yield every row that differs, by table and key, at one checkpoint of what is kept.
+        """Yield every row that differs, by table and key, at one place of each lane of what is kept.
 
         A snapshot of what is kept is only open for the last piece of the log: one that is held keeps servers and files
         from tidying up.
@@ -80,70 +88,90 @@ class Refolding:
         """
         name = self._definition.name
         for _ in range(_TRIES):
-            left_out = await self._begin(name, tell)
-            before = await self._places(name)
-            async with self._views.reader() as session:
-                kept, count, _ = await session.freshness(name)
-                parked, places = await self._parked(name), await self._places(name)
-                is_same = all(at > self._at.position for at in left_out ^ parked) and count == len(parked)
-                is_known = places == before or len(places) == 1  # where each lane is in the snapshot
-                if is_same and is_known and kept.position >= self._at.position:
-                    self._lanes = places if len(places) > 1 else [kept.position]
-                    await self._fold(max(self._lanes), parked, tell)
-                    async for difference in self._compare(session):
+            without = await self._begin(name, tell)
+            async with self._snapshot() as kept:
+                if kept is None:
+                    continue
+                parked = await self._parked(name)
+                is_same = all(at > self._at.position for at in without ^ parked) and kept.parked == await self._count(
+                    name
+                )
+                if is_same and min(kept.places) >= self._at.position:
+                    self.position = min(kept.places)
+                    await self._fold(kept.places, parked, tell)
+                    async for difference in self._compare(kept.session):
                         yield difference
                     return
         raise StoreUnavailableError(f"{name}: it was changed again and again while it was folded. Verify it again.")
 
     async def _begin(self, name: str, tell: Tell) -> frozenset[int]:
-        """Fold up to where it is now; return the positions that were left out."""
-        self._lanes = [2**62]
-        left_out = await self._parked(name)
+        """Fold up to where all of its lanes are now; return the positions that were left out."""
+        without = await self._parked(name)
         await self._aside.close()
-        await self._aside.open([self._definition.tables._replace(lanes=1)], store_id=UUID(int=0))
-        (self._number,) = [one.number for one in await self._aside.generations.all(name) if one.state == "live"]
+        await self._aside.open([self._tables], store_id=UUID(int=0))
+        self._generation = (await self._aside.generations.all())[-1].number
         self._at = await self._aside.checkpoint(name)
-        await self._fold((await self._views.checkpoint(name)).position, left_out, tell)
-        return left_out
+        await self._fold([(await self._views.checkpoint(name)).position], without, tell)
+        return without
 
-    async def _places(self, name: str) -> Sequence[int]:
-        return [place.position for place in await self._views.places(name)]
+    @asynccontextmanager
+    async def _snapshot(self) -> "AsyncIterator[_Kept | None]":
+        """Open a snapshot of which it is known where each lane is in it; None: the lanes move too fast."""
+        for _ in range(_LOOKS):
+            async with self._views.reader() as session:
+                before = await self._views.places(self._definition.name)
+                found = await session.freshness(self._definition.name)
+                after = await self._views.places(self._definition.name)
+                if before == after and found.checkpoint.position == min(at.position for at in after):
+                    yield _Kept(session, [at.position for at in after], found.parked)
+                    return
+        yield None
 
     async def _parked(self, name: str) -> frozenset[int]:
-        return frozenset(event.position for event in await self._views.parked(name))
+        """Return the positions that are not part of the rows: parked, or left out for ever."""
+        parked = {event.position for event in await self._views.parked(name)}
+        return frozenset(parked | await left_out(self._views, name))
+
+    async def _count(self, name: str) -> int:
+        return len(await self._views.parked(name))
 
     async def close(self) -> None:
         """Let go of the temporary rows."""
         await self._aside.close()
 
-    async def _fold(self, through: int, left_out: Collection[int], tell: Tell) -> None:
+    async def _fold(self, places: Sequence[int], without: Collection[int], tell: Tell) -> None:
+        """Fold on to where each lane is; of one place, all of them are there."""
+        through = max(places)
         while self._at.position < through:
             page = await self._events.read_log(after=self._at.position, limit=min(through - self._at.position, 2000))
             if not page.events:
                 return
             try:
-                await self._take(page.events, left_out)
+                await self._take(page.events, places, without)
             except EventFailure as failure:
                 raise failure.cause from failure
             tell(self._definition.name, self._at.position, through)
 
-    async def _take(self, rows: Sequence[StoredEvent], left_out: Collection[int]) -> None:
-        definition, types, first = self._definition, types_of(rows), self._at.position + 1
-        ids = stream_ids_of(rows)
-        mine = [at for at, kind in enumerate(types) if kind in definition.takes and first + at not in left_out]
-        if min(self._lanes) < rows[-1].position:  # some lanes end before this piece does
-            mine = [at for at in mine if first + at <= self._lanes[lane_of(ids[at], len(self._lanes))]]
+    async def _take(self, rows: Sequence[StoredEvent], places: Sequence[int], without: Collection[int]) -> None:
+        definition, types, ids, first = self._definition, types_of(rows), stream_ids_of(rows), self._at.position + 1
+        mine = [
+            at
+            for at, kind in enumerate(types)
+            if kind in definition.takes
+            and first + at not in without
+            and first + at <= places[lane_of(ids[at], len(places))]
+        ]
         piece = Piece(rows, mine, types, ids, self._codec.reading(rows))
         changes: Sequence[RowChanges] = ()
         if mine and definition.script is None:
             fold = BatchFold(definition, piece)
             loads = fold.loads()
-            changes = fold.run(await self._aside.load(self._number, loads) if loads else {})
-        last, at = rows[-1], self._at
-        moves, script = [LaneMove(0, at.epoch, at.position)], script_of(definition, piece)
+            changes = fold.run(await self._aside.load(self._generation, loads) if loads else {})
+        last, moves = rows[-1], [LaneMove(0, self._at.epoch, self._at.position)]
         place = (last.position, last.event_id, last.recorded_at)
-        await self._aside.commit(ViewBatch(definition.name, self._number, moves, *place, changes, script=script))
-        self._at = Checkpoint(last.position, at.epoch, last.event_id, last.recorded_at)
+        script = script_of(definition, piece)
+        await self._aside.commit(ViewBatch(definition.name, self._generation, moves, *place, changes, script=script))
+        self._at = Checkpoint(last.position, self._at.epoch, last.event_id, last.recorded_at)
 
     async def _compare(self, session: ReadSession) -> AsyncIterator[Difference]:
         async with self._aside.reader() as aside:

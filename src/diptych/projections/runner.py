@@ -5,7 +5,7 @@ Rule: nothing but cancellation and its own end leaves `run`; whatever goes wrong
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from diptych.store.leases import Request
 from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.spreading import Share
+from diptych.telemetry.observer import QUIET, Observer
 
 _log: Final = logging.getLogger("diptych.projections")
 
@@ -28,6 +29,7 @@ class Listener(NamedTuple):
     has_other_lanes: Callable[[], None]
     look: Callable[[], None]
     has_hung: Callable[[], None]
+    observer: Observer = QUIET
 
 
 class Runner:
@@ -36,11 +38,11 @@ class Runner:
     def __init__(self, work: Work, progress: Progress, listener: Listener, *, is_building: bool = False) -> None:
         """`is_building`: nobody reads it yet; its place is written down at each end of the log, for the swap."""
         self._work, self._listener, self.is_building = work, listener, is_building
-        self.carrier = carrier_of(work, progress)
+        self.carrier = carrier_of(work, progress, listener.observer)
         self.is_caught_up = False
         self.gave_up: str | None = None  # why this code cannot go on
         self._mender = Mender(self.carrier)
-        self._holding = Holding(self.carrier, self._mender, listener.has_other_lanes)
+        self._holding = Holding(self.carrier, self._mender, listener.has_other_lanes, listener.observer)
         self._wake = asyncio.Event()
         self._requests: Sequence[Request] = ()
         self._settled: set[int] = set()  # requests that were done here
@@ -62,6 +64,10 @@ class Runner:
         self._requests = [one for one in requests if one.id not in self._settled]
         if self._requests:
             self.wake()
+
+    def are_troubled(self, lanes: Collection[int]) -> None:
+        """Learn of which lanes something is said, that is not so any more once they are claimed."""
+        self._holding.troubled = lanes
 
     def pause(self, is_paused: bool) -> None:
         """Stand, or go on."""
@@ -189,12 +195,12 @@ class Runner:
         """Stand still until somebody asks for another try; what newer code may know is left to that."""
         why = str(error) if isinstance(error, DiptychError) else f"{type(error).__name__}: {error}"
         self._trouble, self._halted = why, failure
-        self.carrier.progress.stop(why)
         _log.error("%s stopped: %s", self._work.name, why, exc_info=error)
-        if remedy(error) is Remedy.GIVE_UP:
+        if remedy(error) is Remedy.GIVE_UP:  # what it means for the projection is told by who else takes it
             self.gave_up, self._is_over = why, True
             self._listener.look()
             return
+        self.carrier.progress.stop(why)
         with suppress(Exception):  # the store may be what is wrong
             for number in self._holding.share.lanes:
                 await self._work.tenure.mark(number, trouble=why)

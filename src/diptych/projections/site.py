@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
+from diptych.projections.alone import Alone
 from diptych.projections.choosing import OnChange
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.reading import LogReader, Pace
@@ -39,7 +40,8 @@ class Site(NamedTuple):
     reader: LogReader
     worker: str
     rules: Rules
-    start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    alone: Alone
+    start: Callable[[Callable[[], Coroutine[Any, Any, None]], str], asyncio.Task[None]]
     look: Callable[[], None]
     has_hung: Callable[[], None]
     observer: Observer = QUIET

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from diptych.errors import ProjectionError
 from diptych.events.recorded import StoredEvent
+from diptych.projections.alone import Alone
 from diptych.projections.batch import Draft, Portion, concerned, draft, draft_key, draft_parked
 from diptych.projections.parking import Parked
 from diptych.projections.plan import Definition
@@ -16,7 +17,6 @@ from diptych.store.protocols import ViewStore
 from diptych.subscriptions.failures import EventFailure
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.thread import HangsError, WorkThread
-from diptych.telemetry.observer import QUIET, Observer
 
 
 class Work(NamedTuple):
@@ -28,7 +28,7 @@ class Work(NamedTuple):
     reader: LogReader
     pace: Pace
     tenure: Tenure
-    observer: Observer = QUIET
+    alone: Alone
 
     @property
     def name(self) -> str:
@@ -57,7 +57,8 @@ class Folding:
         """Fold a piece of a page. :raises EventFailure: one of its events cannot be taken. :raises HangsError:"""
         definition = self._work.definition
         try:
-            return await self._filled(await self._thread.run(draft, definition, portion, parked.since))
+            drafted = await self._thread.run(draft, definition, portion, parked.since, parked.left_out)
+            return await self._filled(drafted)
         except HangsError as hang:
             mine = concerned(definition, *portion)
             if len(mine) != 1:

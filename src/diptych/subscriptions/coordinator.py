@@ -20,7 +20,8 @@ from diptych.subscriptions.spreading import Share, share
 
 _log: Final = logging.getLogger("diptych.projections")
 _BEATS: Final = 4  # in the time of a lease
-_SOON: Final = 0.1  # seconds to the next beat while something is held for a moment, so that the moment is short
+_SOON: Final = 0.2  # seconds until it is looked whether another worker has let go of what shall be ours
+_MOMENT: Final = 0.1  # seconds to the next beat while something is held for a moment, so that the moment is short
 _LOOKS: Final = 4  # what is taken may change by looking, but not for ever
 
 
@@ -54,7 +55,7 @@ class Coordinator:
             try:
                 board = await self.look(crew)
                 if any(map(board.is_held, board.paused)):
-                    pause = min(pause, _SOON)
+                    pause = min(pause, _MOMENT)
                 backoff.reset()
             except Exception as error:  # whatever it is, beats go on
                 level = logging.WARNING if isinstance(error, StoreError) else logging.ERROR
@@ -86,9 +87,11 @@ class Coordinator:
                     break
                 self._takes = takes
                 board = await self._board(dead)
-            crew.share(
-                {one.number: share(board, one, self.id) for one in board.generations if one.number in self._takes}
-            )
+            takes = self._takes if self.id else frozenset()
+            shares = {one.number: share(board, one, self.id) for one in board.generations if one.number in takes}
+            crew.share(shares)
+            if any(one.lanes > one.free for one in shares.values()):
+                asyncio.get_running_loop().call_later(min(_SOON, self._pace.lease / _BEATS), self.hurry)
             return board
 
     async def leave(self) -> None:

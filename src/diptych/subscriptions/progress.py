@@ -145,7 +145,7 @@ class Progress:
 
     def _show(self) -> None:
         self.state, self.error = self._ruled or self._said
-        if self.will_not_move:
+        if self._waiters:
             self._release()
 
     def lag_seconds(self, now: float | None = None) -> float:
@@ -155,8 +155,11 @@ class Progress:
         return max(0.0, (time.time() if now is None else now) - self.behind_since / 1_000_000)
 
     async def wait_for(self, position: int, timeout: float) -> bool:
-        """Return whether it has this position on disk, as soon as it has, it will not move, or the time is over."""
-        if self.saved >= position:
+        """Return whether it has this position on disk, as soon as it has, it will not move, or the time is over.
+
+        Rows that other code made and nobody goes on with are waited for in vain, or until they are built again.
+        """
+        if self._is_there(position):
             return True
         if self.will_not_move or timeout <= 0:
             return False
@@ -169,12 +172,15 @@ class Progress:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-        return turn.result() if turn.done() else self.saved >= position
+        return turn.result() if turn.done() else self._is_there(position)
+
+    def _is_there(self, position: int) -> bool:
+        return self.saved >= position and self.state != "frozen"
 
     def _release(self) -> None:
         still: list[tuple[int, asyncio.Future[bool]]] = []
         for waiter in self._waiters:
-            is_there = self.saved >= waiter[0]
+            is_there = self._is_there(waiter[0])
             if not is_there and not self.will_not_move:
                 still.append(waiter)
             elif not waiter[1].done():

@@ -85,7 +85,7 @@ class LogReader:
     """Reads the log for all consumers of one process, and wakes those that wait at its end."""
 
     def __init__(self, store: EventStore, codec: Codec, pace: Pace) -> None:
-        self._store, self.codec, self._pace = store, codec, pace
+        self._store, self.codec, self.pace = store, codec, pace
         self._pages: deque[SharedPage] = deque(maxlen=_KEPT)
         self._reading = asyncio.Lock()
         self._listeners: set[asyncio.Event] = set()
@@ -102,14 +102,14 @@ class LogReader:
 
     async def follow(self) -> None:
         """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
-        backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
+        backoff = Backoff(self.pace.first_pause, self.pace.longest_pause)
         pause = _SHORT
         while True:
             try:
                 head = await self._store.head()
                 if head.position <= self.head.position and self._trouble is None:
                     began = time.monotonic()
-                    await self._store.wait(self.head.position, self._pace.poll)
+                    await self._store.wait(self.head.position, self.pace.poll)
                     page = await self._read(self.head.position)
                     if page is None:  # false hints may not become a busy loop, above all not where a tail was lost
                         pause = _SHORT if time.monotonic() - began > pause else min(2 * pause, _LONG)
@@ -165,7 +165,7 @@ class LogReader:
             kept = self._kept(after)
             if kept is not None:
                 return kept
-            page = await self._store.read_log(after=after, limit=self._pace.page_events)
+            page = await self._store.read_log(after=after, limit=self.pace.page_events)
             _check_contiguous(after, page.events)
             if page.head.position > self.head.position:
                 self.head = page.head

@@ -38,7 +38,7 @@ def first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-class GoneError(ProgrammingError):
+class GoneError(Exception):
     """A generation's table that the statement was placed on is not there (any more)."""
 
 

@@ -23,8 +23,8 @@ class Live:
     """The placing of what is live, where sessions read."""
 
     def __init__(self, pool: Connections, tables: Mapping[str, Sequence[Table]]) -> None:
-        self.swaps = -1
-        self._pool, self._looked_at = pool, -_SECONDS
+        self._pool, self._swaps, self._looked_at = pool, -1, -_SECONDS
+        self._asked = self._answered = 0
         self._tables = {table.name: table for owned in tables.values() for table in owned}
         self._owners = {table.name: name for name, owned in tables.items() for table in owned}
         self._placing = Placing({}, {}, {})
@@ -45,25 +45,28 @@ class Live:
             ) from None
 
     async def look(self) -> None:
-        """Ask the database."""
+        """Ask the database. Of several who ask at once, who asked last is right."""
         self._looked_at = monotonic()
+        self._asked = mine = self._asked + 1
         async with self._pool.connection() as connection:
             rows = await connection.fetch(in_schema(_LOOK, self._pool.database.schema))
-        self._set(rows[0][0] if rows else 0, {name: live for _, name, live in rows if name is not None})
+        if mine > self._answered:
+            self._answered = mine
+            self._set(rows[0][0] if rows else 0, {name: live for _, name, live in rows if name is not None})
 
-    def hear(self, swaps: int, live: Mapping[str, int] | None) -> None:
-        """Learn what somebody read on the way: None, if `swaps` is all. What is older than what is known is no news."""
-        if swaps >= self.swaps:
-            self._looked_at = monotonic()
+    def hear(self, swaps: int, live: Mapping[str, int]) -> None:
+        """Learn what somebody read on the way; what is older than what is known is no news."""
+        if swaps >= self._swaps:
+            self._looked_at, self._answered = monotonic(), self._asked
             self._set(swaps, live)
 
-    def doubt(self, swaps: int) -> None:
-        """Let the next session look, unless this is known: it was read where sessions do not read."""
-        if swaps > self.swaps:
-            self._looked_at = -_SECONDS
+    def see(self, swaps: int | None) -> None:
+        """Hear how often was swapped: what is known is as good as new, or the next session looks."""
+        if swaps is not None and swaps >= self._swaps:
+            self._looked_at = monotonic() if swaps == self._swaps else -_SECONDS
 
-    def _set(self, swaps: int, live: Mapping[str, int] | None) -> None:
-        self.swaps = swaps
-        if live is not None and live != self._placing.generations:
+    def _set(self, swaps: int, live: Mapping[str, int]) -> None:
+        self._swaps = swaps
+        if live != self._placing.generations:
             there = {name: table for name, table in self._tables.items() if self._owners[name] in live}
             self._placing = Placing(dict(live), there, self._owners)

@@ -4,13 +4,12 @@ Rule: a session that reads nothing costs nothing; one that ends, however it ends
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import asyncpg
 
-from diptych.errors import DiptychError, ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
+from diptych.errors import ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.owners import known_to
 from diptych.store.placing import Placing
@@ -26,20 +25,16 @@ from diptych.store.rows import quoted
 from diptych.store.tables import Table
 from diptych.store.values import asked_for
 
-T = TypeVar("T")
-
 CONNECTIONS: Final = 8
 _MOST_KNOWN: Final = 1000
 _FRESHNESS: Final = """
-SELECT v.swaps, CASE WHEN v.swaps <> {swaps} THEN (
-        SELECT json_object_agg(projection, live)::text FROM diptych.projections) END AS live,
-    c.position, c.epoch, c.event_id, c.recorded_at,
-    (SELECT count(*) FROM diptych.parked_events WHERE projection = {name} AND generation = {generation}) AS parked
-FROM diptych.view_store v LEFT JOIN LATERAL (
-    SELECT * FROM diptych.projection_checkpoints WHERE projection = {name} AND generation = {generation}
-    ORDER BY position LIMIT 1) c ON true
+SELECT position, epoch, event_id, recorded_at,
+    (SELECT count(*) FROM diptych.parked_events WHERE projection = {name} AND generation = {generation}) AS parked,
+    (SELECT swaps FROM diptych.view_store) AS swaps
+FROM diptych.projection_checkpoints WHERE projection = {name} AND generation = {generation} ORDER BY position LIMIT 1
 """
-_PLACE: Final = 7  # columns of it
+_PLACE: Final = 6  # columns of it
+_NOWHERE: Final = (None,) * _PLACE
 
 
 class Readers:
@@ -57,24 +52,46 @@ class Readers:
         self._with_freshness: dict[str, str] = {}
 
     def _freshness(self, first: int) -> str:
-        places = {name: f"${number}" for number, name in enumerate(("name", "generation", "swaps"), first)}
+        places = {name: f"${number}" for number, name in enumerate(("name", "generation"), first)}
         return in_schema(_FRESHNESS.format(**places), self.schema)
 
     def with_freshness(self, codec: PostgresRowCodec) -> str:
-        """Return the statement for one row of a table, where its projection stands before it; the row may lack."""
+        """Return the statement for one row of a table, where its projection stands before it; both may lack."""
         name = codec.table.name
         known = self._with_freshness.get(name)
         if known is None:
             if len(self._with_freshness) >= _MOST_KNOWN:
                 self._with_freshness.clear()
             place = self._freshness(len(codec.table.key) + 1)
-            known = f"SELECT * FROM ({place}) AS f LEFT JOIN ({codec.get}) AS r ON true"  # noqa: S608 - quoted names
+            known = (
+                f"SELECT * FROM (SELECT) AS one LEFT JOIN ({place}) AS f ON true LEFT JOIN ({codec.get}) AS r ON true"  # noqa: S608
+            )
             self._with_freshness[name] = known
         return known
 
     def session(self, *, is_for_one: bool = False) -> "PostgresReadSession":
         """Return a session; it opens nothing before its first read."""
         return PostgresReadSession(self, is_for_one=is_for_one)
+
+    async def fetch_alone(self, read: "_Read") -> list[Any]:
+        """Run a statement that is a snapshot by itself."""
+        held, is_sound = await self.pool.acquire(), False
+        try:
+            rows = await held.fetch(read.sql, *read.values)
+            is_sound = True
+        except DRIVER_ERRORS as error:
+            is_sound = isinstance(error, asyncpg.PostgresError)
+            if isinstance(error, TimeoutError):
+                held.terminate()  # what it answers one day is no answer to the next question
+            raise self.refused(error) from error
+        finally:
+            self.pool.release(held, is_sound=is_sound)
+        return rows
+
+    def refused(self, error: BaseException) -> Exception:
+        """Return our error for PostgreSQL's."""
+        is_gone = isinstance(error, asyncpg.UndefinedTableError)
+        return GoneError(first_line(error)) if is_gone else self.statements.refusal(error)
 
 
 class _Read(NamedTuple):
@@ -83,6 +100,10 @@ class _Read(NamedTuple):
     sql: str
     values: Sequence[Any]
     verdict: Verdict | None = None
+
+
+_Placed: TypeAlias = Callable[[Placing], _Read | Awaitable[_Read]]
+"""Makes a statement for the generations of a session; what has to be judged first is awaited."""
 
 
 class _First(NamedTuple):
@@ -98,7 +119,7 @@ class _First(NamedTuple):
 
     def place(self) -> tuple[Any, ...]:
         """Return where the generation stood that the row is of."""
-        return self.found[2:_PLACE]
+        return self.found[: _PLACE - 1]
 
 
 class PostgresReadSession:
@@ -144,10 +165,7 @@ class PostgresReadSession:
                     row = await self._get_one(table, values)
                     return None if row[codec.names.index(table.key[0])] is None else codec.decode(row)
 
-        async def placed(placing: Placing) -> _Read:
-            return _Read(self._codec(placing, table).get, values)
-
-        rows, _ = await self._run(placed)
+        rows, _ = await self._run(lambda placing: _Read(self._codec(placing, table).get, values))
         return codec.decode(rows[0]) if rows else None
 
     def _codec(self, placing: Placing, table: Table) -> PostgresRowCodec:
@@ -157,47 +175,31 @@ class PostgresReadSession:
         """Read a row and its freshness in one statement, which is a snapshot by itself."""
         readers, projection = self._readers, self._readers.projection_of[table.name]
 
-        async def fetch(placing: Placing) -> _First:
-            where = (projection, placing.generations.get(projection, 0), readers.live.swaps)
-            read = _Read(readers.with_freshness(self._codec(placing, table)), (*values, *where))
-            held, is_sound = await readers.pool.acquire(), False
-            try:
-                found = await held.fetchrow(read.sql, *read.values)
-                is_sound = True
-            except DRIVER_ERRORS as error:
-                is_sound = isinstance(error, asyncpg.PostgresError)
-                raise self._failed(held, error) from error
-            finally:
-                readers.pool.release(held, is_sound=is_sound)
-            assert found is not None
-            return _First(read, projection, tuple(found))
+        def placed(placing: Placing) -> _Read:
+            where = (projection, placing.generations.get(projection, 0))
+            return _Read(readers.with_freshness(self._codec(placing, table)), (*values, *where))
 
-        self._first = first = await self._over_live(fetch)
-        self._has_read, self._is_for_one = True, False
-        self._hear(first.found)
+        rows, read = await self._over_live(placed, readers.fetch_alone)
+        self._first = first = _First(read, projection, tuple(rows[0]))
+        self._is_for_one = False
+        readers.live.see(first.found[_PLACE - 1])
         return first.row()
-
-    def _hear(self, found: Sequence[Any]) -> None:
-        swaps, live = found[:2]
-        self._readers.live.hear(swaps, None if live is None else json.loads(live))
 
     async def freshness(self, projection: str) -> Freshness:
         """Where this projection stands in this snapshot: that generation of it which this session reads."""
         known_to(self._readers.projections, projection)
+        found: Sequence[Any]
         if self._first is not None and self._first.projection == projection:
             self._is_told = True
-            found, generation = self._first.found, self._first.read.values[-2]
+            found, generation = self._first.found, self._first.read.values[-1]
         else:
-
-            async def placed(placing: Placing) -> _Read:
-                where = (projection, placing.generations.get(projection, 0), self._readers.live.swaps)
-                return _Read(self._readers.freshness, where)
-
-            (found,), read = await self._run(placed)
-            generation = read.values[1]
-            self._hear(found)
-        *place, parked = found[2:_PLACE]
-        return Freshness(Checkpoint() if place[0] is None else Checkpoint(*place), parked, generation)
+            sql = self._readers.freshness
+            rows, read = await self._run(lambda at: _Read(sql, (projection, at.generations.get(projection, 0))))
+            found, generation = rows[0] if rows else _NOWHERE, read.values[-1]
+            self._readers.live.see(found[_PLACE - 1])
+        position, epoch, event_id, recorded_at, parked, *_ = found
+        checkpoint = Checkpoint() if position is None else Checkpoint(position, epoch, event_id, recorded_at)
+        return Freshness(checkpoint, parked or 0, generation)
 
     async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one SELECT; what asyncpg made of its values comes back."""
@@ -214,7 +216,7 @@ class PostgresReadSession:
         """Build rows of raw values that stand in the order of the table's columns."""
         return codec_of(table, self._readers.schema).decode_all(rows)
 
-    def _judged(self, sql: str, parameters: Mapping[str, Any]) -> Callable[[Placing], Awaitable[_Read]]:
+    def _judged(self, sql: str, parameters: Mapping[str, Any]) -> _Placed:
         statements = self._readers.statements
 
         async def placed(placing: Placing) -> _Read:
@@ -223,36 +225,35 @@ class PostgresReadSession:
 
         return placed
 
-    async def _run(self, placed: Callable[[Placing], Awaitable[_Read]]) -> tuple[list[Any], _Read]:
-        """Run what `placed` makes for the session's generations."""
-
-        async def run(placing: Placing) -> tuple[list[Any], _Read]:
-            if self._failure is not None:
-                raise ProgrammingError(f"An earlier read failed, and its snapshot is gone with it ({self._failure}).")
-            read = await placed(placing)
-            held = await self._begin()
-            try:
-                rows = await held.fetch(read.sql, *read.values)
-            except DRIVER_ERRORS as error:
-                raise self._failed(held, error) from error
-            self._has_read = True
-            return rows, read
-
+    async def _run(self, placed: _Placed) -> tuple[list[Any], _Read]:
+        """Run a statement in the session's transaction."""
         async with self._turn:
-            return await self._over_live(run)
+            return await self._over_live(placed, self._fetch)
 
-    async def _over_live(self, read: Callable[[Placing], Awaitable[T]]) -> T:
+    async def _fetch(self, read: _Read) -> list[Any]:
+        held = self._held or await self._begin()
+        try:
+            return await held.fetch(read.sql, *read.values)
+        except DRIVER_ERRORS as error:
+            raise self._failed(held, error) from error
+
+    async def _over_live(
+        self, placed: _Placed, fetch: Callable[[_Read], Awaitable[list[Any]]]
+    ) -> tuple[list[Any], _Read]:
         """Read of the generations that are live for this session.
 
         What is the first of its snapshot, and finds one dropped, is read again of those that are live now.
         """
         is_again = False
         while True:
-            self._check_open()
-            if self._placing is None:
-                self._placing = await self._readers.live.placing()
+            self._check_usable()
+            placing = self._placing
+            if placing is None:
+                placing = self._placing = await self._readers.live.placing()
             try:
-                return await read(self._placing)
+                made = placed(placing)
+                read = made if isinstance(made, _Read) else await made
+                rows = await fetch(read)
             except GoneError as error:
                 await self._look_again()
                 if is_again or self._has_read:
@@ -260,6 +261,9 @@ class PostgresReadSession:
                         f"{self._readers.pool.database}: rows that this query reads were replaced by others meanwhile "
                         f"({error}). Try again."
                     ) from error
+            else:
+                self._has_read = True
+                return rows, read
             is_again = True
 
     async def _look_again(self) -> None:
@@ -271,31 +275,26 @@ class PostgresReadSession:
                 self._readers.pool.release(held, is_sound=False)
         await self._readers.live.look()
 
-    def _failed(self, held: Connection, error: BaseException) -> DiptychError:
+    def _failed(self, held: Connection, error: BaseException) -> Exception:
         if getattr(error, "severity", None) is not None:  # the server's: it has given the transaction up
             self._failure = first_line(error)
         if isinstance(error, TimeoutError):
             held.terminate()
-        return self._refused(error)
-
-    def _refused(self, error: BaseException) -> DiptychError:
-        is_gone = isinstance(error, asyncpg.UndefinedTableError)
-        return GoneError(first_line(error)) if is_gone else self._readers.statements.refusal(error)
+        return self._readers.refused(error)
 
     async def _begin(self) -> Connection:
-        """Return the session's connection, taken and its snapshot begun at the first call."""
-        if self._held is None:
-            held = await self._readers.pool.acquire()
-            if self._is_closed:
-                self._readers.pool.release(held)
-                raise ProgrammingError("This read session ended while it waited for a connection.")
-            self._held = held
-            try:
-                await held.execute(self._readers.begin)
-                await self._confirm_first(held)
-            except DRIVER_ERRORS as error:
-                raise self._failed(held, error) from error
-        return self._held
+        """Take the session's connection, and begin its snapshot."""
+        held = await self._readers.pool.acquire()
+        if self._is_closed:
+            self._readers.pool.release(held)
+            raise ProgrammingError("This read session ended while it waited for a connection.")
+        self._held = held
+        try:
+            await held.execute(self._readers.begin)
+            await self._confirm_first(held)
+        except DRIVER_ERRORS as error:
+            raise self._failed(held, error) from error
+        return held
 
     async def _confirm_first(self, held: Connection) -> None:
         """:raises SnapshotIsGone: what was read before the transaction is not what it shows."""
@@ -310,6 +309,8 @@ class PostgresReadSession:
             if again.row() != first.row() or (self._is_told and again.place() != first.place()):
                 raise SnapshotIsGone
 
-    def _check_open(self) -> None:
+    def _check_usable(self) -> None:
         if self._is_closed:
             raise ProgrammingError("This read session has ended. Read inside the query handler, and await it there.")
+        if self._failure is not None:
+            raise ProgrammingError(f"An earlier read failed, and its snapshot is gone with it ({self._failure}).")

@@ -10,10 +10,7 @@ from uuid import UUID
 
 from diptych.errors import ConfigurationError, StoreUnavailableError
 from diptych.events.recorded import StoredEvent
-from diptych.store.alerts import Alerts
 from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
-from diptych.store.generations import Generations
-from diptych.store.leases import Leases
 from diptych.store.owners import known_to, refuse_shared
 from diptych.store.placing import Known
 from diptych.store.postgres.alerts import PostgresAlerts
@@ -68,24 +65,9 @@ class PostgresViewStore:
         self._builds: Connections | None = None
         self._changes: Changes | None = None
         self._readers: Readers | None = None
-        self._generations = PostgresGenerations(self._building, database, settings.reader, self._seen)
-        self._alerts = PostgresAlerts(self._writing, database.schema)
-        self._leases = PostgresLeases(self._writing, database.schema, self._seen, self._generations.show)
-
-    @property
-    def generations(self) -> Generations:
-        """The builds of its projections."""
-        return self._generations
-
-    @property
-    def leases(self) -> Leases:
-        """Who works on them."""
-        return self._leases
-
-    @property
-    def alerts(self) -> Alerts:
-        """What is wrong with them."""
-        return self._alerts
+        self.generations = PostgresGenerations(self._building, database, settings.reader, self._seen)
+        self.alerts = PostgresAlerts(self._writing, database.schema)
+        self.leases = PostgresLeases(self._writing, database.schema, self._seen, self.generations.show)
 
     @property
     def tables(self) -> Mapping[str, Sequence[Table]]:
@@ -108,12 +90,11 @@ class PostgresViewStore:
         idle = {"idle_in_transaction_session_timeout": _milliseconds(_IDLE_SECONDS)}
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
-        commit = "off" if self._read_from is None else "local"
-        writing = {"synchronous_commit": commit, **waiting, **idle}
-        rows, self._builds = (
-            self._pool(_WRITERS, writing, _WRITE_SECONDS),
-            self._pool(_BUILDERS, writing, _BUILD_SECONDS),
-        )
+        writing = {"synchronous_commit": "off" if self._read_from is None else "local", **waiting}
+        # Who stands still with rows locked loses them before those who take over give up.
+        moving = {"idle_in_transaction_session_timeout": _milliseconds(self._settings.lock_timeout / 2)}
+        rows = self._pool(_WRITERS, {**writing, **moving}, _WRITE_SECONDS)
+        self._builds = self._pool(_BUILDERS, {**writing, **idle}, _BUILD_SECONDS)
         async with rows.connection() as connection:
             await migrate(connection, self.database, "views")
             async with transaction(connection):
@@ -131,7 +112,7 @@ class PostgresViewStore:
         self._readers = Readers(readers, judge, {**self.tables, **others})
         self._readers.live.hear(*live)
         self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
-        await self._generations.show_all(list(self._known))
+        await self.generations.show_all(list(self._known))
         await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
 
     def _pool(
@@ -228,7 +209,7 @@ class PostgresViewStore:
         if self._readers is not None and self._replica is None:
             self._readers.live.hear(swaps, live)
         elif self._readers is not None:  # the copy may not have those tables yet
-            self._readers.live.doubt(swaps)
+            self._readers.live.see(swaps)
 
     def _writing(self) -> AbstractAsyncContextManager[Connection]:
         if self._rows is None:

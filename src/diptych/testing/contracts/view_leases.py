@@ -12,14 +12,15 @@ from diptych.errors import CheckpointMovedError, ProgrammingError
 from diptych.store.batches import LaneMove, ParkedEvent, ViewBatch
 from diptych.store.leases import Held, Worker
 from diptych.store.protocols import ViewStore
-from diptych.testing.contracts.view_generations import LANES, ViewGenerationsContract, rows
+from diptych.testing.contracts.view_comparing import ViewComparingContract
+from diptych.testing.contracts.view_generations import LANES, rows
 from diptych.testing.contracts.view_rows import SHOP, STORE, TALLIES, batch
 
 ADA, BOB = (Worker(name, f"host {name}", frozenset({2})) for name in ("ada", "bob"))
 LONG = 60.0
 
 
-class ViewLeasesContract(ViewGenerationsContract):
+class ViewLeasesContract(ViewComparingContract):
     """Workers and lanes."""
 
     async def test_a_beat_tells_who_is_alive(self, views: ViewStore) -> None:
