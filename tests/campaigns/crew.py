@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from diptych.store.leases import Board, Worker
 
 PATIENCE: Final = 60.0  # seconds until what does not happen is a failure
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.campaigns.labours"])
+_CONTEXT.set_forkserver_preload(["tests.campaigns.labours", "tests.campaigns.poison"])
 _WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
 
 
@@ -92,7 +93,9 @@ def crew(workers: int, task: Callable[..., None], *arguments: Any) -> Iterator[C
 
 
 def _run(task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Do it, and end with the server, which ends with the campaign: but not while one of us holds this descriptor."""
     ctypes.CDLL(None).prctl(_WITH_PARENT, signal.SIGKILL)
+    os.close(vars(forkserver)["_forkserver"]._forkserver_alive_fd)
     task(*arguments)
 
 

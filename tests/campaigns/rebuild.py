@@ -73,7 +73,9 @@ class Load:
         random = self._random
         id = uuid4() if random.random() < 0.3 else random.choice(self._known)
         command = PutInBasket(basket_id=id, product=f"thing {random.randrange(9)}", quantity=random.randrange(1, 5))
-        self._last = await self._app.commands.dispatch(command)
+        receipt = await self._app.commands.dispatch(command)
+        if self._last is None or receipt.position > self._last.position:  # two write, and who was first may hear later
+            self._last = receipt
         self._known[random.randrange(len(self._known))] = id
         self.commands += 1
 

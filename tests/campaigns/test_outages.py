@@ -68,9 +68,9 @@ async def test_failures_of_single_transactions_are_gone_through(postgres: Server
     schema = postgres_url.rpartition("schema=")[2]
     async with bank(postgres_url):
         pass
-    for table in ("events", "projection_checkpoints"):
-        slow_commits(postgres, schema, table)
-        injected_failures(postgres, schema, table, share=0.1)
+    for table, share in ("events", 0.1), ("projection_checkpoints", 0.02):  # a checkpoint is a row for each of 16 lanes
+        slow_commits(postgres, schema, table, share=2 * share)
+        injected_failures(postgres, schema, table, share=share)
     async with bank(postgres_url) as app:
         bankers = Bankers(app, 8)
         async with asyncio.TaskGroup() as group:

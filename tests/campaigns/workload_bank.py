@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
+from diptych.subscriptions.lanes import lane_of
 from tests.campaigns.bank import PROJECTIONS, Balances, Branches, Ledgers, PaidIn, PayIn, Transfer, bank
 from tests.campaigns.stores import url_in
 
@@ -125,7 +126,7 @@ def _answers(directory: Path) -> dict[int, tuple[int, int]]:
 
 
 async def look(url: str) -> Rows:
-    """P2: in the stores as they are, each projection's rows are the fold of the log up to its checkpoint.
+    """P2: in the stores as they are, each projection's rows are the fold of the log up to the checkpoints of its lanes.
 
     L7: the inline one's checkpoint is the head.
     """
@@ -157,13 +158,15 @@ async def _compare(definition: Definition, views: ViewStore, events: EventStore)
     columns = ", ".join(column.name for column in table.columns)
     async with views.reader() as reader:
         raw = await reader.fetch(f"SELECT {columns} FROM {table.name}", {})
-        at = (await reader.freshness(name)).checkpoint.position
+        found = (await reader.freshness(name)).checkpoint.position
         rows = {row[0]: row for row in (tuple(one.model_dump().values()) for one in reader.decode(table, raw))}
+    lanes = [place.position for place in await views.places(name)] or [0]
+    assert found == min(lanes), f"{name} says that it stands at {found}, and its lanes at {lanes} (R2)"
     head = (await events.head()).position
     if PROJECTIONS[_class(name)] == "inline":
-        assert at in (head, 0), f"{name} is inline and stands at {at} of {head} (L7)"
-    expected = await _fold(_class(name), events, at)
-    assert rows == expected, f"{name} at {at}: rows {rows} are not the fold {expected} (P2)"
+        assert lanes[0] in (head, 0), f"{name} is inline and stands at {lanes[0]} of {head} (L7)"
+    expected = await _fold(_class(name), events, lanes)
+    assert rows == expected, f"{name} with lanes at {lanes}: rows {rows} are not the fold {expected} (P2)"
     return {table.name: rows}
 
 
@@ -178,10 +181,12 @@ def _class(name: str) -> Any:
     return {"balances": Balances, "branches": Branches, "ledgers": Ledgers}[name]
 
 
-async def _fold(projection: Any, events: EventStore, until: int) -> dict[Any, tuple[Any, ...]]:
-    """The rows by a computation of our own."""
+async def _fold(projection: Any, events: EventStore, lanes: Sequence[int]) -> dict[Any, tuple[Any, ...]]:
+    """The rows by a computation of our own: each lane's events, up to where the lane stands."""
     codec, rows = Codec(), dict[Any, tuple[Any, ...]]()
-    for stored in await _log(events, until):
+    for stored in await _log(events, max(lanes)):
+        if stored.position > lanes[lane_of(str(stored.stream.id), len(lanes))]:
+            continue
         event, id = codec.decode(stored), stored.stream.id
         amount = getattr(event, "amount", Decimal(0)) * (1 if isinstance(event, PaidIn) else -1)
         if projection is Balances:

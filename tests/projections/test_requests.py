@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diptych.errors import StaleReadError
-from diptych.store.leases import Request
+from diptych.store.leases import Request, Worker
 from tests.projections import shop
 from tests.projections.harmful import Harmful, HarmfulSales, board_where, owners, until
 from tests.projections.running import Running, running
@@ -153,6 +153,29 @@ async def test_a_stopped_projection_tries_again_when_asked(url: str) -> None:
         assert done.outcome == "Nothing is parked here. It goes on."
         await until(lambda: shop_.engine.progress["harmful_sales"].state == "stopped")
         assert shop_.engine.progress["harmful_sales"].saved == 2
+
+
+async def test_what_ended_two_processes_and_stopped_it_is_tried_again_when_asked(url: str) -> None:
+    """Whoever had the lane died on position 2, twice; asked again, what was noted of that counts no more."""
+    one, ghost = shop.order("1"), "a worker that is dead"
+    async with running(url, HarmfulSales, is_started=False) as shop_:
+        leases = shop_.views.leases
+        await shop_.append([(one, shop.added()), (one, shop.added()), (one, shop.added())])
+        (generation,) = await shop_.views.generations.all("harmful_sales")
+        await leases.beat(Worker(ghost, "", frozenset([generation.number])), 60.0)
+        await leases.claim(ghost, "harmful_sales", generation.number, [0])
+        await leases.mark(ghost, "harmful_sales", generation.number, 0, attempt=-2)
+        await leases.beat(Worker("another", "", frozenset()), 60.0, dead=[ghost])
+        await shop_.engine.start()
+        with pytest.raises(StaleReadError):
+            await shop_.engine.caught_up()
+        assert "position 2 (Added): the process ended" in str(shop_.engine.progress["harmful_sales"].error)
+        await leases.ask("harmful_sales", "retry")
+        (done,) = await answers(shop_)
+        assert done.outcome == "Nothing is parked here. It goes on."
+        await until(lambda: shop_.engine.progress["harmful_sales"].state == "running")
+        await shop_.engine.caught_up()
+        assert (await shop_.rows(HandWritten))["pen"].lines == 3
 
 
 async def test_a_paused_projection_stands_and_says_so_until_it_is_resumed(url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from diptych.errors import StoreUnavailableError
 from diptych.store.protocols import ViewStore
 from tests.projections import shop
-from tests.projections.harmful import board_where, child, owners, until
+from tests.projections.harmful import board_where, child, owners
 from tests.projections.running import Running, running
 from tests.projections.shop import Fact
 from tests.projections.test_liveness import Around
@@ -106,7 +106,7 @@ async def test_a_worker_whose_process_was_killed_is_missed_at_once_on_its_machin
         await board_where(shop_.views, lambda board: len(set(owners(board, "harmful"))) == 1)
         board = await shop_.views.leases.board()
         theirs = next(row.owner for row in board.lanes if row.projection == "harmful")
-        await until(lambda: theirs in {worker.id for worker in board.workers})
+        await board_where(shop_.views, lambda seen: theirs in {one.id for one in seen.workers})
         process.kill()
         await process.wait()
         await board_where(shop_.views, lambda seen: theirs not in {one.id for one in seen.workers}, 5)

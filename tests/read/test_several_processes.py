@@ -1,5 +1,6 @@
 """R1 over processes and generations: an answer has what was waited for, whoever works on the rows, or says why not."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,6 +94,10 @@ class GetJar(Query[JarRow | None]):
     id: UUID
 
 
+class FindJar(Query[JarRow]):
+    id: UUID
+
+
 class CountSpoons(Query[int]):
     pass
 
@@ -127,6 +132,10 @@ def app_of(url: str, projection: type[Projection[Any]] = Jars, model: type[ReadM
     @app.query_handler
     async def get(query: GetJar, read: ReadModels) -> Any:
         return await read.get(model, query.id)
+
+    @app.query_handler
+    async def find(query: FindJar, read: ReadModels) -> Any:
+        return await read.one(model, query.id)
 
     @app.query_handler
     async def count(query: CountSpoons, read: ReadModels) -> int:
@@ -213,6 +222,24 @@ async def test_a_generation_that_was_swapped_in_unnoticed_is_waited_for_too(url:
                 assert row.spoons > before
                 before = row.spoons
         assert unaware.progress["jars"].generation == 2
+
+
+async def test_a_row_is_found_right_after_a_swap(url: str) -> None:
+    """R1: that a row is not there is no answer, when it was looked for where nothing is written any more."""
+    async with app_of(url) as app:
+        (definition,) = app.definitions
+        subject, is_over = Subject(definition, app.events, app.views, app.codec, PACE), asyncio.Event()
+
+        async def find_what_was_filled() -> None:
+            while not is_over.is_set():
+                receipt = await app.commands.dispatch(FillJar(id=new_id()))
+                assert await app.queries.dispatch(FindJar(id=receipt.result), after=receipt, within=20.0)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(find_what_was_filled())
+            for _ in range(3):
+                assert (await rebuild(subject)).is_swapped
+            is_over.set()
 
 
 async def test_rows_of_an_older_version_are_served_and_said_to_be_frozen(url: str) -> None:

@@ -67,7 +67,7 @@ def counters(url: str, runs: list[str]) -> App:
         runs.append("look")
         seen = await counters.get_or_none(command.looked_at)
         counter = await counters.get_or_new(command.counter_id)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         counter.record(Counted(by=seen.total if seen else 100))
 
     return app
@@ -127,7 +127,7 @@ async def test_an_aggregate_that_was_only_read_guards_the_decision(both: tuple[A
     one, other = both
     looked_at, counter = new_id(), new_id()
     slow = asyncio.create_task(one.commands.dispatch(LookThenCount(looked_at=looked_at, counter_id=counter)))
-    await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
     await other.commands.dispatch(Count(counter_id=looked_at, by=7))
     await slow
     assert (await one.commands.dispatch(Count(counter_id=counter))).result == 8

@@ -34,6 +34,11 @@ class Holding:
         self.share, self.coming = share, coming
         return is_news
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether all of it is to be claimed and loaded again."""
+        return self._must_reload
+
     def doubt(self) -> None:
         """Claim and load all of it again: what is known of the lanes may not be so."""
         self._must_reload = True

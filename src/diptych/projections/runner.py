@@ -126,6 +126,8 @@ class Runner:
         self._wake.clear()
         await self._holding.keep(is_claiming=self._trouble is None)
         await self._do_requests()
+        if self._holding.is_in_doubt and self._trouble is None:
+            return  # what is noted of the lanes is loaded before anything is applied
         if self._trouble is not None or self._is_paused or not carrier.lanes:
             await self._sleep(self._work.pace.longest_pause)
             return

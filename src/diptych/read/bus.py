@@ -194,7 +194,7 @@ class QueryBus:
         reading = self._routes.reading(type(query))
         if after is None:
             value, found = await self._run(reading, query, with_freshness=True)
-            return Answer(value, found, found.reason)
+            return Answer(_or_raise(value), found, found.reason)
         value, found, waited = await self._fresh(reading, query, Wanted.of(after), within)
         return Answer(value, found, waited.reason or found.reason)
 
@@ -211,22 +211,16 @@ class QueryBus:
         while True:
             known = set(reading.tables)
             waited = await wait(wanted, reading.projections, side.views, max(0.0, deadline - time.monotonic()))
-            try:
-                value, found = await self._run(reading, query, with_freshness=True)
-            except (NotFoundError, DomainError) as error:
-                if waited.reason is not None:
-                    raise StaleReadError(waited.projections, waited.reason, waited.seconds) from error
-                if reading.tables <= known:
-                    raise
-                continue
+            value, found = await self._run(reading, query, with_freshness=True)
             if found.is_of_another and waited.reason is None:  # what was waited for is not what was read
                 await side.look()
-                if time.monotonic() >= deadline:
-                    waited = Waited("behind", tuple(one.name for one in reading.projections), within)
-                    return value, found, waited
-                continue
+                if time.monotonic() < deadline:
+                    continue
+                waited = Waited("behind", tuple(one.name for one in reading.projections), within)
             if reading.tables <= known or waited.reason is not None:
-                return value, found, waited
+                if isinstance(value, _Refused) and waited.reason is not None:
+                    raise StaleReadError(waited.projections, waited.reason, waited.seconds) from value.error
+                return _or_raise(value), found, waited
 
     async def _run(self, reading: Reading, query: Query[Any], *, with_freshness: bool) -> tuple[Any, Fresh]:
         side = self._routes.side
@@ -240,6 +234,10 @@ class QueryBus:
         try:
             try:
                 value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
+            except (NotFoundError, DomainError) as error:
+                if not with_freshness:
+                    raise
+                value = _Refused(error)
             except (ProgrammingError, DataError, AccessDeniedError):  # as another shape makes it
                 side.refuse_unreadable(side.keeping(models.tables) if models.tables else side.progress.values())
                 raise
@@ -252,6 +250,19 @@ class QueryBus:
             reading.reads_one = reading.reads_one and models.is_for_one
             await models.close()
         return value, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What a handler raised about what it read: as fresh or stale as any other answer."""
+
+    error: Exception
+
+
+def _or_raise(value: Any) -> Any:
+    if isinstance(value, _Refused):
+        raise value.error
+    return value
 
 
 async def _of_one_snapshot(reading: Reading, models: ReadModels, query: Query[Any]) -> Any:

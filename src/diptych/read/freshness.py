@@ -12,7 +12,7 @@ class Fresh(NamedTuple):
     """Where the rows of an answer stand: the least of all projections that they came from.
 
     `recorded_at` is of the event at `position`, in microseconds since 1970; `age` is in seconds. `is_of_another`: some
-    rows came from another generation than the one whose progress this process knew.
+    rows came from another generation than the one whose progress this process knew when it began to read.
     """
 
     position: int = 0
@@ -56,7 +56,7 @@ async def fresh(models: ReadModels, projections: Sequence[Progress], before: Map
         place = Fresh(at.position, at.event_id, at.recorded_at)
         if known.generation == found.generation:
             place = max(place, known.place, key=_position)
-        elif progress.generation != found.generation:
+        elif known is not NOTHING_KNOWN or progress.generation != found.generation:
             is_of_another = True
         least = place if least is None else min(least, place, key=_position)
         age = max(age, progress.lag_seconds())

@@ -29,7 +29,7 @@ SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
 }
 _STREAM_PAGE: Final = 2000
-_STREAMS: Final = "SELECT tenant, category FROM diptych.streams WHERE stream_id = $1 ORDER BY tenant, category"
+_STREAMS: Final = "SELECT tenant, category FROM diptych.streams WHERE stream_id = $1"
 # What a row's text is made of (see `text_of`), each field of all rows as one text: making texts of whole rows takes the
 # server three times as long. A kind is the number of its type, and the rest only where it is not 1 and 0.
 _KIND: Final = """CASE WHEN e.schema_version = 1 AND e.format = 0 THEN e.type::text
@@ -162,7 +162,8 @@ class Log:
 
     async def streams_of(self, connection: Connection, id: UUID) -> Sequence[StreamName]:
         """Return all streams with this id."""
-        return [StreamName(tenant, category, id) for tenant, category in await connection.fetch(self._streams, id)]
+        found = await connection.fetch(self._streams, id)
+        return sorted(StreamName(tenant, category, id) for tenant, category in found)
 
     async def _rows(
         self, connection: Connection, fields: Sequence[str], place: Sequence[list[str]], versions: list[str]
