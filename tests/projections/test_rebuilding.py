@@ -92,6 +92,17 @@ async def test_a_rebuild_while_events_come_is_compared_and_swapped_and_no_query_
         assert not (await shop_.views.leases.board()).paused
 
 
+async def test_caught_up_is_said_of_the_rows_that_are_read(url: str) -> None:
+    """Not of those that were read until a moment ago, where this process has not heard of a swap yet."""
+    async with running(url, shop.Sales, rules=Rules(PACE._replace(lease=20.0))) as shop_:
+        await shop_.append(orders(5))
+        await shop_.engine.caught_up()
+        await rebuild(subject_of(shop_, shop.Sales))
+        await shop_.append([(shop.order("1"), shop.added("novelty", 3))])
+        await shop_.engine.caught_up()
+        assert (await shop_.rows(ProductSales))["novelty"].sold == 3
+
+
 async def test_an_inline_projection_is_rebuilt_while_appends_fold_it(url: str) -> None:
     """Afterwards appends fold the new rows: they are there when the append returns."""
     async with running(url, (shop.Sales, "inline"), rules=KEEPING) as shop_:

@@ -134,17 +134,21 @@ class ProjectionEngine:
                 progress.advance(appended.position, appended.recorded_at, appended.event_id)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
-        """Return when every projection has on disk what is now in the log.
+        """Return when every projection has on disk what is now in the log: the generation of it that is read then.
 
         :raises StaleReadError: one of them did not get there in time, or will not move.
         """
         began = time.monotonic()
         head = (await self._store.head()).position
-        for progress in self.progress.values():
-            left = max(0.0, began + timeout - time.monotonic())
-            if not await progress.wait_for(head, left):
-                reason = progress.state if progress.will_not_move else "behind"
-                raise StaleReadError([progress.name], reason, time.monotonic() - began)
+        waited_for: list[int] = []
+        while waited_for != (read := [progress.generation for progress in self.progress.values()]):
+            waited_for = read
+            for progress in self.progress.values():
+                left = max(0.0, began + timeout - time.monotonic())
+                if not await progress.wait_for(head, left):
+                    reason = progress.state if progress.will_not_move else "behind"
+                    raise StaleReadError([progress.name], reason, time.monotonic() - began)
+            await self.look()  # somebody may have had another generation read meanwhile
 
     def _team(self, mode: Mode, views: ViewStore) -> "_Team":
         rules = self._rules
