@@ -143,6 +143,20 @@ async def test_what_one_process_sees_of_itself_is_resolved_by_it(
     assert await ada.looks() == [("resolved", kind)]
 
 
+@pytest.mark.parametrize(("changes", "kind"), [(STOPPED, "stopped"), (HANGING, "dead")])
+async def test_what_its_worker_has_told_is_not_told_again_as_lag_by_who_only_answers(
+    ada: Process, start: Callable[[str], Any], changes: dict[str, Any], kind: str
+) -> None:
+    """One cause, one alert: else the one would raise what the other resolves, every few seconds."""
+    web: Process = await start("")
+    assert await ada.looks(**changes) == [("raised", kind)]
+    for _ in range(2):
+        assert await web.looks(**LATE) == []
+        assert ("resolved", "lag") not in await ada.looks(**changes)
+    await ada.ends()
+    assert ("raised", "lag") in await web.looks(**LATE)
+
+
 @pytest.mark.parametrize("changes", [STOPPED, HANGING])
 async def test_of_a_process_that_ended_the_others_resolve_it(
     ada: Process, bob: Process, changes: dict[str, Any]

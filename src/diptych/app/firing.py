@@ -99,15 +99,18 @@ def orphaned(name: str, holding: Holding, patience: float) -> Firing:
 def agreed(mine: Iterable[Firing], lasting: Iterable[Alert], others: Collection[str]) -> list[Firing]:
     """Leave records alone that other living workers made of themselves: only they see when it is over.
 
-    Without that, processes that see different things would raise and resolve the same alert in turn.
+    Without that, processes that see different things would raise and resolve the same alert in turn. One cause, one
+    alert here too: what such a record says of is not also said to be behind.
     """
     found = {
         (each.projection, each.kind): Firing(each.projection, each.kind, each.message, each.value)
         for each in lasting
         if each.kind in _OF_ONE_PROCESS and any(f" in worker {worker}" in each.message for worker in others)
     }
+    told = {projection for projection, _ in found}
     for one in mine:
-        found.setdefault((one.projection, one.kind), one)
+        if one.kind != "lag" or one.projection not in told:
+            found.setdefault((one.projection, one.kind), one)
     return list(found.values())
 
 
