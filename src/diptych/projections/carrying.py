@@ -75,8 +75,7 @@ class Carrier:
     def drop(self, numbers: Collection[int]) -> None:
         """Forget these lanes; what they had scanned and not written is scanned again by whoever takes them."""
         self.lanes = {number: lane for number, lane in self.lanes.items() if number not in numbers}
-        for key in self.parked.keys(numbers):
-            self.parked.since.pop(key)
+        self.parked.forget(numbers)
         self.show_place()
 
     async def step(self, upto: int | None = None) -> bool:

@@ -41,6 +41,11 @@ class Parked:
         """Its events are applied."""
         self.errors.pop(self.since.pop(key, 0), None)
 
+    def forget(self, lanes: Collection[int]) -> None:
+        """Know nothing of these lanes any more."""
+        for key in self.keys(lanes):
+            self.release(key)
+
     def lane(self, key: str) -> int:
         """Return the lane that a key is in."""
         return lane_of(key, self._lanes)

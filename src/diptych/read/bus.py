@@ -60,7 +60,7 @@ class Answer(Generic[R]):
 
     @property
     def as_of_position(self) -> int:
-        """Everything up to this position, and nothing after it, is in the answer."""
+        """Everything up to this position is in the answer; of isolated projections, later things may be."""
         return self.fresh.position
 
     @property
