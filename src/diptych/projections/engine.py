@@ -148,7 +148,8 @@ class ProjectionEngine:
                 if not await progress.wait_for(head, left):
                     reason = progress.state if progress.will_not_move else "behind"
                     raise StaleReadError([progress.name], reason, time.monotonic() - began)
-            await self.look()  # somebody may have had another generation read meanwhile
+            with suppress(StoreError):
+                await self.look()  # somebody may have had another generation read meanwhile
 
     def _team(self, mode: Mode, views: ViewStore) -> "_Team":
         rules = self._rules
