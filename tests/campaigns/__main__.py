@@ -17,6 +17,7 @@ from tests.campaigns import (
     crash,
     failover,
     outages,
+    poison,
     power,
     rebuild,
     service,
@@ -25,7 +26,7 @@ from tests.campaigns import (
     zombies,
 )
 from tests.campaigns.history import Violation
-from tests.campaigns.stores import DATABASES, plain_database, sqlite_database, store_at
+from tests.campaigns.stores import DATABASES, fresh_stores, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
 from tests.postgres import Server
 from tests.postgres_servers.pair import running_pair
@@ -182,6 +183,19 @@ def run_takeover(options: argparse.Namespace) -> None:
             say(f"{where}, lease {options.lease:g} s: {asyncio.run(killing)}")
 
 
+def run_poison(options: argparse.Namespace) -> None:
+    """Have one of so many events raise, hang or end the process, at every position, in a projection of either kind."""
+    random = Random(options.seed)
+    positions = [k for k in range(1, poison.EVENTS + 1) if random.random() < options.share]
+    with fresh_stores(options.database) as fresh:
+        for number, case in enumerate(poison.cases(random, positions), 1):
+            with fresh() as url, tempfile.TemporaryDirectory() as name:
+                asyncio.run(poison.poison(url, Path(name), case, random))
+            if number % 50 == 0:
+                say(f"  {number} cases; last: {case}")
+    say(f"poison at {len(positions)} positions, 12 ways each: all told, mended or left out; nothing else was touched")
+
+
 Jobs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -204,6 +218,9 @@ def add_those_of_projections(jobs: Jobs) -> None:
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     working.add_argument("--lease", type=float, default=5.0, help="in seconds")
+    poisoning = job(jobs, "poison", run_poison)
+    poisoning.add_argument("--share", type=float, default=1.0, help="of all positions; 1.0 is every one")
+    poisoning.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
 
 
 def main() -> None:

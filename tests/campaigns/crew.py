@@ -5,6 +5,7 @@ They are forked from a server that has imported everything, so that one starts i
 
 import asyncio
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -32,9 +33,9 @@ class Crew:
         self._task, self._arguments = task, arguments
         self._running: list[BaseProcess] = []
 
-    def start(self) -> int:
-        """Start one more; returns its process id."""
-        process = _CONTEXT.Process(target=_run, args=(self._task, self._arguments), daemon=True)
+    def start(self, *arguments: Any) -> int:
+        """Start one more, with other arguments than the rest if some are given; returns its process id."""
+        process = _CONTEXT.Process(target=_run, args=(self._task, arguments or self._arguments), daemon=True)
         process.start()
         assert process.pid is not None
         self._running.append(process)
@@ -96,6 +97,7 @@ def _run(task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """Do it, and end with the server, which ends with the campaign: but not while one of us holds this descriptor."""
     ctypes.CDLL(None).prctl(_WITH_PARENT, signal.SIGKILL)
     os.close(vars(forkserver)["_forkserver"]._forkserver_alive_fd)
+    logging.getLogger("diptych").addHandler(logging.NullHandler())  # what is wrong is wrong on purpose
     task(*arguments)
 
 

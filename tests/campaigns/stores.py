@@ -83,6 +83,26 @@ DATABASES: Final[Mapping[str, Callable[[], AbstractContextManager[str]]]] = {
 }
 
 
+@contextmanager
+def fresh_stores(database: str) -> Iterator[Callable[[], AbstractContextManager[str]]]:
+    """Something that makes an empty store whenever it is asked to: files, or schemas of one server."""
+    if database == "sqlite":
+        yield sqlite_database
+        return
+    server = Server()
+
+    @contextmanager
+    def schema() -> Iterator[str]:
+        name = f"fresh_{next(_schemas)}"
+        yield server.url(schema=name)
+        server.query(f"DROP SCHEMA {name} CASCADE")
+
+    try:
+        yield schema
+    finally:
+        server.remove()
+
+
 def memory_store() -> EventStore:
     """An event store in memory, not yet open."""
     return open_stores("memory:").events
