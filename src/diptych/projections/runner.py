@@ -39,7 +39,7 @@ class Runner:
         """`is_building`: nobody reads it yet; its place is written down at each end of the log, for the swap."""
         self._work, self._listener, self.is_building = work, listener, is_building
         self.carrier = carrier_of(work, progress, listener.observer)
-        self.is_caught_up = False
+        self.is_caught_up = self._is_paused = self._is_over = False
         self.gave_up: str | None = None  # why this code cannot go on
         self._mender = Mender(self.carrier)
         self._holding = Holding(self.carrier, self._mender, listener.has_other_lanes, listener.observer)
@@ -47,7 +47,6 @@ class Runner:
         self._requests: Sequence[Request] = ()
         self._settled: set[int] = set()  # requests that were done here
         self._tried: set[int] = set()  # lanes whose parked keys were tried again, as the code may have been mended
-        self._is_paused = self._is_over = False
         self._halted: EventFailure | None = None
         self._trouble: str | None = None  # why it stands
         work.reader.listen(self._wake)
@@ -231,4 +230,5 @@ class Runner:
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # not wait_for, which may swallow a cancellation
+                await self._wake.wait()
