@@ -73,7 +73,7 @@ class Knowledge:
         if self._of != progress.generation:
             self._of, self._seen = progress.generation, {}
         self._seen.update(progress.elsewhere)
-        here = {*held, *coming}
+        here = {*held} or {*coming}  # beside lanes that are held, those that come are another's until they are claimed
         others = {lane: max(at, self._seen.get(lane, at)) for lane, at in self._places.items() if lane not in here}
         if coming and not held:  # nothing is known of them but what their owner had found to be of this history
             least = min([self._seen.get(lane, Place()) for lane in coming])
