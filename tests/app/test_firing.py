@@ -124,7 +124,8 @@ def test_a_projection_that_nobody_works_on_is_dead() -> None:
 def test_what_another_living_worker_says_of_itself_is_left_to_it() -> None:
     theirs = Alert(1, "tallies", "dead", "tallies hangs in worker bob: ...", 40.0, 1, 1)
     mine = [Firing("tallies", "dead", "tallies hangs in worker ada: ..."), Firing("tallies", "lag", "behind")]
-    assert agreed(mine, [theirs], {"bob"}) == [Firing("tallies", "dead", theirs.message, 40.0), mine[1]]
+    others = [Firing("tallies", "parked", "2 parked keys"), Firing("counts", "lag", "behind")]
+    assert agreed([*mine, *others], [theirs], {"bob"}) == [Firing("tallies", "dead", theirs.message, 40.0), *others]
     assert agreed([], [theirs], {"bob"}) == [Firing("tallies", "dead", theirs.message, 40.0)]
     assert agreed(mine, [theirs], {"eve"}) == mine
     assert agreed([], [theirs._replace(kind="lag")], {"bob"}) == []
