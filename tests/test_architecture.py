@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted((ROOT / "src" / "diptych").rglob("*.py"))
+CASES = ROOT / "src" / "diptych" / "lint" / "cases"  # what the rules are about, half of it wrong
+SOURCES = sorted(path for path in (ROOT / "src" / "diptych").rglob("*.py") if CASES not in path.parents)
 CODE = SOURCES + sorted((ROOT / "examples").rglob("*.py"))
 BANNED_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "misc", "manager", "impl"}
 
@@ -41,9 +42,9 @@ def parameters(function: Function) -> int:
 
 
 def test_the_package_stays_small() -> None:
-    """At most 27,000 lines that say something; blank ones are the formatter's."""
+    """At most 34,000 lines that say something; blank ones are the formatter's."""
     lines = sum(bool(line.strip()) for path in SOURCES for line in path.read_text().splitlines())
-    assert lines <= 27_000
+    assert lines <= 34_000
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

@@ -1,0 +1,1 @@
+"""`diptych check`: the rules of the architecture, held against source code."""

@@ -1,0 +1,113 @@
+"""Which function plays which part: command handler, query handler, `@on` of an aggregate or a projection, route.
+
+Rule: parts are found by base class, decorator and annotation, as the framework itself finds them.
+"""
+
+import ast
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from diptych.lint.module import Function, Module
+from diptych.lint.project import Project
+from diptych.lint.scope import Scope, annotated
+
+_ROUTES = {"get", "post", "put", "patch", "delete", "head", "options", "api_route", "websocket"}
+
+
+class Part(Enum):
+    """What a function is to Diptych."""
+
+    COMMAND = "command handler"
+    QUERY = "query handler"
+    APPLY = "@on method of an aggregate"
+    DECIDE = "method of an aggregate"  # any other one, also private: it decides and records
+    PROJECT = "@on method of a projection"
+    PROJECT_SQL = "handle() of a projection"
+    UPCAST = "upcaster"
+    ROUTE = "route"  # of FastAPI or Starlette
+
+
+PROJECTING = (Part.PROJECT, Part.PROJECT_SQL)
+AGGREGATE = (Part.APPLY, Part.DECIDE)
+BUS = (Part.COMMAND, Part.QUERY)
+
+
+class Role(NamedTuple):
+    """A function with its part. `message` is the command, query or event it takes, by dotted name."""
+
+    part: Part
+    function: Function
+    module: Module
+    name: str  # qualified: `place_order`, `Order.place`
+    owner: str | None  # dotted name of the class it is a method of
+    message: str | None
+
+    def scope(self, project: Project) -> Scope:
+        """Return what names mean inside it."""
+        return Scope(self.function, self.module, project, self.owner)
+
+
+def roles(module: Module, project: Project) -> Iterator[Role]:
+    """Yield the functions of a module that have a part."""
+    for name, node in module.defined.items():
+        if isinstance(node, ast.ClassDef):
+            continue
+        outer, _, _ = name.rpartition(".")
+        owner = f"{module.name}.{outer}" if isinstance(module.defined.get(outer), ast.ClassDef) else None
+        part = _part(node, owner, project)
+        if part is not None:
+            yield Role(part, node, module, name, owner, _message(node, owner, module, project))
+
+
+def decorators(function: Function | ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the last name of each decorator, and its node: `command_handler` of `@app.command_handler`."""
+    for node in function.decorator_list:
+        target = node.func if isinstance(node, ast.Call) else node
+        if isinstance(target, ast.Attribute):
+            yield target.attr, node
+        elif isinstance(target, ast.Name):
+            yield target.id, node
+
+
+def _part(function: Function, owner: str | None, project: Project) -> Part | None:
+    names = dict(decorators(function))
+    if owner is not None:
+        return _part_of_method(function, owner, project, is_on="on" in names)
+    if "command_handler" in names or "query_handler" in names:
+        return Part.COMMAND if "command_handler" in names else Part.QUERY
+    if "upcast" in names:
+        return Part.UPCAST
+    return Part.ROUTE if _is_route(function) else None
+
+
+def _part_of_method(function: Function, owner: str, project: Project, *, is_on: bool) -> Part | None:
+    if project.is_a(owner, "Aggregate"):
+        return Part.APPLY if is_on else Part.DECIDE
+    if project.is_a(owner, "Projection"):
+        return Part.PROJECT if is_on else Part.PROJECT_SQL if function.name == "handle" else None
+    if function.name == "handle":
+        for name, part in (("CommandHandler", Part.COMMAND), ("QueryHandler", Part.QUERY)):
+            if project.is_a(owner, name):
+                return part
+    return None
+
+
+def _is_route(function: Function) -> bool:
+    """A route has an HTTP verb as decorator, called with a path: `@api.get("/orders")`."""
+    for name, node in decorators(function):
+        if name in _ROUTES and isinstance(node, ast.Call) and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value[:1] in ("/", ""):
+                return True
+    return False
+
+
+def _message(function: Function, owner: str | None, module: Module, project: Project) -> str | None:
+    """The first parameter that is a command, a query or an event."""
+    skip = 1 if owner is not None else 0
+    for argument in function.args.args[skip:]:
+        found = annotated(argument.annotation, module, project)
+        if project.is_a(found, "Command", "Query", "DomainEvent"):
+            return found
+    return None

@@ -1,0 +1,17 @@
+"""All rules, by number."""
+
+from typing import Final
+
+from diptych.lint.rule import AnyRule
+from diptych.lint.rules import applying
+
+RULES: Final[tuple[AnyRule, ...]] = tuple(
+    sorted(
+        (
+            *applying.RULES,
+        ),
+        key=lambda rule: rule.id,
+    )
+)  # fmt: skip
+
+BY_ID: Final = {rule.id: rule for rule in RULES}

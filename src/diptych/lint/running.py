@@ -1,0 +1,58 @@
+"""Holds rules against files.
+
+Rule: files come in as text and findings go out; reading, caching and printing are for others.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+
+from diptych.lint.findings import Finding, Place
+from diptych.lint.module import Module
+from diptych.lint.project import Project
+from diptych.lint.rule import AnyRule, ProjectRule, Rule
+
+
+def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
+    """Parse files, by path relative to the project's root. What cannot be parsed is a finding (DP904)."""
+    modules, faults = [], []
+    for path, text in files.items():
+        try:
+            modules.append(Module(path, dotted_name(path), text))
+        except (SyntaxError, ValueError, RecursionError) as error:
+            faults.append(_not_parsed(path, error))
+    return Project(modules), faults
+
+
+def run(project: Project, rules: Iterable[AnyRule]) -> list[Finding]:
+    """Return what the rules find, by file and line."""
+    found: list[Finding] = []
+    for rule in rules:
+        if isinstance(rule, ProjectRule):
+            found += rule.check_all(project)
+        else:
+            found += (finding for module in project.modules for finding in check_module(rule, module, project))
+    return sorted(set(found), key=lambda finding: (finding.place, finding.rule, finding.message))
+
+
+def check_module(rule: Rule, module: Module, project: Project) -> Iterator[Finding]:
+    """Yield what one rule finds in one file."""
+    yield from rule.check(module, project)
+
+
+def dotted_name(path: str) -> str:
+    """Return a file's dotted name: `src/orders/__init__.py` is `orders`."""
+    parts = list(PurePosixPath(path).with_suffix("").parts)
+    parts = [part for part in parts if part not in ("/", "..", ".")]
+    if parts[:1] == ["src"]:
+        parts = parts[1:]
+    if parts[-1:] == ["__init__"] and len(parts) > 1:
+        parts = parts[:-1]
+    return ".".join(parts)
+
+
+def _not_parsed(path: str, error: Exception) -> Finding:
+    line = getattr(error, "lineno", None) or 1
+    column = getattr(error, "offset", None) or 1
+    message = f"{error.msg if isinstance(error, SyntaxError) else error}; the file is not checked"
+    place = Place(path, line, column, line, column + 1)
+    return Finding("DP904", place, message, "Mend it, or exclude the file.", "<module>")
