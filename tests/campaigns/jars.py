@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from uuid import UUID
@@ -38,8 +39,14 @@ class FilledSomehow(DomainEvent, name="jars.filled"):
     spoons: int | str
 
 
-class Broken(DomainEvent, name="jars.broken"):
-    """Only newer code knows it."""
+@cache
+def broken() -> type[DomainEvent]:
+    """Return what only newer code knows: a process of old code has no such class."""
+
+    class Broken(DomainEvent, name="jars.broken"):
+        pass
+
+    return Broken
 
 
 class JarRow(ReadModel):
@@ -153,7 +160,7 @@ def app_of(url: str, code: Code, *, is_worker: bool, handler_seconds: float = 30
     """An app of this code, not yet started."""
     pace = PACE._replace(handler_seconds=handler_seconds)
     app = App(url, mode="production", tuning=Tuning(pace=pace, runs_projections=is_worker))
-    known = projections(FilledSomehow if code.is_lenient else Filled, Broken if code.is_newer else None)
+    known = projections(FilledSomehow if code.is_lenient else Filled, broken() if code.is_newer else None)
     for kind in code.kinds:
         app.project(known[kind])
 
