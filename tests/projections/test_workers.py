@@ -69,6 +69,19 @@ async def test_lanes_are_spread_over_two_workers_and_come_back_when_one_stops(ur
         await board_where(one.views, lambda board: _sizes(owners(board, "baskets")) == [16])
 
 
+async def test_lanes_that_a_worker_does_not_know_it_has_are_let_go_of(url: str) -> None:
+    """P5, P7: a claim took effect and its answer was lost, and what is to be whose has changed since."""
+    async with running(url, shop.Baskets) as one, running(url, shop.Baskets) as two:
+        board = await board_where(one.views, lambda board: _sizes(owners(board, "baskets")) == [8, 8])
+        lanes = [row.lane for row in board.lanes if row.owner == _id(two)]
+        await one.views.leases.release(_id(two), "baskets", board.generations[0].number, lanes)
+        assert len(await one.views.leases.claim(_id(one), "baskets", board.generations[0].number, lanes)) == 8
+        last = await one.append(baskets(40))
+        for each in (one, two):
+            assert await each.engine.progress["baskets"].wait_for(last.position, 5.0)
+        assert len(await one.rows(shop.Basket)) == 40
+
+
 async def test_two_start_at_once_and_every_projection_is_worked_on(url: str) -> None:
     given = (shop.Baskets, shop.Sales, shop.Orders)
     async with running(url, *given) as one, running(url, *given) as two:

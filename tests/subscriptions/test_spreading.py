@@ -55,5 +55,14 @@ def test_lanes_that_another_living_worker_still_has_are_not_free() -> None:
     assert share(seen, one, "a").free == share(seen, one, "a").lanes
 
 
+def test_lanes_that_are_written_down_as_ones_own_and_shall_be_anothers_are_over() -> None:
+    one = generation()
+    seen = board({"a": {1}, "b": {1}}, dict.fromkeys(range(16), "a"), one)
+    assert share(seen, one, "a").over == share(seen, one, "b").lanes
+    assert share(seen, one, "b").over == frozenset()
+    nobody = board({"a": {1}}, {}, one)
+    assert share(nobody, one, "").over == frozenset()
+
+
 def test_nobody_has_lanes_of_a_generation_that_nobody_takes() -> None:
     assert owners(generation(), []) == []

@@ -30,7 +30,7 @@ class Holding:
     def is_given(self, share: Share) -> bool:
         """Learn which lanes are to be worked on here; returns whether that is news."""
         coming = share.free - self._carrier.lanes.keys()
-        is_news = bool(coming) or share != self.share
+        is_news = bool(coming or share.over) or share != self.share
         self.share, self.coming = share, coming
         return is_news
 
@@ -49,9 +49,10 @@ class Holding:
             self._must_reload, self.coming = False, self.share.lanes
             self._had = frozenset(self._carrier.lanes)
             self._carrier.drop(list(self._carrier.lanes))
-        over = self._carrier.lanes.keys() - self.share.lanes
+        over = (self._carrier.lanes.keys() | self.share.over) - self.share.lanes
         if over:
             await self._let_go(over)
+            self.share = self.share._replace(over=frozenset())
         if self.coming and is_claiming:
             self._must_reload = True  # if it fails half-way, all is claimed again
             held = await self._tenure.claim(self.coming)

@@ -12,10 +12,15 @@ from diptych.store.leases import Board
 
 
 class Share(NamedTuple):
-    """A worker's part of a generation: the lanes it shall have, and those of them that nobody else alive still has."""
+    """A worker's part of a generation: the lanes it shall have, and those of them that nobody else alive still has.
+
+    `over` are written down as this worker's and shall be another's. It may not know that it has them: a claim whose
+    answer was lost took effect, or they were dropped in doubt and have another owner to be since.
+    """
 
     lanes: frozenset[int] = frozenset()
     free: frozenset[int] = frozenset()
+    over: frozenset[int] = frozenset()
 
 
 def owners(generation: Generation, takers: Collection[str]) -> Sequence[str]:
@@ -36,5 +41,7 @@ def share(board: Board, generation: Generation, worker: str) -> Share:
     takers = [one.id for one in board.workers if generation.number in one.takes]
     mine = frozenset(lane for lane, owner in enumerate(owners(generation, takers)) if owner == worker)
     others = {one.id for one in board.workers} - {worker}
-    held = {row.lane for row in board.lanes if row.generation == generation.number and row.owner in others}
-    return Share(mine, mine - held)
+    rows = [row for row in board.lanes if row.generation == generation.number]
+    held = {row.lane for row in rows if row.owner in others}
+    over = {row.lane for row in rows if row.owner == worker} - mine if worker else frozenset[int]()
+    return Share(mine, mine - held, frozenset(over))
