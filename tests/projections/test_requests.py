@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from diptych.errors import StaleReadError
+from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.store.leases import Request, Worker
 from tests.projections import shop
 from tests.projections.harmful import Harmful, HarmfulSales, board_where, owners, until
 from tests.projections.running import Running, running
 from tests.projections.shop import Basket, HandWritten
+from tests.projections.test_liveness import Around
 from tests.urls import url_for
 
 pytestmark = pytest.mark.anyio
@@ -197,3 +199,32 @@ async def test_a_paused_projection_stands_and_says_so_until_it_is_resumed(url: s
         await shop_.engine.caught_up()
         await answers(shop_)
         assert await items(shop_) == [106, 1]
+
+
+class Mute(Around):
+    """A view store through which no request is answered for itself, only with what is done for it."""
+
+    @property
+    def leases(self) -> Any:
+        return Unanswered(self.inner.leases)
+
+
+class Unanswered(Around):
+    async def settle(self, request: int, outcome: str) -> None:
+        raise StoreUnavailableError("its process ends here")
+
+
+async def test_what_is_left_out_is_said_in_the_transaction_that_leaves_it_out(url: str) -> None:
+    """P3: whoever ends right after it leaves the record behind by which a rebuild leaves it out, too."""
+    async with running(url, HarmfulSales, wrap_views=Mute) as shop_:
+        await stopped(shop_)
+        await shop_.views.leases.ask("harmful_sales", "skip", position=3, reason="it was a joke")
+        (done,) = await answers(shop_)
+        assert done.outcome == "Position 3 is left out for ever. It goes on."
+    async with running(url, Harmful, wrap_views=Mute) as shop_:
+        one = (shop.order("0"), shop.added("fail", 100))
+        last = await shop_.append([(shop.order("0"), shop.placed()), one, (shop.order("0"), shop.added())])
+        await shop_.engine.caught_up()
+        await shop_.views.leases.ask("harmful", "skip", key=KEYS[0], position=last.position - 1, reason="never so")
+        (_, done) = await answers(shop_)
+        assert done.outcome == f"Position {last.position - 1} is left out for ever. {KEYS[0]}: 1 event is applied."

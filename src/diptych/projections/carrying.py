@@ -18,7 +18,7 @@ from diptych.projections.held import Group, Lane, hindmost
 from diptych.projections.leaving_out import left_out
 from diptych.projections.parking import Parked
 from diptych.projections.work import Folding, Work
-from diptych.store.batches import Checkpoint, ParkedEvent, ViewBatch
+from diptych.store.batches import Answer, Checkpoint, ParkedEvent, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.failures import ENDED, EventFailure, may_be_parked
 from diptych.subscriptions.lanes import lane_of
@@ -136,14 +136,15 @@ class Carrier:
         batch: Draft,
         parked: Sequence[ParkedEvent] = (),
         unparked: Sequence[str] = (),
+        answer: Answer | None = None,
     ) -> None:
-        """Commit a batch and the new place of its lanes.
+        """Commit a batch, the new place of its lanes, and the answer to the request that it carries out.
 
         :raises CheckpointMovedError: one of the lanes is not ours any more; nothing is written.
         """
         where = (self.work.name, self.work.generation, [lane.move for lane in lanes])
         place = (to.position, to.event_id, to.recorded_at)
-        await self.work.views.commit(ViewBatch(*where, *place, batch.changes, parked, unparked, batch.script))
+        await self.work.views.commit(ViewBatch(*where, *place, batch.changes, parked, unparked, batch.script, answer))
         now = time.monotonic()
         for lane in lanes:
             lane.is_written(to, now)

@@ -15,11 +15,12 @@ from diptych.projections.batch import Draft
 from diptych.projections.carrying import Carrier
 from diptych.projections.held import Lane
 from diptych.projections.leaving_out import says_left_out
-from diptych.store.batches import Checkpoint, ParkedEvent
+from diptych.store.batches import Answer, Checkpoint, ParkedEvent
 from diptych.store.leases import Request
 from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
 from diptych.subscriptions.lanes import lane_of
 
+_GOES_ON: Final = "It goes on."
 _log: Final = logging.getLogger("diptych.projections")
 
 
@@ -28,6 +29,12 @@ class Done(NamedTuple):
 
     outcome: str
     has_effect: bool = True
+
+    @property
+    def and_goes_on(self) -> str:
+        """The outcome where the projection stood."""
+        is_all = self.outcome.endswith(_GOES_ON) or not self.has_effect
+        return self.outcome if is_all else f"{self.outcome} {_GOES_ON}"
 
 
 class Mender:
@@ -46,7 +53,7 @@ class Mender:
             if parked is not None:
                 self._ended.add(parked.key)
                 events = self._carrier.parked.of(parked.key)
-                await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}", ())
+                await self._park_again(lane, parked.key, events, f"position {parked.position}: {ENDED}")
             elif 0 < lane.attempt <= lane.saved.position:
                 self._ended_at.add(lane.attempt)
 
@@ -65,7 +72,7 @@ class Mender:
         await self._carrier.look_at_parked()
         lane = self._carrier.lanes[request.lane]
         if request.verb == "skip":
-            return await self.skip(lane, request.position, halted)
+            return await self.skip(lane, request.position, halted, request.id)
         if request.verb == "rebuild":
             return await self._rebuild(lane, request.key)
         keys = [request.key] if request.key else self._carrier.parked.keys([lane.number])
@@ -83,7 +90,7 @@ class Mender:
         events = self._carrier.parked.of(key)
         if not events:
             return f"{key} is not parked."
-        return await self._apply(lane, key, events, ())
+        return await self._apply(lane, key, events)
 
     async def _rebuild(self, lane: Lane, key: str) -> Done:
         """Fold all events of a key again, up to where its lane is, and write its rows anew; all of it or nothing."""
@@ -112,51 +119,64 @@ class Mender:
         carrier.parked.release(key)
         return Done(f"{key}: its rows are made of its {len(events)} events again.")
 
-    async def _apply(self, lane: Lane, key: str, events: Sequence[ParkedEvent], left_out: Sequence[int]) -> str:
-        """Apply those that are not left out; if they fail, they stay parked with the new error."""
-        carrier, rest = self._carrier, [event for event in events if event.position not in left_out]
+    async def _apply(
+        self, lane: Lane, key: str, events: Sequence[ParkedEvent], left_out: int = 0, request: int = 0
+    ) -> str:
+        """Apply them but for one that is left out; if they fail, they stay parked with the new error.
+
+        Returns what became of it. As the answer to a request it is written with that, so that it is never done unsaid.
+        """
+        carrier, rest = self._carrier, [event for event in events if event.position != left_out]
+        said = f"{says_left_out(left_out)} " if left_out else ""
         try:
             batch = Draft()
             async with self._work.alone.turn():
                 if rest:
                     await self._work.tenure.mark(lane.number, attempt=rest[0].position)
                     batch = await carrier.folding.parked(await self._stored(rest))
-                await self._write(lane, batch, (), key)
+                said += f"{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
+                await self._write(lane, batch, (), key, _answer(request, said))
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
             why = _said(error)
-            await self._park_again(lane, key, events, why, left_out)
+            said = f"{says_left_out(left_out)} " if left_out else ""
+            said += f"{key} stays parked: {why}"
+            await self._park_again(lane, key, rest, why, _answer(request, said))
             _log.error("%s still parks %s: %s", self._work.name, key, why)
-            return f"{key} stays parked: {why}"
+            return said
         carrier.parked.release(key)
-        return f"{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
+        return said
 
     async def _park_again(
-        self, lane: Lane, key: str, events: Sequence[ParkedEvent], why: str, left_out: Sequence[int]
+        self, lane: Lane, key: str, events: Sequence[ParkedEvent], why: str, answer: Answer | None = None
     ) -> None:
-        rest = [event._replace(error="") for event in events if event.position not in left_out]
+        rest = [event._replace(error="") for event in events]
         rest[0] = rest[0]._replace(error=why)
-        await self._write(lane, Draft(), rest, key)
+        await self._write(lane, Draft(), rest, key, answer)
         await self._carrier.look_at_parked()
 
-    async def _write(self, lane: Lane, batch: Draft, parked: Sequence[ParkedEvent], key: str) -> None:
+    async def _write(
+        self, lane: Lane, batch: Draft, parked: Sequence[ParkedEvent], key: str, answer: Answer | None
+    ) -> None:
         """Commit to a lane where it stands on disk; what it has scanned since stays so."""
         at = lane.at
-        await self._carrier.write([lane], lane.saved, batch, parked, [key])
+        await self._carrier.write([lane], lane.saved, batch, parked, [key], answer)
         lane.at = at
 
     async def _stored(self, parked: Sequence[ParkedEvent]) -> list[StoredEvent]:
         found = [await self._work.reader.at(each.position) for each in parked]
         return [event for event in found if event is not None]
 
-    async def skip(self, lane: Lane, position: int, halted: int) -> Done:
-        """Leave an event out for ever: one that is parked, or that stopped the projection."""
+    async def skip(self, lane: Lane, position: int, halted: int, request: int = 0) -> Done:
+        """Leave an event out for ever: one that is parked, or that stopped the projection.
+
+        The answer to the request is written with it: it is the record by which later generations leave it out, too.
+        """
         parked = self._carrier.parked.at(position)
         if parked is not None and parked.lane == lane.number:
             events = self._carrier.parked.of(parked.key)
-            behind = await self._apply(lane, parked.key, events, [position])
-            return Done(f"{says_left_out(position)} {behind}")
+            return Done(await self._apply(lane, parked.key, events, position, request))
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
             return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
@@ -165,8 +185,13 @@ class Mender:
             why = f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."
             return Done(why, has_effect=False)
         place = Checkpoint(event.position, lane.epoch, event.event_id, event.recorded_at)
-        await self._carrier.write([lane], place, Draft())
-        return Done(says_left_out(position))
+        said = f"{says_left_out(position)} {_GOES_ON}"
+        await self._carrier.write([lane], place, Draft(), answer=_answer(request, said))
+        return Done(said)
+
+
+def _answer(request: int, outcome: str) -> Answer | None:
+    return Answer(request, outcome) if request else None
 
 
 def _said(error: Exception) -> str:

@@ -163,7 +163,7 @@ class Runner:
                 done = Done("Nothing could be loaded.")
             else:
                 continue
-            outcome = f"{done.outcome} It goes on." if stands and done.has_effect else done.outcome
+            outcome = done.and_goes_on if stands else done.outcome
             await self._work.tenure.settle(request.id, outcome)
             self._settled.add(request.id)
             _log.info("%s, lane %d, %s: %s", self._work.name, request.lane, request.verb, outcome)

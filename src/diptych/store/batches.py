@@ -65,6 +65,13 @@ class LaneMove(NamedTuple):
     expected: int
 
 
+class Answer(NamedTuple):
+    """What is said of the request that a batch carries out, written with it: nothing is done unsaid, or said undone."""
+
+    request: int
+    outcome: str
+
+
 class ViewBatch(NamedTuple):
     """What one step of a projection writes, in one transaction with the checkpoints of its lanes (P1, P2).
 
@@ -81,6 +88,7 @@ class ViewBatch(NamedTuple):
     parked: Sequence[ParkedEvent] = ()
     unparked: Sequence[str] = ()  # keys whose parked events are part of `changes`
     script: Callable[[Db], Awaitable[None]] | None = None  # hand-written SQL, run before `changes`
+    answer: Answer | None = None  # to the request that this carries out
 
 
 class Fold(Protocol):

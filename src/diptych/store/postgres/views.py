@@ -163,7 +163,7 @@ class PostgresViewStore:
         placing = known_to(self._known, batch.projection).placing(batch.generation)
         async with self._connection() as (connection, changes):
             try:
-                if batch.script is None and not batch.parked and not batch.unparked:
+                if batch.script is None and not (batch.parked or batch.unparked or batch.answer):
                     await changes.write_at_once(connection, batch)
                 else:
                     async with transaction(connection):
