@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from tests.campaigns import (
     zombies,
 )
 from tests.campaigns.history import Violation
+from tests.campaigns.mutants import trying
 from tests.campaigns.stores import DATABASES, fresh_stores, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
 from tests.postgres import Server
@@ -95,6 +97,15 @@ def run_torture_process(options: argparse.Namespace) -> None:
     """One of the processes that `torture` starts."""
     plan = torture.Plan(options.seconds, options.clients, readers=0, seed=options.seed)
     asyncio.run(torture.torture_into_file(options.url, options.folder, plan))
+
+
+def run_mutants(options: argparse.Namespace) -> None:
+    """Change the code in small ways, one at a time, and see whether a test on the memory store or SQLite notices."""
+    found = trying.try_some(options.count, Random(options.seed), options.jobs, say)
+    share, table = trying.score(found)
+    say(table)
+    if share < options.least:
+        raise SystemExit(f"{share:.1%} were noticed, less than {options.least:.0%}.")
 
 
 def run_compete(options: argparse.Namespace) -> None:
@@ -218,6 +229,10 @@ def add_those_of_projections(jobs: Jobs) -> None:
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     working.add_argument("--lease", type=float, default=5.0, help="in seconds")
+    changing = job(jobs, "mutants", run_mutants)
+    changing.add_argument("--count", type=int, default=500)
+    changing.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
+    changing.add_argument("--least", type=float, default=0.85, help="the share that must be noticed")
     poisoning = job(jobs, "poison", run_poison)
     poisoning.add_argument("--share", type=float, default=1.0, help="of all positions; 1.0 is every one")
     poisoning.add_argument("--database", choices=sorted(DATABASES), default="sqlite")

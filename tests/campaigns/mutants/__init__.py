@@ -1,0 +1,1 @@
+"""Changes the code in small ways, and sees whether a test notices."""
