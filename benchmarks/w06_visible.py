@@ -1,4 +1,7 @@
-"""W6: from commit to visible in an async projection, at 200 commands a second, in the same process and in another."""
+"""W6: from commit to visible in an async projection, at 200 commands a second, in the same process and in another.
+
+On PostgreSQL also without NOTIFY: polling is what is sure, and hints only what is fast (P6).
+"""
 
 import asyncio
 import random
@@ -95,7 +98,7 @@ async def twin(place: Place, scale: Scale) -> AsyncIterator[Measure]:
     yield measure
 
 
-async def _follow(side: str, place: Place, facts: list[Fact], write: Callable[[Fact], Awaitable[int]]) -> Figures:
+async def _follow(side: str, url: str, facts: list[Fact], write: Callable[[Fact], Awaitable[int]]) -> Figures:
     """Write here, look there: both processes read the same clock."""
     committed: dict[int, int] = {}
 
@@ -103,7 +106,7 @@ async def _follow(side: str, place: Place, facts: list[Fact], write: Callable[[F
         position = await write(fact)
         committed[position] = time.monotonic_ns()
 
-    async with child("benchmarks.follower", side, place.url, len(facts)) as process:
+    async with child("benchmarks.follower", side, url, len(facts)) as process:
         await paced(facts, step)
         visible = await heard(process)
     return _figures([max(0, seen - committed[position]) / 1e9 for position, seen in visible if position in committed])
@@ -114,14 +117,28 @@ async def diptych_elsewhere(place: Place, scale: Scale) -> AsyncIterator[Measure
     """The app with projections runs in a child, the one that takes commands here."""
 
     async def measure() -> Figures:
-        async with shop.shop(place.url, projects=False) as app:
-
-            async def write(fact: Fact) -> int:
-                return (await app.commands.dispatch(_command(fact))).position
-
-            return await _follow("diptych", place, _facts(scale), write)
+        return await _elsewhere(place.url, scale)
 
     yield measure
+
+
+@asynccontextmanager
+async def diptych_polling(place: Place, scale: Scale) -> AsyncIterator[Measure]:
+    """The same as if a pooler were between: no session can listen, and neither side tells the other anything."""
+
+    async def measure() -> Figures:
+        return await _elsewhere(f"{place.url}{'&' if '?' in place.url else '?'}pgbouncer=true", scale)
+
+    yield measure
+
+
+async def _elsewhere(url: str, scale: Scale) -> Figures:
+    async with shop.shop(url, projects=False) as app:
+
+        async def write(fact: Fact) -> int:
+            return (await app.commands.dispatch(_command(fact))).position
+
+        return await _follow("diptych", url, _facts(scale), write)
 
 
 @asynccontextmanager
@@ -134,7 +151,7 @@ async def twin_elsewhere(place: Place, scale: Scale) -> AsyncIterator[Measure]:
             async def write(fact: Fact) -> int:
                 return await store.append(store.key(fact.order_id), 0, [raw.encode(raw.event(fact))])
 
-            return await _follow("raw", place, _facts(scale), write)
+            return await _follow("raw", place.url, _facts(scale), write)
 
     yield measure
 
@@ -153,5 +170,13 @@ WORKLOADS = (
         (Goal("p50", "ms", 6, kind="absolute"), Goal("p99", "ms")),
         diptych_elsewhere,
         twin_elsewhere,
+    ),
+    Workload(
+        "W6",
+        "commit to visible, other process, without NOTIFY",
+        (Goal("p50", "ms"), Goal("p99", "ms")),
+        diptych_polling,
+        twin_elsewhere,
+        stores=("postgresql",),
     ),
 )
