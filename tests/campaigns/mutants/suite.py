@@ -19,6 +19,9 @@ from tests.campaigns.mutants.changing import Change
 ROOT: Final = Path(__file__).parent.parent.parent.parent
 _PLACES: Final = (
     "app",
+    "campaigns/test_model_app.py",
+    "campaigns/test_model_event_store.py",
+    "cli",
     "contracts",
     "events",
     "projections",
@@ -29,7 +32,7 @@ _PLACES: Final = (
     "testing",
     "write",
 )
-_WORDS: Final = ("-q", "-p", "no:cacheprovider", "--no-header", "-k", "not postgres", "-m", "not slow and not postgres")
+_WORDS: Final = ("-q", "-p", "no:cacheprovider", "--no-header", "-k", "not postgres", "-m", "not postgres")
 
 Verdict = Literal["killed", "survived", "timeout", "not run"]
 
@@ -116,7 +119,7 @@ def tried(change: Change, tests: Sequence[str], at: Path, seconds: float) -> Ver
 def _judged(tests: Sequence[str], at: Path, seconds: float) -> Verdict:
     listed = at / "tests.txt"
     listed.write_text("\n".join(tests))
-    words = ["-m", "pytest", "-x", *_WORDS[:4], "-p", "tests.campaigns.mutants.noting", "--timeout", "20"]
+    words = ["-m", "pytest", "-x", *_WORDS[:4], "-p", "tests.campaigns.mutants.noting", "--timeout", "40"]
     process = subprocess.Popen(
         [sys.executable, "-B", *words, f"@{listed}"], cwd=ROOT, env=_environment(at), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
