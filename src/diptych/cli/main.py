@@ -7,6 +7,7 @@ Rule: nothing but typer is imported before a verb is called, so that `--help` is
 import os
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from diptych.errors import DiptychError, RebuildRefusedError, SwapRefusedError
@@ -140,6 +141,61 @@ def doctor(place: AppPlace = None, app: AppOption = None, as_json: AsJson = Fals
     from diptych.cli.doctor import examined
 
     raise typer.Exit(examined(find(place or app).app, as_json=as_json))
+
+
+class Form(StrEnum):
+    """How findings are written."""
+
+    FULL = "full"
+    CONCISE = "concise"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    JUNIT = "junit"
+
+
+class Base(StrEnum):
+    """What is done with the baseline."""
+
+    WRITE = "write"
+    PRUNE = "prune"
+
+
+@cli.command()
+def check(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATHS", help="Files and folders; else all below.")
+    ] = None,
+    select: Annotated[list[str] | None, typer.Option(help="Only these: DP104, or a family, DP1.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Not these.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How findings are written.")] = Form.FULL,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without changing any meaning.")] = False,
+    unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Mend also what may change it.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would do, and change nothing.")] = False,
+    base: Annotated[
+        Base | None, typer.Option("--baseline", help="Write what is known, or take out what is mended.")
+    ] = None,
+) -> None:
+    """Hold the rules of the architecture against source code.
+
+    Exit 1 when something is found. `diptych rule DP303` tells more of one.
+    """
+    from diptych.cli.check import run as run_check
+
+    fixes = "diff" if diff else "unsafe" if unsafe_fixes else "safe" if fix else ""
+    words = {"select": select or (), "ignore": ignore or ()}
+    raise typer.Exit(run_check(paths or [], **words, form=form.value, fixes=fixes, base=base.value if base else ""))
+
+
+@cli.command()
+def rule(
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="Such as DP303; else all are listed.")] = None,
+) -> None:
+    """Tell of a rule of `diptych check`: why it is one, and code that is wrong and right."""
+    from diptych.cli.check import tell_rule
+
+    raise typer.Exit(tell_rule(id))
 
 
 @cli.command()

@@ -15,3 +15,5 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
 )  # fmt: skip
 
 BY_ID: Final = {rule.id: rule for rule in RULES}
+META: Final = ("DP901", "DP902", "DP903", "DP904")
+"""What is said of comments, of the baseline, and of files that cannot be read."""

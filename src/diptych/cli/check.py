@@ -1,0 +1,151 @@
+"""`diptych check` and `diptych rule`.
+
+Rule: findings go to stdout in the form that was asked for; how many there are is talk.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches, unified_diff
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from diptych.cli.output import talk
+from diptych.errors import ConfigurationError
+from diptych.lint import baseline
+from diptych.lint.checking import Checked, check
+from diptych.lint.findings import Finding, Severity
+from diptych.lint.fixing import fixed
+from diptych.lint.pages import page
+from diptych.lint.report.documents import as_json, gitlab, junit, sarif
+from diptych.lint.report.full import full, severity_of
+from diptych.lint.report.lines import concise, github
+from diptych.lint.rules.table import BY_ID, META, RULES
+from diptych.lint.settings import Settings, check_rules, read_settings
+
+_ROUNDS: Final = 10  # of fixes: those that touch each other wait for the next
+_CODES: Final = {"red": "31", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
+
+
+def run(
+    paths: Sequence[Path],
+    *,
+    select: Sequence[str],
+    ignore: Sequence[str],
+    form: str,
+    fixes: str,
+    base: str,
+) -> int:
+    """Check, and write what was found; `fixes` is "", "safe", "unsafe" or "diff". Returns the exit code."""
+    settings = _settings(select, ignore)
+    checked = check(paths or [Path()], RULES, settings)
+    if fixes:
+        checked = _mend(paths or [Path()], checked, settings, fixes)
+    file = settings.root / settings.baseline
+    known = baseline.read(file)
+    if base == "write":
+        return _write(file, known, checked.findings)
+    sorted_out = baseline.sort_out(checked.findings, known, checked.texts)
+    if base == "prune":
+        left = Counter(known)
+        left.subtract(Counter(sorted_out.stale))
+        baseline.write(file, left.elements())
+        talk(f"{len(sorted_out.stale)} entries taken out, {left.total()} left.")
+    findings = sorted_out.new + ([] if base == "prune" else baseline.told(sorted_out.stale, settings.baseline))
+    _show(findings, checked, form)
+    _tell(findings, checked, known.total() - len(sorted_out.stale))
+    return 1 if any(one.rule != "DP903" for one in findings) else 0
+
+
+def _settings(select: Sequence[str], ignore: Sequence[str]) -> Settings:
+    known = [*BY_ID, *META]
+    found = read_settings(Path.cwd().resolve(), known)
+    check_rules([*select, *ignore], ignore, known)
+    chosen = tuple(select) or found.select
+    return Settings(found.root, chosen, (*found.ignore, *ignore), found.exclude, found.baseline, found.app)
+
+
+def _mend(paths: Sequence[Path], checked: Checked, settings: Settings, fixes: str) -> Checked:
+    """Carry out fixes until nothing is left to be mended; with `diff`, only say what would be."""
+    begun, texts = dict(checked.texts), dict(checked.texts)
+    count = 0
+    for _ in range(_ROUNDS):
+        changed = False
+        for path, text in texts.items():
+            mine = [one for one in checked.findings if one.place.path == path]
+            after, done = fixed(text, mine, is_unsafe=fixes == "unsafe")
+            if done:
+                changed, count, texts[path] = True, count + len(done), after
+        if not changed or fixes == "diff":
+            break
+        for path, text in texts.items():
+            if text != checked.texts[path]:
+                (settings.root / path).write_text(text, "utf-8")
+        checked = check(paths, RULES, settings)
+        texts = dict(checked.texts)
+    if fixes == "diff":
+        for path, text in texts.items():
+            lines = unified_diff(begun[path].splitlines(True), text.splitlines(True), path, path)
+            sys.stdout.writelines(lines)
+    talk(f"{count} {'would be ' if fixes == 'diff' else ''}fixed.")
+    return checked
+
+
+def _write(file: Path, known: Counter[baseline.Entry], findings: Sequence[Finding]) -> int:
+    found = baseline.entries_of(findings)
+    if known and found - known:
+        raise ConfigurationError(
+            f"{file.name} exists, and a baseline only shrinks: {(found - known).total()} findings are not in it. "
+            "Mend them, or ignore them where they are with a reason."
+        )
+    baseline.write(file, found.elements())
+    talk(f"{found.total()} findings written to {file.name}.")
+    return 0
+
+
+def _show(findings: Sequence[Finding], checked: Checked, form: str) -> None:
+    forms: Mapping[str, Callable[[], str]] = {
+        "full": lambda: full(findings, checked.texts, BY_ID, _paint if sys.stdout.isatty() else _plain),
+        "concise": lambda: concise(findings, BY_ID),
+        "github": lambda: github(findings, BY_ID),
+        "json": lambda: as_json(findings, BY_ID),
+        "sarif": lambda: sarif(findings, BY_ID, version("diptych")),
+        "gitlab": lambda: gitlab(findings, BY_ID),
+        "junit": lambda: junit(findings, len(checked.texts)),
+    }
+    if text := forms[form]():
+        print(text)
+
+
+def _tell(findings: Sequence[Finding], checked: Checked, hidden: int) -> None:
+    files = "1 file" if len(checked.texts) == 1 else f"{len(checked.texts)} files"
+    known = f", {hidden} known from the baseline" if hidden else ""
+    if not findings:
+        talk(f"{files} checked, nothing found{known}.")
+        return
+    counts = Counter(severity_of(one, BY_ID) for one in findings)
+    parts = [f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in Severity if counts[each]]
+    talk(f"\n{files} checked: {', '.join(parts)}{known}. `diptych rule {findings[0].rule}` tells more.")
+
+
+def tell_rule(id: str | None) -> int:
+    """Write a rule's page, or a line for each rule."""
+    if id is None:
+        for rule in RULES:
+            print(f"{rule.id}  {rule.severity:8} {'' if rule.fix == 'none' else rule.fix:7} {rule.title}")
+        return 0
+    rule_ = BY_ID.get(id.upper())
+    if rule_ is None:
+        near = get_close_matches(id.upper(), BY_ID, 1)
+        raise ConfigurationError(f"There is no rule {id}.{f' Did you mean {near[0]}?' if near else ''}")
+    print(page(rule_))
+    return 0
+
+
+def _paint(text: str, style: str) -> str:
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+
+
+def _plain(text: str, style: str) -> str:
+    return text

@@ -1,0 +1,150 @@
+"""`diptych check` and `diptych rule`, as they are typed."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from diptych.cli.main import cli
+from diptych.lint.rules.table import RULES
+
+WRONG = """\
+from diptych import Aggregate
+
+
+class Order(Aggregate):
+    def ship(self) -> None:
+        self.is_shipped = True
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "orders.py").write_text(WRONG)
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["check", *words], catch_exceptions=False)
+
+
+def test_what_is_found_is_shown_with_its_line_and_what_to_do() -> None:
+    result = typed()
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "error[DP304]: `Order.ship` sets `self.is_shipped` outside @on; the change is lost on the next load\n"
+        " --> shop/orders.py:6:9\n"
+        "  |\n"
+        "6 |         self.is_shipped = True\n"
+        "  |         ^^^^^^^^^^^^^^^^^^^^^^ state changes only in @on\n"
+        "  = why: An aggregate is rebuilt from its events.\n"
+        "  = help: Record an event, and set `is_shipped` in the @on method of that event.\n"
+    )
+    assert "1 file checked: 1 error." in result.stderr
+
+
+def test_nothing_found_is_exit_0_and_silence() -> None:
+    result = typed("--ignore", "DP304")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_folder_below_the_root_is_told_of_from_the_root(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / "shop")
+    assert typed("--format", "concise").stdout.startswith("shop/orders.py:6:9: error DP304 ")
+
+
+def test_forms_for_programs_can_be_read_by_them() -> None:
+    (one,) = json.loads(typed("--format", "json").stdout)
+    assert (one["rule"], one["path"], one["line"], one["name"]) == ("DP304", "shop/orders.py", 6, "Order.ship")
+    (run,) = json.loads(typed("--format", "sarif").stdout)["runs"]
+    assert [each["ruleId"] for each in run["results"]] == ["DP304"]
+    (issue,) = json.loads(typed("--format", "gitlab").stdout)
+    assert issue["location"] == {"path": "shop/orders.py", "lines": {"begin": 6, "end": 6}}
+    assert typed("--format", "github").stdout.startswith("::error file=shop/orders.py,line=6,endLine=6,col=9,")
+    suite = ElementTree.fromstring(typed("--format", "junit").stdout)
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+
+
+def test_fingerprints_stay_when_lines_move(project: Path) -> None:
+    def prints() -> list[Any]:
+        results = json.loads(typed("--format", "sarif").stdout)["runs"][0]["results"]
+        return [each["partialFingerprints"] for each in results]
+
+    before = prints()
+    (project / "shop" / "orders.py").write_text(f"# a comment\n{WRONG}")
+    assert prints() == before
+
+
+def test_a_baseline_hides_what_was_there_and_only_shrinks(project: Path) -> None:
+    file = project / "shop" / "orders.py"
+    assert typed("--baseline", "write").exit_code == 0
+    assert typed().exit_code == 0
+    file.write_text(f"\n{WRONG}\n    def cancel(self) -> None:\n        self.is_cancelled = True\n")
+    result = typed("--format", "concise")
+    assert (result.exit_code, result.stdout.count("\n")) == (1, 1)
+    assert "is_cancelled" in result.stdout
+    with pytest.raises(Exception, match="a baseline only shrinks"):
+        typed("--baseline", "write")
+    file.write_text("")
+    result = typed("--format", "concise")
+    assert result.exit_code == 0
+    assert "DP903 1 entry looks mended: DP304 in Order.ship" in result.stdout
+    typed("--baseline", "prune")
+    assert typed().stdout == ""
+
+
+def test_a_part_of_the_project_tells_of_nothing_stale_elsewhere(project: Path) -> None:
+    typed("--baseline", "write")
+    (project / "other.py").write_text("")
+    assert typed("other.py").stdout == ""
+
+
+def test_a_setting_that_is_not_known_is_refused_with_the_nearest(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.diptych.check]\nselct = ["DP3"]\n')
+    with pytest.raises(Exception, match=r"knows no selct. Did you mean select\?"):
+        typed()
+
+
+def test_the_heart_cannot_be_switched_off() -> None:
+    with pytest.raises(Exception, match="cannot be switched off for a whole project"):
+        typed("--ignore", "DP1")
+
+
+def test_excluded_files_are_checked_only_when_named(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.diptych.check]\nexclude = ["shop"]\n')
+    assert typed().exit_code == 0
+    assert typed("shop/orders.py").exit_code == 1
+
+
+def test_a_file_that_is_no_python_is_one_finding(project: Path) -> None:
+    (project / "broken.py").write_text("def (\n")
+    assert "broken.py:1:5: error DP904 invalid syntax" in typed("--format", "concise").stdout
+
+
+def test_an_unused_comment_is_taken_away_by_fix(project: Path) -> None:
+    file = project / "shop" / "orders.py"
+    file.write_text("x = 1  # diptych: ignore[DP304] once\n")
+    assert "-x = 1  # diptych: ignore[DP304] once\n+x = 1\n" in typed("--diff").stdout
+    assert file.read_text() == "x = 1  # diptych: ignore[DP304] once\n"
+    assert typed("--fix").exit_code == 0
+    assert file.read_text() == "x = 1\n"
+
+
+@pytest.mark.parametrize("id", [rule.id for rule in RULES])
+def test_each_rule_has_a_page(id: str) -> None:
+    result = CliRunner().invoke(cli, ["rule", id])
+    assert result.exit_code == 0
+    assert "Wrong" in result.stdout
+    assert "Right" in result.stdout
+    assert len(result.stdout.split("\n\n")[2]) > 80, "why it is a rule"
+
+
+def test_rules_are_listed() -> None:
+    result = CliRunner().invoke(cli, ["rule"])
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [rule.id for rule in RULES]
