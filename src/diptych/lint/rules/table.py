@@ -3,12 +3,14 @@
 from typing import Final
 
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying
+from diptych.lint.rules import applying, repeating, separation
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *repeating.RULES,
+            *separation.RULES,
         ),
         key=lambda rule: rule.id,
     )

@@ -1,0 +1,23 @@
+from typing import Annotated
+
+from diptych import Db, DomainEvent, Key, Projection, ReadModel
+
+
+class ProductSales(ReadModel):
+    product: Annotated[str, Key]
+    cents: int
+
+
+class OrderShipped(DomainEvent):
+    product: str
+    cents: int
+
+
+class Sales(Projection[ProductSales]):
+    async def handle(self, event: OrderShipped, db: Db) -> None:
+        await db.execute(
+            "INSERT INTO product_sales (product, cents) VALUES (:product, :cents) "
+            "ON CONFLICT (product) DO UPDATE SET cents = product_sales.cents + excluded.cents",
+            product=event.product,
+            cents=event.cents,
+        )

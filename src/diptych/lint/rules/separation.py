@@ -1,0 +1,255 @@
+"""DP101 to DP105, DP109: the write side is written, the read side is read, and neither reaches into the other."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from diptych.lint.calls import Called, reached, scope_of
+from diptych.lint.findings import Finding, Note, Severity
+from diptych.lint.module import Function, Module
+from diptych.lint.project import Found, Project
+from diptych.lint.roles import PROJECTING, Part, Role, roles
+from diptych.lint.rule import Rule
+from diptych.lint.scope import annotated
+from diptych.lint.sql import Statement, own_statements, statements
+from diptych.lint.tables import EVENT_TABLES, Owned, owned_tables
+
+_READS: Final = ("Repository", "EventStore")
+_READING: Final = ("get", "find", "get_or_new", "read_stream", "read_log", "head", "streams_of", "find_command")
+_WRITING: Final = ("append", "add", "record", "dispatch", "execute", "commit")
+_WRITERS: Final = ("CommandBus", "EventStore", "Repository", "Db", "ViewStore", "Aggregate")
+_ROW_VERBS: Final = ("save", "insert", "update", "delete", "create", "upsert", "merge", "refresh")
+
+
+def _query_reads_events(module: Module, project: Project) -> Iterator[Finding]:
+    owned = owned_tables(project)
+    for role in roles(module, project):
+        if role.part is not Part.QUERY:
+            continue
+        for one in statements(role.scope(project), project):
+            tables = sorted((one.meaning.reads & EVENT_TABLES) - owned.keys())
+            if tables:
+                yield _sql("DP101", role, one, f"reads table `{tables[0]}`; queries must use a read model", _USE_ROWS)
+        for way in reached(role.scope(project), project, _is_write_model):
+            what = _short(way.last.dotted)
+            said = f"calls `{what}`, of the write model; queries must use a read model"
+            yield _call("DP101", role, way.path, said, _USE_ROWS, "reads the write model")
+
+
+def _query_writes(module: Module, project: Project) -> Iterator[Finding]:
+    for role in roles(module, project):
+        if role.part is not Part.QUERY:
+            continue
+        hint = "Move it to a command. To count reads, tell a metric."
+        for one in statements(role.scope(project), project):
+            if one.meaning.writes or one.meaning.attaches:
+                yield _sql("DP102", role, one, f"executes {_verb(one)}; queries never change anything", hint)
+        for way in reached(role.scope(project), project, _is_write):
+            said = f"calls `{_short(way.last.dotted)}`; queries never change anything"
+            yield _call("DP102", role, way.path, said, hint, "changes something")
+
+
+def _rows_written(module: Module, project: Project) -> Iterator[Finding]:
+    owned = owned_tables(project)
+    if not owned:
+        return
+    parts = {id(role.function): role for role in roles(module, project)}
+    for name, function in module.defined.items():
+        if isinstance(function, ast.ClassDef):
+            continue
+        role = parts.get(id(function))
+        if role is not None and role.part is Part.QUERY:
+            continue  # that is DP102, whoever owns the table
+        yield from _of_function(name, function, role, module, project, owned)
+
+
+def _of_function(
+    name: str, function: Function, role: Role | None, module: Module, project: Project, owned: Mapping[str, Owned]
+) -> Iterator[Finding]:
+    scope = scope_of(Found(module, function, name), function, project)
+    is_projection = role is not None and role.part in PROJECTING
+    if not is_projection and any(
+        project.is_a(annotated(each.annotation, module, project), "Db") for each in function.args.args
+    ):
+        return  # it works for a projection, with its `db`
+    for one in own_statements(scope):
+        for table in sorted(one.meaning.writes & owned.keys()):
+            it = owned[table]
+            if role is not None and it.is_of(role.owner):
+                continue
+            yield _written(name, one, it)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ROW_VERBS:
+            model = scope.dotted(node.func.value)
+            found = project.find(model) if model is not None and project.is_a(model, "ReadModel") else None
+            if found is not None and project.find(f"{found.dotted}.{node.func.attr}") is None:
+                for it in [each for each in owned.values() if each.model.dotted == found.dotted]:
+                    message = f"`{name}` writes a row of `{found.name}` by `{node.func.attr}`, {_whose(it)}"
+                    place = module.place(node)
+                    yield Finding("DP103", place, message, _LET_IT, name, "written by hand", _notes(it))
+
+
+def _written(name: str, one: Statement, it: Owned) -> Finding:
+    message = f"`{name}` writes `{it.table}`, {_whose(it)}"
+    return Finding("DP103", one.scope.module.place(one.node), message, _LET_IT, name, _verb(one), _notes(it))
+
+
+def _command_reads_rows(module: Module, project: Project) -> Iterator[Finding]:
+    owned = owned_tables(project)
+    for role in roles(module, project):
+        if role.part is not Part.COMMAND:
+            continue
+        for argument in [*role.function.args.args, *role.function.args.kwonlyargs]:
+            if project.is_a(annotated(argument.annotation, module, project), "ReadModels"):
+                message = f"`{role.name}` decides on read models, which may be behind"
+                yield Finding("DP104", module.place(argument), message, _LOAD, role.name, "may be behind")
+        for one in statements(role.scope(project), project):
+            for table in sorted((one.meaning.reads - one.meaning.writes) & owned.keys()):
+                yield _sql(
+                    "DP104", role, one, f"decides on `{table}`, which may be behind", _LOAD, _notes(owned[table])
+                )
+
+
+def _command_asks(module: Module, project: Project) -> Iterator[Finding]:
+    for role in roles(module, project):
+        if role.part is not Part.COMMAND:
+            continue
+        for way in reached(role.scope(project), project, _is_question):
+            said = "asks a query while it decides; the answer may be behind"
+            yield _call("DP105", role, way.path, said, _LOAD, "may be behind")
+
+
+def _projection_reads_others(module: Module, project: Project) -> Iterator[Finding]:
+    owned = owned_tables(project)
+    for role in roles(module, project):
+        if role.part not in PROJECTING:
+            continue
+        for one in statements(role.scope(project), project):
+            for table in sorted(one.meaning.reads & owned.keys()):
+                it = owned[table]
+                if it.owner is not None and not it.is_of(role.owner):
+                    hint = "Copy the fields that are needed from the events, or make the two one projection."
+                    what = f"reads `{table}`, {_whose(it)} and stands at another position"
+                    yield _sql("DP109", role, one, what, hint, _notes(it))
+
+
+def _sql(rule: str, role: Role, one: Statement, what: str, hint: str, more: tuple[Note, ...] = ()) -> Finding:
+    """A finding about SQL: at the call that leads there, if another function has it."""
+    place = one.scope.module.place(one.node)
+    found = Finding(rule, place, f"`{role.name}` {what}", hint, role.name, _verb(one), more)
+    if not one.path:
+        return found
+    return _led_to(found._replace(notes=(Note(place, "here"), *more)), role, one.path)
+
+
+def _call(rule: str, role: Role, path: tuple[Called, ...], what: str, hint: str, label: str) -> Finding:
+    message = f"`{role.name}` {what}"
+    return _led_to(Finding(rule, role.module.place(path[0].node), message, hint, role.name, label), role, path)
+
+
+def _led_to(found: Finding, role: Role, path: tuple[Called, ...]) -> Finding:
+    """Point at the call in the function that is at fault; the others on the way are notes."""
+    through = tuple(Note(each.module.place(each.node), "and from there") for each in path[1:])
+    return found._replace(place=role.module.place(path[0].node), notes=(*through, *found.notes))
+
+
+def _is_write_model(call: Called) -> bool:
+    name, _, verb = call.dotted.rpartition(".")
+    is_store = name.rpartition(".")[2] in _READS or name.endswith(".App.events")
+    return name.startswith("diptych") and is_store and verb in _READING
+
+
+def _is_write(call: Called) -> bool:
+    name, _, verb = call.dotted.rpartition(".")
+    is_writer = name.rpartition(".")[2] in _WRITERS or name.endswith((".App.events", ".App.commands", ".App.views"))
+    return name.startswith("diptych") and is_writer and verb in _WRITING
+
+
+def _is_question(call: Called) -> bool:
+    name, _, verb = call.dotted.rpartition(".")
+    is_bus = name.rpartition(".")[2] == "QueryBus" or name.endswith(".App.queries")
+    return name.startswith("diptych") and is_bus and verb == "dispatch"
+
+
+def _verb(one: Statement) -> str:
+    if one.meaning.attaches:
+        return "ATTACH"
+    word = one.text.split(maxsplit=1)[0].upper()
+    return f"{word} that writes" if one.meaning.writes and word in ("WITH", "SELECT") else word
+
+
+def _short(dotted: str) -> str:
+    return ".".join(dotted.split(".")[-2:])
+
+
+def _whose(it: Owned) -> str:
+    return f"owned by `{it.owner.name}`" if it.owner is not None else "which only a projection writes"
+
+
+def _notes(it: Owned) -> tuple[Note, ...]:
+    owner = it.owner or it.model
+    return (Note(owner.module.place(owner.node), "its owner" if it.owner is not None else "the read model"),)
+
+
+_USE_ROWS: Final = (
+    "Read a read model instead (`ReadModels.get`, `find`, `page`, `sql`); let a projection write what is missing there."
+)
+_LET_IT: Final = (
+    "Record an event and let the projection write. To correct rows: an event, or `diptych projection rebuild`."
+)
+_LOAD: Final = (
+    "Load the aggregate: `Repository.get`. For a rule over many, keep an aggregate for the rule. "
+    "If a stale answer will do, say so where it is: `# diptych: ignore[DP104] why`"
+)
+
+RULES = (
+    Rule(
+        "DP101",
+        "query handler reads the write model",
+        Severity.ERROR,
+        "Events are stored so that they can be written fast and once, and they are the write side's own. A query that "
+        "reads them binds every reader to how they are stored, takes time from writers, and cannot say how old its "
+        "answer is. At run time the connection of a query does not see these tables.",
+        _query_reads_events,
+    ),
+    Rule(
+        "DP102",
+        "query handler performs a write",
+        Severity.ERROR,
+        "A query may be asked twice, cached, or answered by a replica. What it changes then happens twice, never, or "
+        "not there. At run time the connection of a query cannot write.",
+        _query_writes,
+    ),
+    Rule(
+        "DP103",
+        "read model modified outside its projection",
+        Severity.ERROR,
+        "Rows are the fold of the log. What somebody else writes into them is in no event: the next rebuild loses it, "
+        "and until then nobody can explain the row.",
+        _rows_written,
+    ),
+    Rule(
+        "DP104",
+        "command handler reads a read model",
+        Severity.WARNING,
+        "Read models follow the log and may be behind. A decision made on one is made on what was true some time ago: "
+        "the last item is sold twice, and no version check sees it.",
+        _command_reads_rows,
+    ),
+    Rule(
+        "DP105",
+        "command handler calls a query bus",
+        Severity.WARNING,
+        "A query's answer may be behind the log, so a command that asks one decides on the past, and it couples the "
+        "write side to how somebody wants to read.",
+        _command_asks,
+    ),
+    Rule(
+        "DP109",
+        "projection reads another projection's table",
+        Severity.WARNING,
+        "Each projection has its own place in the log. Rows of another one are of an earlier or a later time, and "
+        "different at each rebuild, so what is made of them cannot be made again.",
+        _projection_reads_others,
+    ),
+)
