@@ -15,10 +15,12 @@ from diptych.cli.output import talk
 from diptych.errors import ConfigurationError
 from diptych.lint import baseline
 from diptych.lint.checking import Checked, check
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.fixing import fixed
 from diptych.lint.pages import page
 from diptych.lint.plugins import all_rules
+from diptych.lint.registry import Fault, ask
 from diptych.lint.report.documents import as_json, gitlab, junit, sarif
 from diptych.lint.report.full import full, severity_of
 from diptych.lint.report.lines import concise, github
@@ -38,13 +40,16 @@ def run(
     form: str,
     fixes: str,
     base: str,
+    app: str | None,
 ) -> int:
     """Check, and write what was found; `fixes` is "", "safe", "unsafe" or "diff". Returns the exit code."""
     rules = all_rules()
     settings = _settings(select, ignore, rules)
-    checked = check(paths or [Path()], rules.values(), settings)
+    facts = _facts(app or settings.app, Path.cwd() if app else settings.root)
+    checked = check(paths or [Path()], rules.values(), settings, facts)
     if fixes:
         checked = _mend(paths or [Path()], checked, settings, rules, fixes)
+        checked = check(paths or [Path()], rules.values(), settings, facts)
     file = settings.root / settings.baseline
     known = baseline.read(file)
     if base == "write":
@@ -67,6 +72,17 @@ def _settings(select: Sequence[str], ignore: Sequence[str], rules: Mapping[str, 
     check_rules([*select, *ignore], ignore, known)
     chosen = tuple(select) or found.select
     return Settings(found.root, chosen, (*found.ignore, *ignore), found.exclude, found.baseline, found.app)
+
+
+def _facts(app: str | None, folder: Path) -> Facts | None:
+    """Ask the app what it is made of, in a process of its own. :raises ConfigurationError: it cannot be asked."""
+    if app is None:
+        talk("No app was asked how it is wired: name it, --app shop/main.py or [tool.diptych] app.")
+        return None
+    found = ask([sys.executable, "-m", "diptych.cli.inspecting", app], folder)
+    if isinstance(found, Fault):
+        raise ConfigurationError(f"{app} cannot be asked how it is wired: {found.sentence}")
+    return found
 
 
 def _mend(

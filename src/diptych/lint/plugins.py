@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from diptych.errors import ConfigurationError
-from diptych.lint.rule import AnyRule, ProjectRule, Rule
+from diptych.lint.rule import AnyRule, ProjectRule, RegistryRule, Rule
 from diptych.lint.rules.table import BY_ID
 
 GROUP: Final = "diptych.rules"
@@ -37,11 +37,11 @@ def _loaded(entry: EntryPoint) -> Iterable[AnyRule]:
         it = entry.load()
     except Exception as error:
         raise ConfigurationError(f"{_of(entry)} cannot be loaded ({error!r}). Mend it, or uninstall it.") from error
-    rules = (it,) if isinstance(it, Rule | ProjectRule) else it
+    rules = (it,) if isinstance(it, Rule | ProjectRule | RegistryRule) else it
     if not isinstance(rules, Iterable) or isinstance(rules, str):
         raise ConfigurationError(f"{_of(entry)} is no rule, but {rules!r}. Name a Rule, or a tuple of them.")
     for rule in rules:
-        if not isinstance(rule, Rule | ProjectRule):
+        if not isinstance(rule, Rule | ProjectRule | RegistryRule):
             raise ConfigurationError(
                 f"{_of(entry)} brings {rule!r}, which is no rule. Name a Rule, or a tuple of them."
             )

@@ -2,20 +2,28 @@
 
 from typing import Final
 
+from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, repeating, separation
+from diptych.lint.rules import applying, repeating, schema, separation, wiring
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
             *repeating.RULES,
+            *schema.RULES,
             *separation.RULES,
+            *wiring.RULES,
         ),
         key=lambda rule: rule.id,
     )
 )  # fmt: skip
 
 BY_ID: Final = {rule.id: rule for rule in RULES}
-META: Final = ("DP901", "DP902", "DP903", "DP904")
+META: Final = {
+    "DP901": Severity.WARNING,
+    "DP902": Severity.WARNING,
+    "DP903": Severity.INFO,
+    "DP904": Severity.ERROR,
+}
 """What is said of comments, of the baseline, and of files that cannot be read."""
