@@ -15,7 +15,7 @@ def test_a_customer_is_registered_once(app: App) -> None:
     scenario.when(RegisterCustomer(customer_id=scenario.id, name="Ada", address=HOME))
     scenario.then(CustomerRegistered(name="Ada", address=HOME))
     scenario.when(RegisterCustomer(customer_id=scenario.id, name="Eve", address=HOME))
-    scenario.then_raises(ConflictError)
+    scenario.then_rejected(ConflictError)
 
 
 def test_the_same_name_again_is_no_news(app: App) -> None:
@@ -26,7 +26,7 @@ def test_the_same_name_again_is_no_news(app: App) -> None:
 
 def test_goods_come_in_for_registered_products_only(app: App) -> None:
     scenario = Scenario(Stock, app)
-    scenario.when(ReceiveStock(product_id=scenario.id, quantity=5)).then_raises(AggregateNotFoundError)
+    scenario.when(ReceiveStock(product_id=scenario.id, quantity=5)).then_rejected(AggregateNotFoundError)
     scenario.when(RegisterProduct(product_id=scenario.id, description="Mug"))
     scenario.then(ProductRegistered(description="Mug"))
     scenario.when(ReceiveStock(product_id=scenario.id, quantity=5)).then(StockReceived(quantity=5))
