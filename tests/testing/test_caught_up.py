@@ -96,5 +96,8 @@ async def test_one_that_nobody_works_on_is_told_with_its_place() -> None:
     app = knocking(Tuning(runs_projections=False))
     async with app:
         await app.commands.dispatch(Knock(door_id=new_id()))
-        with pytest.raises(StaleReadError, match=r"knocks_by_door: still behind after .* s, at position 0 of 1; last error: no living process"):
+        with pytest.raises(
+            StaleReadError,
+            match=r"knocks_by_door: still behind after .* s, at position 0 of 1; last error: no living process",
+        ):
             await app.caught_up(timeout=0.05)

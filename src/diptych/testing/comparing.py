@@ -3,6 +3,7 @@
 Rule: nothing here knows an event, a row or an aggregate.
 """
 
+import linecache
 from collections.abc import Mapping
 from copy import deepcopy
 from math import isnan
@@ -47,6 +48,13 @@ def short(value: Any) -> str:
     """Show a value on one line that is not too long to read."""
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def quoted(place: str) -> str:
+    """Return the line of code at a place (`file:line name`), to stand on lines of its own."""
+    path, _, rest = place.partition(" ")[0].rpartition(":")
+    line = linecache.getline(path, int(rest)).rstrip() if rest.isdigit() else ""
+    return f"\n\n    {rest} | {line.lstrip()}\n\n" if line else " "
 
 
 def _attributes(value: Any) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from diptych.projections.piece import piece
 from diptych.projections.plan import Definition
 from diptych.projections.projection import Projection
 from diptych.store.batches import Load, RowChanges
-from diptych.testing.comparing import is_same, short
+from diptych.testing.comparing import is_same, quoted, short
 from diptych.testing.scripting import run_script
 from diptych.testing.tracing import Call, following, parting, remembering
 from diptych.testing.worlds import world
+
+__tracebackhide__ = True  # pytest shows the line of the test, not ours
 
 Kind: TypeAlias = type[Projection[Any]]
 Rows: TypeAlias = dict[str, dict[Any, Any]]
@@ -105,7 +107,7 @@ def _told(kind: Kind, log: Log, once: Rows, again: Rows) -> str:
     table, key, before, after = next(_differences(once, again))
     shown = key[0] if len(key) == 1 else key
     return (
-        f"{place}: {why}\n"
+        f"{place}: {why.replace('. ', '.' + quoted(place), 1)}\n\n"
         f"    {table} {shown}, delivered once, in one batch:    {_row(before)}\n"
         f"    {table} {shown}, delivered again, one by one:     {_row(after)}"
     )

@@ -11,11 +11,13 @@ from uuid import UUID
 from diptych.errors import ProgrammingError
 from diptych.handlers import where
 from diptych.messages import DomainEvent
-from diptych.testing.comparing import differing
+from diptych.testing.comparing import differing, quoted
 from diptych.testing.tracing import Call, Difference, following, parting, remembering
 from diptych.testing.worlds import world
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, appliers, pending, replay
+
+__tracebackhide__ = True  # pytest shows the line of the test, not ours
 
 _NIL = UUID(int=0)
 _INSTEAD = (
@@ -62,7 +64,7 @@ def _told(kind: type[Aggregate], names: Sequence[str], fold: Callable[[], object
     place = found.place if found else ", ".join(where(method) for method in methods)
     of = f"{kind.__name__}.{', '.join(names)}"
     advice = _MEMORY if kept else _INSTEAD.format(name=names[0])
-    return f"{place}: {of} is not the same when the same events are folded again. {advice}"
+    return f"{place}: {of} is not the same when the same events are folded again.{quoted(place)}{advice}"
 
 
 def _again(like: Aggregate, before: dict[str, Any], events: Sequence[DomainEvent]) -> dict[str, Any]:

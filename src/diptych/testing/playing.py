@@ -26,6 +26,8 @@ from diptych.testing.story import Happened, Story
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, pending, replay
 
+__tracebackhide__ = True  # pytest shows the line of the test, not ours
+
 
 class Request(NamedTuple):
     """An HTTP request: `Request("POST", "/orders", json={...})`. `json` and `params` as httpx takes them."""

@@ -18,6 +18,8 @@ from diptych.testing.differences import data, fields, named
 from diptych.testing.playing import Stage
 from diptych.testing.story import Story
 
+__tracebackhide__ = True  # pytest shows the line of the test, not ours
+
 _MOST = 5  # rows that are shown when the one that is looked for is not there
 
 

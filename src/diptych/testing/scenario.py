@@ -18,6 +18,7 @@ from diptych.read.models import ReadModel
 from diptych.store.opening import shown
 from diptych.stream import StreamName
 from diptych.testing import telling
+from diptych.testing.comparing import quoted
 from diptych.testing.differences import Expected, is_as_expected
 from diptych.testing.folding import check_fold
 from diptych.testing.playing import Outcome, Request, Stage, call
@@ -27,7 +28,7 @@ from diptych.testing.watching import place_of
 from diptych.write.aggregate import Aggregate
 
 S = TypeVar("S")
-__all__ = ["Request", "Scenario"]
+__all__ = ["Request", "Scenario", "Scenarios"]
 __tracebackhide__ = True  # pytest shows the line of the test, not ours
 
 _PLACE = re.compile(r"\S+:\d+ ")
@@ -71,6 +72,11 @@ class Scenario(Generic[S]):
         """What the command's handler, or the aggregate's method, returned; of a request, the response (httpx)."""
         return self._happened().result
 
+    @property
+    def asked(self) -> str:
+        """What was done last, in a word."""
+        return "Nothing" if self._outcome is None else self._outcome.asked
+
     def given(
         self, first: UUID | DomainEvent | None = None, /, *events: DomainEvent, of: type[Aggregate] | None = None
     ) -> Self:
@@ -96,17 +102,21 @@ class Scenario(Generic[S]):
 
         :raises ProgrammingError: the code under test would lose or falsify data; it names the line.
         """
-        self._check_given()
         self._before, self.is_checked = len(self._story), False
         self._tables = None
         try:
+            self._check_given()
             self._outcome = self._act(action)
+            if self._stage is not None:
+                self._rows()
         except ProgrammingError as error:
-            if _PLACE.match(str(error)) or (place := place_of(lambda: self._act(action))) is None:
+            if _PLACE.match(str(error)):
+                raise error.with_traceback(None) from None
+            place = place_of(lambda: self._act(action))
+            if place is None:
                 raise
-            raise ProgrammingError(f"{place}: {error}") from error
-        if self._stage is not None:
-            self._rows()
+            told = str(error).replace(". ", f".{quoted(place)}", 1)
+            raise ProgrammingError(f"{place}: {told}") from None
         return self
 
     def then(self, *expected: Expected) -> Self:
@@ -218,6 +228,34 @@ class Scenario(Generic[S]):
         streams += [stream for stream in self._story.streams(self._before) if stream not in streams]
         before = [state for stream in streams if (state := self._story.state(stream, self._before)) is not None]
         raise AssertionError(telling.with_context(told, self._outcome, before)) from error
+
+
+class Scenarios:
+    """Makes scenarios for one test, and looks at its end whether each `when` had its `then`: the fixture `scenario`."""
+
+    def __init__(self) -> None:
+        self._made: list[Scenario[Any]] = []
+
+    def __call__(
+        self,
+        subject: type[S],
+        app: App | None = None,
+        *,
+        api: Any = None,
+        id: UUID | None = None,
+        clock: Clock | None = None,
+        at: datetime | None = None,
+    ) -> Scenario[S]:
+        """Make one, as `Scenario(...)` does."""
+        made = Scenario(subject, app, api=api, id=id, clock=clock, at=at)
+        self._made.append(made)
+        return made
+
+    def end(self) -> None:
+        """:raises AssertionError: what a `when` came to was never looked at, so that the test checks nothing."""
+        for made in self._made:
+            if not made.is_checked:
+                raise AssertionError(f"{made.asked} was done, and nothing was said of what comes of it. Add a then.")
 
 
 def _own_clock(app: App | None) -> Clock | None:

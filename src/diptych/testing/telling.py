@@ -62,7 +62,7 @@ def not_rejected(outcome: Outcome, error: type[Exception]) -> str:
     recorded = difference((), outcome.events)
     return _hinted(
         f"{outcome.asked} was not refused with {error.__name__}. It recorded:\n\n{recorded}",
-        "The rule is not there, or the state before (below) does not break it.",
+        "The rule is not there, or the state before (above) does not break it.",
     )
 
 
