@@ -257,6 +257,25 @@ class InModule(Projection[Till], name="kit_in_module"):
         return Till(id=id, cents=TOTALS[id])
 
 
+class InClass(Projection[Till], name="kit_in_class"):
+    seen: list[int] = []
+
+    @on
+    def paid(self, row: Till | None, event: Paid, meta: Metadata) -> Till:
+        self.seen.append(event.cents)  # class
+        return Till(id=meta.stream.id, cents=sum(self.seen))
+
+
+class Appending(Projection[Till], name="kit_appending"):
+    """Changes a list of its row in place: rows are read anew for each attempt, so nothing comes of it."""
+
+    @on
+    def paid(self, row: Till | None, event: Paid, meta: Metadata) -> Till:
+        row = row or Till(id=meta.stream.id)
+        row.parts.append(event.cents)
+        return row.replace(cents=sum(row.parts))
+
+
 class Timed(Projection[Till], name="kit_timed"):
     @on
     def paid(self, row: Till | None, event: Paid, meta: Metadata) -> Till:
@@ -295,6 +314,7 @@ class HonestSql(Projection[Till], name="kit_honest_sql"):
 PROJECTED: dict[str, tuple[type[Projection[Till]], str]] = {
     "object": (InObject, "self.total outlives the event"),
     "module": (InModule, "TOTALS outlives the event"),
+    "class": (InClass, "self.seen outlives the event"),
     "projected now": (Timed, "take times from meta.recorded_at"),
     "projected random": (Chance, "makes other rows when the same events are folded again"),
     "sql": (OwnSql, "self.total outlives the event"),
@@ -311,7 +331,7 @@ def test_a_projection_that_is_not_its_events_is_found(mark: str) -> None:
     assert told in str(found.value)
 
 
-@pytest.mark.parametrize("projection", [Honest, HonestSql])
+@pytest.mark.parametrize("projection", [Honest, HonestSql, Appending])
 def test_a_projection_that_adds_up_in_its_row_is_left_alone(projection: type[Projection[Till]]) -> None:
     """P1: an event takes effect once, for rows and checkpoint commit together."""
     scenario = Scenario(projection).given(Paid(cents=1), Paid(cents=2))

@@ -86,20 +86,24 @@ def _deliver(definition: Definition, log: Log, *, is_repeated: bool) -> Rows:
 
 def _loaded(tables: Rows, loads: Sequence[Load], of: Load) -> list[Any]:
     """Fetch the rows of one table that a batch asks for, each once; copies, as a store gives them."""
-    wanted = [load for load in loads if load.table.name == of.table.name]
-    rows = tables[of.table.name].values()
-    return [deepcopy(row) for row in rows if any(_is_wanted(row, load) for load in wanted)]
+    table, found = tables[of.table.name], dict[Any, Any]()
+    for load in [load for load in loads if load.table.name == of.table.name]:
+        if load.columns == load.table.key:
+            found |= {key: table[key] for key in load.values if key in table}
+        else:
+            found |= {key: row for key, row in table.items() if _values(row, load.columns) in load.values}
+    return [deepcopy(row) for row in found.values()]
 
 
-def _is_wanted(row: Any, load: Load) -> bool:
-    return tuple(getattr(row, column) for column in load.columns) in load.values
+def _values(row: Any, columns: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(getattr(row, column) for column in columns)
 
 
 def _apply(table: dict[Any, Any], changes: RowChanges) -> None:
     for key in changes.deletes:
         table.pop(key, None)
     for row in changes.upserts:
-        table[tuple(getattr(row, column) for column in changes.table.key)] = deepcopy(row)
+        table[_values(row, changes.table.key)] = deepcopy(row)
 
 
 def _told(kind: Kind, log: Log, once: Rows, again: Rows) -> str:
