@@ -29,6 +29,7 @@ from diptych import (
     new_id,
     on,
 )
+from diptych.clock import SystemClock
 from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.testing.scenario import Request, Scenario, Scenarios
 from diptych.web import install
@@ -177,12 +178,21 @@ def test_the_apps_own_clock_is_the_scenarios() -> None:
     assert scenario.clock is clock
 
 
+def test_a_time_that_is_said_goes_before_the_apps_own_clock() -> None:
+    app = library()
+    app.provide(Clock, SystemClock)
+    scenario = Scenario(Book, app, at=NOON)
+    scenario.when(Lend(book_id=scenario.id, to="Ada"))
+    scenario.then(Lent(to="Ada", loan_id=scenario.result, at=NOON, fee=Decimal("0.50")))
+
+
 def test_nothing_of_a_scenario_stays_in_its_app() -> None:
     app = library()
-    before = (app.mode, len(app.provided), len(app.wrapped_by[0]))
+    app.provide(Clock, SystemClock)
+    before = (app.mode, list(app.provided), len(app.wrapped_by[0]))
     scenario = Scenario(Book, app)
     scenario.when(Lend(book_id=scenario.id, to="Ada")).then(Lent)
-    assert (app.mode, len(app.provided), len(app.wrapped_by[0])) == before
+    assert (app.mode, app.provided, len(app.wrapped_by[0])) == before
 
 
 def test_rows_are_those_after_what_happened(desk: Scenario[Book]) -> None:
@@ -290,6 +300,7 @@ class Other(ReadModel):
 
 MISTAKES: dict[str, Callable[[], object]] = {
     "needs the web front": lambda: Scenario(Book, library()).when(Request("GET", "/")),
+    "says no time zone": lambda: Scenario(Book, at=NOON.replace(tzinfo=None)),
     "Request needs an app": lambda: Scenario(Book).when(Request("GET", "/")),
     "needs its app": lambda: Scenario(Book, api=FastAPI()),
     "needs no app": lambda: Scenario(Counter, library()),

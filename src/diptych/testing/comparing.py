@@ -4,6 +4,7 @@ Rule: nothing here knows an event, a row or an aggregate.
 """
 
 import linecache
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from math import isnan
@@ -52,9 +53,9 @@ def short(value: Any) -> str:
 
 def quoted(place: str) -> str:
     """Return the line of code at a place (`file:line name`), to stand on lines of its own."""
-    path, _, rest = place.partition(" ")[0].rpartition(":")
-    line = linecache.getline(path, int(rest)).rstrip() if rest.isdigit() else ""
-    return f"\n\n    {rest} | {line.lstrip()}\n\n" if line else " "
+    found = re.match(r"(.+?):(\d+) ", place)
+    line = linecache.getline(found[1], int(found[2])).strip() if found else ""
+    return f"\n\n    {found[2]} | {line}\n\n" if found and line else " "
 
 
 def _attributes(value: Any) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from diptych.app.application import App
 from diptych.clock import Clock
 from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.codec import Codec
+from diptych.events.recorded import StoredEvent
 from diptych.messages import Command, DomainEvent, Receipt
+from diptych.store.protocols import EventStore
 from diptych.testing import folding
 from diptych.testing.comparing import short
 from diptych.testing.story import Happened, Story
@@ -90,8 +92,7 @@ class Stage:
                 await app.events.append(append)
             before = await app.events.head()
             outcome = await self._act(action)
-            page = await app.events.read_log(after=before.position, limit=10_000)
-            found = [app.codec.recorded(row) for row in page.events]
+            found = [app.codec.recorded(row) for row in await _read(app.events, before.position)]
         outcome.events = tuple(one.event for one in found)
         return outcome, [Happened(one.row.stream, one.event, self.clock.now(), one.row.metadata) for one in found]
 
@@ -129,20 +130,20 @@ class Stage:
         """Put the clock, the ids and the checks in, for one performance."""
         app, mode, self.raised = self.app, self.app.mode, []
         middleware = cast(list[Any], app.wrapped_by[0])
-        clock_of: tuple[Any, Any, Mapping[str, Any]] = (Clock, self.clock, {})
-        has_own = any(each[0] is Clock for module in app.everything() for each in module.provided)
+        provided = [(module, list(module.provided)) for module in app.everything()]
         app.mode = "development"
         middleware.insert(0, self._stamp)
-        if not has_own:
-            app.provided.append(clock_of)
+        for module, given in provided:
+            module.provided[:] = [each for each in given if each[0] is not Clock]
+        app.provided.append((Clock, self.clock, {}))
         made, clocks.new_id_bytes = clocks.new_id_bytes, self._next_id
         try:
             with guard.examining(folding.examine):
                 yield
         finally:
             clocks.new_id_bytes = made
-            if not has_own:
-                app.provided.remove(clock_of)
+            for module, given in provided:
+                module.provided[:] = given
             middleware.remove(self._stamp)
             app.mode = mode
 
@@ -166,6 +167,14 @@ class Stage:
         rest = int.from_bytes(blake2b(str(self.ids).encode(), digest_size=8).digest()) >> 2
         high = (milliseconds << 16) | 0x7000 | (self.ids & 0xFFF)
         return (high << 64 | 0b10 << 62 | rest).to_bytes(16)
+
+
+async def _read(events: EventStore, after: int) -> list[StoredEvent]:
+    """Return what is in a log after a position."""
+    found: list[StoredEvent] = []
+    while page := (await events.read_log(after=found[-1].position if found else after)).events:
+        found += page
+    return found
 
 
 def call(kind: type[Aggregate], id: UUID, before: Sequence[DomainEvent], action: Callable[..., Any]) -> Outcome:

@@ -31,7 +31,7 @@ S = TypeVar("S")
 __all__ = ["Request", "Scenario", "Scenarios"]
 __tracebackhide__ = True  # pytest shows the line of the test, not ours
 
-_PLACE = re.compile(r"\S+:\d+ ")
+_PLACE = re.compile(r"[^\n]+?:\d+ [\w<]")
 
 
 class Scenario(Generic[S]):
@@ -56,8 +56,10 @@ class Scenario(Generic[S]):
         at: datetime | None = None,
     ) -> None:
         _refuse_wrong(subject, app, api)
+        if at is not None and at.tzinfo is None:
+            raise ProgrammingError(f"at={at} says no time zone. Write datetime(..., tzinfo=UTC).")
         self.id = id or id_for("scenario", subject.__name__)
-        self.clock: Clock = clock or _own_clock(app) or (FixedClock(at) if at else FixedClock())
+        self.clock: Clock = clock or (FixedClock(at) if at else _own_clock(app) or FixedClock())
         self.is_checked = True  # what was done last was looked at
         self._subject = subject
         self._story, self._before = Story(), 0
@@ -95,10 +97,10 @@ class Scenario(Generic[S]):
         return self
 
     def when(self, action: Command[Any] | Request | DomainEvent | Callable[[S], object] | Callable[[], S]) -> Self:
-        """Do it: dispatch a command, send a request, or call a method of the aggregate (or, without parameters, make
-        a new one). To a projection an event happens.
+        """Do it, once; what it records has happened for the next `when`.
 
-        What it records has happened for the next `when`.
+        A command is dispatched, a request is sent, a callable gets the aggregate or, without parameters, makes a new
+        one. To a projection an event happens.
 
         :raises ProgrammingError: the code under test would lose or falsify data; it names the line.
         """
@@ -151,7 +153,7 @@ class Scenario(Generic[S]):
             self._fail(telling.recorded_all_the_same(outcome))
         return self
 
-    def then_status(self, status: int, **fields: Any) -> Self:
+    def then_status(self, status: int, /, **fields: Any) -> Self:
         """Check what a request was answered with: its status, and fields of the JSON object that came back."""
         outcome = self._happened()
         if outcome.response is None:
@@ -163,7 +165,7 @@ class Scenario(Generic[S]):
             self._fail(told)
         return self
 
-    def then_row(self, model: type[ReadModel], key: Any, **fields: Any) -> Self:
+    def then_row(self, model: type[ReadModel], key: Any, /, **fields: Any) -> Self:
         """Check that a projection keeps a row with this key (a tuple, if it has several columns) and these fields."""
         told = self._rows().row_as_told(model, key, fields)
         if told:
@@ -223,11 +225,12 @@ class Scenario(Generic[S]):
         return self._tables
 
     def _fail(self, told: str) -> NoReturn:
-        error = None if self._outcome is None else self._outcome.error
+        if self._outcome is None:
+            raise AssertionError(telling.with_context(told, None, ()))
         streams = [StreamName("", getattr(self._subject, "aggregate_name", ""), self.id)]
         streams += [stream for stream in self._story.streams(self._before) if stream not in streams]
         before = [state for stream in streams if (state := self._story.state(stream, self._before)) is not None]
-        raise AssertionError(telling.with_context(told, self._outcome, before)) from error
+        raise AssertionError(telling.with_context(told, self._outcome, before)) from self._outcome.error
 
 
 class Scenarios:
