@@ -66,7 +66,7 @@ def test_an_event_without_a_file_is_told_and_gets_one_when_asked_for(
     golden: Callable[..., None], tmp_path: Path
 ) -> None:
     with pytest.raises(
-        AssertionError, match=r"golden\.ordered v1 has no golden file\. Type `pytest --diptych-golden-up"
+        AssertionError, match=r"No golden file for golden\.ordered v1\. Type `pytest --diptych-golden-up"
     ):
         golden(first())
     golden(first(), update=True)

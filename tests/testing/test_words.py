@@ -365,7 +365,7 @@ def test_the_fixtures_are_there_without_any_other_plugin(tmp_path: Path) -> None
     said = run()
     assert "2 passed, 1 failed, 1 error" in said or "1 failed, 2 passed, 1 error" in said
     assert "nothing was said of what comes of it" in said
-    assert "Rang v1 has no golden file" in said
+    assert "No golden file for Rang v1" in said
     assert "3 passed, 1 error" in run("--diptych-golden-update")
     assert "3 passed, 1 error" in run()
     assert (tmp_path / "golden" / "Rang.v1.json").exists()

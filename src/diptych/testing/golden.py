@@ -46,6 +46,7 @@ class Golden:
             upcasters.update(module.upcasters)
         codec = Codec(upcasters)
         problems = [told for sample in samples for told in self._check(codec, sample)]
+        problems += self._without_file(samples)
         problems += _without_sample(samples)
         files = sorted(self.folder.glob("*.json"))
         problems += [told for path in files if (told := _unread(codec, path))]
@@ -57,18 +58,23 @@ class Golden:
     def _check(self, codec: Codec, sample: DomainEvent) -> Iterator[str]:
         written = codec.encode(sample)
         codec.verify(sample, written)
-        name = f"{written.type} v{written.schema_version}"
-        path = self.folder / f"{quote(written.type, safe='')}.v{written.schema_version}.json"
+        path = self._path(type(sample))
         now = {"type": written.type, "schema_version": written.schema_version, "payload": json.loads(written.payload)}
         if self._is_updated:
             self.folder.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        elif not path.exists():
-            yield f"{name} has no golden file. Type `pytest {UPDATE}`, and commit {path}."
-        else:
+        elif path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))["payload"]
             if told := _change(before, now["payload"]):
-                yield f"{path}: {name} {told}"
+                yield f"{path}: {written.type} v{written.schema_version} {told}"
+
+    def _without_file(self, samples: Sequence[DomainEvent]) -> list[str]:
+        kinds = [type(sample) for sample in samples if not self._path(type(sample)).exists()]
+        names = ", ".join(f"{cls.event_name} v{cls.schema_version}" for cls in kinds)
+        return [f"No golden file for {names}. Type `pytest {UPDATE}`, and commit {self.folder}."] if kinds else []
+
+    def _path(self, cls: type[DomainEvent]) -> Path:
+        return self.folder / f"{quote(cls.event_name, safe='')}.v{cls.schema_version}.json"
 
 
 def _change(before: Any, now: Any) -> str:
