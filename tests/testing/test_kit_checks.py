@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -106,14 +107,29 @@ class Lucky(Ticket, name="kit-lucky"):
 
 
 def _helper() -> UUID:
-    return new_id()
+    return new_id()  # helper
 
 
 class Helped(Ticket, name="kit-helped"):
     @on
     def _started(self, event: Started) -> None:
         if self.token is None:
-            self.token = {"made": [_helper()]}  # helper
+            self.token = {"made": [_helper()]}
+
+
+class Method(Ticket, name="kit-method"):
+    @on
+    def _started(self, event: Started) -> None:
+        self._make()
+
+    def _make(self) -> None:
+        self.token = secrets.token_hex()  # method
+
+
+class Yearly(Ticket, name="kit-yearly"):
+    @on
+    def _started(self, event: Started) -> None:
+        self.token = time.strftime("%Y")  # strftime
 
 
 class Counting(Ticket, name="kit-counting"):
@@ -136,6 +152,8 @@ FAULTS: dict[str, type[Ticket]] = {
     "time": Clocked,
     "random": Lucky,
     "helper": Helped,
+    "method": Method,
+    "strftime": Yearly,
     "counter": Counting,
     "global": Remembering,
 }
@@ -220,6 +238,30 @@ def test_state_changed_outside_on_is_found_behind_a_handler(mark: str, how: str)
 def test_an_honest_aggregate_is_left_alone() -> None:
     scenario = Scenario(Ticket).given(Started(), Paid(cents=1))
     scenario.when(lambda ticket: ticket.pay(2)).then(Paid(cents=2))
+
+
+class Amount:
+    """A value whose class does not say what is equal."""
+
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+
+class Valued(Ticket, name="kit-valued"):
+    @on
+    def _started(self, event: Started) -> None:
+        self.token = Amount(1)
+
+    def spend(self) -> None:
+        self.record(Paid(cents=1))
+        self.token.cents = 0  # inside a value
+
+
+def test_a_value_without_equality_is_what_its_attributes_are() -> None:
+    scenario = Scenario(Valued).when(lambda ticket: ticket.start()).then(Started)
+    with pytest.raises(ProgrammingError) as found:
+        scenario.when(lambda ticket: ticket.spend())
+    assert str(found.value).startswith(line_of("inside a value"))
 
 
 class Till(ReadModel):

@@ -13,17 +13,18 @@ from typing import Any, NamedTuple, TypeAlias
 from diptych.errors import ProgrammingError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
-from diptych.handlers import marked, where
+from diptych.handlers import where
 from diptych.projections.definition import define
 from diptych.projections.fold import BatchFold
 from diptych.projections.piece import piece
 from diptych.projections.plan import Definition
 from diptych.projections.projection import Projection
 from diptych.store.batches import Load, RowChanges
-from diptych.testing.comparing import is_same, quoted, short
 from diptych.testing.scripting import run_script
-from diptych.testing.tracing import Call, following, parting, remembering
+from diptych.testing.tracing import Run, following, parting, remembering
+from diptych.testing.values import quoted, short
 from diptych.testing.worlds import world
+from diptych.write.comparing import is_same
 
 __tracebackhide__ = True  # pytest shows the line of the test, not ours
 
@@ -119,8 +120,7 @@ def _told(kind: Kind, log: Log, once: Rows, again: Rows) -> str:
 
 def _fault(kind: Kind, log: Log) -> tuple[str, str]:
     """Say where it is, and what is wrong there."""
-    functions = [function for function, _ in marked(kind).values()] or [getattr(kind, "handle")]  # noqa: B009
-    once = [_followed(kind, log, functions, number) for number in (0, 1)]
+    once = [_followed(kind, log, number) for number in (0, 1)]
     kept = remembering(once[0])
     if kept is not None:
         return kept.place, (
@@ -139,11 +139,11 @@ def _fault(kind: Kind, log: Log) -> tuple[str, str]:
     )
 
 
-def _followed(kind: Kind, log: Log, functions: Sequence[Any], number: int) -> list[Call]:
+def _followed(kind: Kind, log: Log, number: int) -> Run:
     definition = define(kind)  # anew: what an object remembers is not there yet
-    with world(number, kind.__module__), following(functions) as calls:
+    with world(number, kind.__module__), following(kind) as run:
         _deliver(definition, log, is_repeated=False)
-    return calls
+    return run
 
 
 def _differences(once: Rows, again: Rows) -> Any:

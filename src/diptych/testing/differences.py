@@ -12,7 +12,8 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from diptych.messages import DomainEvent
-from diptych.testing.comparing import differing, is_same, short
+from diptych.testing.values import short
+from diptych.write.comparing import differing, is_same
 
 Expected = DomainEvent | type[DomainEvent]
 

@@ -11,11 +11,12 @@ from uuid import UUID
 from diptych.errors import ProgrammingError
 from diptych.handlers import where
 from diptych.messages import DomainEvent
-from diptych.testing.comparing import differing, quoted
-from diptych.testing.tracing import Call, Difference, following, parting, remembering
+from diptych.testing.tracing import Run, following, parting, remembering
+from diptych.testing.values import quoted
 from diptych.testing.worlds import world
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, appliers, pending, replay
+from diptych.write.comparing import differing
 
 __tracebackhide__ = True  # pytest shows the line of the test, not ours
 
@@ -25,6 +26,10 @@ _INSTEAD = (
     "event is recorded, put them into the event, and take them from there: self.{name} = event.{name}."
 )
 _MEMORY = "What an @on method keeps anywhere but in its aggregate is not the same after a restart. Keep it in self."
+
+
+class _Nothing:
+    """No aggregate is of it: their attributes are to change."""
 
 
 def check_fold(aggregate: type[Aggregate], events: Sequence[DomainEvent]) -> None:
@@ -53,15 +58,14 @@ def _check(kind: type[Aggregate], fold: Callable[[], dict[str, Any]]) -> None:
 
 
 def _told(kind: type[Aggregate], names: Sequence[str], fold: Callable[[], object]) -> str:
-    methods = list(dict.fromkeys(appliers(kind).values()))
-    runs: list[list[Call]] = []
+    runs: list[Run] = []
     for number in (0, 1):
-        with world(number, kind.__module__), following(methods) as calls:
+        with world(number, kind.__module__), following(_Nothing) as run:
             fold()
-        runs.append(calls)
-    kept = [found for found in map(remembering, runs) if found and not found.names[0].startswith("self.")]
-    found: Difference | None = next(iter(kept), None) or parting(*runs)
-    place = found.place if found else ", ".join(where(method) for method in methods)
+        runs.append(run)
+    kept = remembering(runs[0])
+    found = kept or parting(*runs)
+    place = found.place if found else ", ".join(map(where, dict.fromkeys(appliers(kind).values())))
     of = f"{kind.__name__}.{', '.join(names)}"
     advice = _MEMORY if kept else _INSTEAD.format(name=names[0])
     return f"{place}: {of} is not the same when the same events are folded again.{quoted(place)}{advice}"

@@ -23,8 +23,8 @@ from diptych.events.recorded import StoredEvent
 from diptych.messages import Command, DomainEvent, Receipt
 from diptych.store.protocols import EventStore
 from diptych.testing import folding
-from diptych.testing.comparing import short
 from diptych.testing.story import Happened, Story
+from diptych.testing.values import short
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, pending, replay
 

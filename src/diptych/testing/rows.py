@@ -12,11 +12,11 @@ from diptych.handlers import where
 from diptych.projections.projection import Projection
 from diptych.read.models import ReadModel, table_of
 from diptych.subscriptions.failures import EventFailure
-from diptych.testing.comparing import short
 from diptych.testing.delivering import Kind, Log, defined, deliver
 from diptych.testing.differences import data, fields, named
 from diptych.testing.playing import Stage
 from diptych.testing.story import Story
+from diptych.testing.values import short
 
 __tracebackhide__ = True  # pytest shows the line of the test, not ours
 

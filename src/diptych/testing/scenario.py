@@ -18,12 +18,12 @@ from diptych.read.models import ReadModel
 from diptych.store.opening import shown
 from diptych.stream import StreamName
 from diptych.testing import telling
-from diptych.testing.comparing import quoted
 from diptych.testing.differences import Expected, is_as_expected
 from diptych.testing.folding import check_fold
 from diptych.testing.playing import Outcome, Request, Stage, call
 from diptych.testing.rows import Tables, of_app, of_projection
 from diptych.testing.story import Happened, Story
+from diptych.testing.values import quoted
 from diptych.testing.watching import place_of
 from diptych.write.aggregate import Aggregate
 

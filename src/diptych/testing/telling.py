@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diptych.testing.comparing import short
 from diptych.testing.differences import Expected, difference, fields, hint, named
 from diptych.testing.playing import Outcome
+from diptych.testing.values import short
 from diptych.write.aggregate import Aggregate
 
 __all__ = ["short"]

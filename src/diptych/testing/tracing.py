@@ -1,41 +1,39 @@
-"""What happens line by line while some functions run: to say on which line two runs begin to differ.
+"""What the user's code does, line by line: to say on which line two runs begin to differ.
 
 Rule: only ever used once something was found to be wrong, for it is slow.
 """
 
+import os
 import sys
+import sysconfig
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NamedTuple
 
-from diptych.testing.comparing import copied, differing
+from diptych.testing.values import copied
+from diptych.write import guard
+from diptych.write.comparing import differing, is_same
+
+OTHERS: Final = (
+    f"{Path(guard.__file__).parents[1]}{os.sep}",  # Diptych itself
+    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+    "<",  # what was made of text: the methods of named tuples and dataclasses
+)
+"""How the names of files begin that hold nobody's own code."""
 
 _DATA = (list, dict, set, int, float, str)
 _INNER = ("_is_applying", "_pending", "version")
 
 
 class Step(NamedTuple):
-    """What a function had before a line: its local names, and what lives on beside them (`self.x`, globals)."""
+    """What a function has after the line at `place`: its local names, and what lives on beside them."""
 
-    line: int
+    place: str
     local: Mapping[str, Any]
     lasting: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Call:
-    """One run of a function, a step for each of its lines and one for its end."""
-
-    code: CodeType
-    steps: list[Step] = field(default_factory=list)
-
-    def place(self, index: int) -> str:
-        """Say where the line is that led to a step: `file:line name`."""
-        line = self.steps[index - 1].line if index else self.code.co_firstlineno
-        return f"{self.code.co_filename}:{line} {self.code.co_qualname}"
 
 
 class Difference(NamedTuple):
@@ -45,68 +43,73 @@ class Difference(NamedTuple):
     names: Sequence[str]
 
 
-@contextmanager
-def following(functions: Sequence[Callable[..., Any]]) -> Iterator[list[Call]]:
-    """Note each call of these functions, in this thread and in those that begin meanwhile."""
-    codes = {function.__code__ for function in functions if hasattr(function, "__code__")}
-    calls: list[Call] = []
-    going: dict[FrameType, Call] = {}  # held, so that no other frame takes its place
+class Run:
+    """What the user's code did, step by step, in the order of time. `kind` is the class whose attributes last."""
 
-    def entered(frame: FrameType, event: str, _: Any) -> Any:
-        if event != "call" or frame.f_code not in codes:
+    def __init__(self, kind: type) -> None:
+        self.steps: list[Step] = []
+        self._kind = kind
+        self._before: dict[FrameType, int] = {}  # the line each frame is at; frames are held, so that none is reused
+
+    def follow(self, frame: FrameType, event: str, value: Any) -> Any:
+        """Note a step, if it is of the user's code."""
+        if frame.f_code.co_filename.startswith(OTHERS):
             return None
-        if frame not in going:  # a coroutine is entered again each time it goes on
-            going[frame] = Call(frame.f_code)
-            calls.append(going[frame])
-        return within
+        names = {"return": value} if event == "return" else {}
+        line = self._before.get(frame, frame.f_code.co_firstlineno)
+        place = f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}"
+        self.steps.append(_step(place, frame, self._kind, names))
+        if event != "call":
+            self._before[frame] = frame.f_lineno
+        return self.follow
 
-    def within(frame: FrameType, event: str, value: Any) -> Any:
-        if event in ("line", "return"):
-            going[frame].steps.append(_step(frame, {"return": value} if event == "return" else {}))
-        return within
 
-    before = sys.gettrace()
-    threading.settrace(entered)
-    sys.settrace(entered)
+@contextmanager
+def following(kind: type) -> Iterator[Run]:
+    """Note what the user's code does, in this thread and in those that begin meanwhile."""
+    run, before = Run(kind), sys.gettrace()
+    threading.settrace(run.follow)
+    sys.settrace(run.follow)
     try:
-        yield calls
+        yield run
     finally:
         sys.settrace(before)
         threading.settrace(before)
 
 
-def parting(one: Sequence[Call], other: Sequence[Call]) -> Difference | None:
+def parting(one: Run, other: Run) -> Difference | None:
     """Return where two runs begin to differ, or None if they do not."""
-    for first, second in zip(one, other, strict=False):
-        for index, (mine, its) in enumerate(zip(first.steps, second.steps, strict=False)):
-            names = differing({**mine.local, **mine.lasting}, {**its.local, **its.lasting})
-            if names:
-                return Difference(first.place(index), names)
-            if mine.line != its.line:
-                return Difference(first.place(index), ())
+    for mine, its in zip(one.steps, other.steps, strict=False):
+        if mine.place != its.place:
+            return Difference(mine.place, ())
+        names = differing({**mine.local, **mine.lasting}, {**its.local, **its.lasting})
+        if names:
+            return Difference(mine.place, names)
     return None
 
 
-def remembering(calls: Sequence[Call]) -> Difference | None:
-    """Return the first line that changed what outlives its call, or None if none did."""
-    for call in calls:
-        for index in range(1, len(call.steps)):
-            names = differing(call.steps[index - 1].lasting, call.steps[index].lasting)
-            if names:
-                return Difference(call.place(index), names)
+def remembering(run: Run) -> Difference | None:
+    """Return the first line that changed what outlives the event, or None if none did."""
+    known: dict[str, Any] = {}
+    for step in run.steps:
+        names = [name for name in step.lasting if name in known and not is_same(known[name], step.lasting[name])]
+        if names:
+            return Difference(step.place, [name.partition(" ")[0] for name in names])
+        known.update(step.lasting)
     return None
 
 
-def _step(frame: FrameType, more: Mapping[str, Any]) -> Step:
-    names = dict(frame.f_locals)
-    lasting = _attributes(names.pop("self", None))
+def _step(place: str, frame: FrameType, kind: type, more: Mapping[str, Any]) -> Step:
+    names, lasting = dict(frame.f_locals), dict[str, Any]()
+    me = names.pop("self", None)
+    (lasting if isinstance(me, kind) else names).update(_attributes(me))
     for name in frame.f_code.co_names:
         if isinstance(value := frame.f_globals.get(name), _DATA):
-            lasting[name] = copied(value)
+            lasting[f"{name} of {frame.f_globals['__name__']}"] = copied(value)
     for name in frame.f_code.co_freevars:
         if isinstance(value := names.pop(name, None), _DATA):
-            lasting[name] = copied(value)
-    return Step(frame.f_lineno, {name: copied(value) for name, value in {**names, **more}.items()}, lasting)
+            lasting[f"{name} of {frame.f_code.co_qualname}"] = copied(value)
+    return Step(place, {name: copied(value) for name, value in {**names, **more}.items()}, lasting)
 
 
 def _attributes(me: Any) -> dict[str, Any]:

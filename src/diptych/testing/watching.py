@@ -4,24 +4,17 @@ Rule: only used once the guard has found that something was changed; what happen
 """
 
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from diptych.testing.comparing import differing
+from diptych.testing.tracing import OTHERS
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, appliers, pending, replay
-
-_OTHERS = (
-    str(Path(guard.__file__).parents[1]),  # Diptych itself
-    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
-    "<",  # what was made of text: the methods of named tuples and dataclasses
-)
+from diptych.write.comparing import differing
 
 
 class Watched:
@@ -38,7 +31,7 @@ class Watched:
 
     def line(self, frame: FrameType, event: str, _: Any) -> Any:
         """Look at all of them before each line of the user's code."""
-        if frame.f_code.co_filename.startswith(_OTHERS) or self.place:
+        if frame.f_code.co_filename.startswith(OTHERS) or self.place:
             return None
         for value in frame.f_locals.values():
             if isinstance(value, Aggregate) and id(value) not in self._before and _is_new(value):

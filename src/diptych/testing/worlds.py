@@ -54,13 +54,20 @@ def _slots(package: str, stand_ins: dict[int, Any]) -> Iterator[_Slot]:
 def _stand_ins(shift: real.timedelta) -> dict[int, Any]:
     """Return what takes the place of each clock that Python has, by the id of what it replaces."""
     seconds = shift.total_seconds()
+
+    def now() -> float:
+        return time.time() + seconds
+
     shifted = {
-        "time": lambda: time.time() + seconds,
+        "time": now,
         "time_ns": lambda: time.time_ns() + int(seconds) * 10**9,
         "monotonic": lambda: time.monotonic() + abs(seconds),
         "perf_counter": lambda: time.perf_counter() + abs(seconds),
         "gmtime": lambda at=None: time.gmtime(time.time() + seconds if at is None else at),
         "localtime": lambda at=None: time.localtime(time.time() + seconds if at is None else at),
+        "strftime": lambda form, at=None: time.strftime(
+            form, time.localtime(time.time() + seconds) if at is None else at
+        ),
         "ctime": lambda at=None: time.ctime(time.time() + seconds if at is None else at),
     }
     moment, day = _datetime(shift), _date(shift)

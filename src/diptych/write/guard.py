@@ -14,6 +14,7 @@ from typing import Any
 from diptych.errors import ProgrammingError
 from diptych.messages import DomainEvent
 from diptych.write.aggregate import Aggregate, appliers, pending
+from diptych.write.comparing import differing
 
 _installed: list[Callable[[], bool]] = []  # by each app that runs in development
 _noted: list[Callable[[Aggregate], None]] = []
@@ -77,8 +78,7 @@ def check(aggregate: Aggregate, before: dict[str, Any]) -> None:
     for event in pending(aggregate):
         if type(event) in find:
             find[type(event)](again, event)
-    expected, found = state_of(again.__dict__), state_of(aggregate.__dict__)
-    changed = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    changed = differing(state_of(again.__dict__), state_of(aggregate.__dict__))
     if changed:
         raise ProgrammingError(
             f"{aggregate}: {', '.join(changed)} changed outside @on, so the change would be lost on the next load. "

@@ -1,16 +1,12 @@
-"""Whether two values are the same to a test, also those whose class does not say.
+"""Whether two states hold the same, also where the class of a value does not say what is equal.
 
-Rule: nothing here knows an event, a row or an aggregate.
+Rule: for tests and development; nothing here knows what an aggregate is.
 """
 
-import linecache
-import re
 from collections.abc import Mapping
-from copy import deepcopy
 from math import isnan
 from typing import Any, Final
 
-LONGEST: Final = 200
 _ABSENT: Final = object()
 
 
@@ -35,27 +31,6 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return the names under which two states do not hold the same, in order."""
     names = sorted(one.keys() | other.keys())
     return [name for name in names if not is_same(one.get(name, _ABSENT), other.get(name, _ABSENT))]
-
-
-def copied(value: Any) -> Any:
-    """Copy a value as deep as it goes; what cannot be copied stands for itself as text."""
-    try:
-        return deepcopy(value)
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
-def short(value: Any) -> str:
-    """Show a value on one line that is not too long to read."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
-def quoted(place: str) -> str:
-    """Return the line of code at a place (`file:line name`), to stand on lines of its own."""
-    found = re.match(r"(.+?):(\d+) ", place)
-    line = linecache.getline(found[1], int(found[2])).strip() if found else ""
-    return f"\n\n    {found[2]} | {line}\n\n" if found and line else " "
 
 
 def _attributes(value: Any) -> dict[str, Any]:
