@@ -304,6 +304,7 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "Request needs an app": lambda: Scenario(Book).when(Request("GET", "/")),
     "needs its app": lambda: Scenario(Book, api=FastAPI()),
     "needs no app": lambda: Scenario(Counter, library()),
+    "A projection records nothing": lambda: Scenario(Counter).when(Lent(to="A", loan_id=new_id(), at=NOON)).then(Lent),
     "Loans has no field total": lambda: Scenario(Counter).then_row(Loans, UUID(int=1), total=1),
     "No projection here keeps Other": lambda: Scenario(Counter).then_row(Other, UUID(int=1)),
     "Book keeps no rows": lambda: Scenario(Book).then_row(Loans, UUID(int=1)),

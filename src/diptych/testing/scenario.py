@@ -184,6 +184,8 @@ class Scenario(Generic[S]):
     def _happened(self) -> Outcome:
         if self._outcome is None:
             raise ProgrammingError("Nothing has happened yet. Call scenario.when(...) first.")
+        if issubclass(self._subject, Projection):
+            raise ProgrammingError("A projection records nothing and refuses nothing. Write then_row or then_no_row.")
         self.is_checked = True
         return self._outcome
 
@@ -198,7 +200,7 @@ class Scenario(Generic[S]):
             return self._stage.play(self._story, action)
         if isinstance(action, DomainEvent) and issubclass(self._subject, Projection):
             self.given(action)
-            return Outcome(type(action).__name__, telling.short(action), (action,))
+            return Outcome(type(action).__name__, telling.short(action))
         if not callable(action) or not issubclass(self._subject, Aggregate):
             raise ProgrammingError(telling.not_to_be_done(action))
         stream = StreamName("", self._subject.aggregate_name, self.id)
