@@ -1,4 +1,4 @@
-"""Code that has never heard of Diptych is no finding; the long form, `./run campaign outside`, fetches whole services."""
+"""Code that has never heard of Diptych is no finding; `./run campaign outside` fetches whole services for that."""
 
 from importlib.util import find_spec
 from pathlib import Path
