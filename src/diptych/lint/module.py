@@ -65,14 +65,21 @@ class Module:
         """What names of the module's top level are bound to, where that is said once."""
         found: dict[str, ast.expr] = {}
         twice: set[str] = set()
-        for node in self.tree.body:
-            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-                continue
-            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if isinstance(target, ast.Name):
-                    twice.update({target.id} & found.keys())
-                    found[target.id] = node.value
+        for name, value in _assigned(self.tree.body):
+            twice.update({name} & found.keys())
+            found[name] = value
         return {name: value for name, value in found.items() if name not in twice}
+
+    def binds(self, name: str) -> bool:
+        """Whether the module's top level may give a name another meaning than that of Python itself."""
+        return name in self._bound or "*" in self.imports
+
+    @cached_property
+    def _bound(self) -> frozenset[str]:
+        stored = {
+            node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        return frozenset(stored | self.imports.keys() | self.defined.keys())
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
@@ -119,6 +126,20 @@ class Module:
         up = node.level - 1 if self.is_package else node.level
         kept = package[: len(package) - up] if up else package
         return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what names are bound to, also several at once: `app, api = App(url), FastAPI()`."""
+    for node in body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                for each, value in zip(target.elts, node.value.elts, strict=False):
+                    if isinstance(each, ast.Name):
+                        yield each.id, value
 
 
 def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Definition]]:

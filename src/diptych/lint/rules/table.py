@@ -3,12 +3,14 @@
 from typing import Final
 
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, repeating, separation
+from diptych.lint.rules import applying, deciding, projecting, repeating, separation
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *deciding.RULES,
+            *projecting.RULES,
             *repeating.RULES,
             *separation.RULES,
         ),
