@@ -176,6 +176,7 @@ def check(
     base: Annotated[
         Base | None, typer.Option("--baseline", help="Write what is known, or take out what is mended.")
     ] = None,
+    app: AppOption = None,
 ) -> None:
     """Hold the rules of the architecture against source code.
 
@@ -185,7 +186,9 @@ def check(
 
     fixes = "diff" if diff else "unsafe" if unsafe_fixes else "safe" if fix else ""
     words = {"select": select or (), "ignore": ignore or ()}
-    raise typer.Exit(run_check(paths or [], **words, form=form.value, fixes=fixes, base=base.value if base else ""))
+    raise typer.Exit(
+        run_check(paths or [], **words, form=form.value, fixes=fixes, base=base.value if base else "", app=app)
+    )
 
 
 @cli.command()

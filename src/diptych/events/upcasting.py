@@ -28,6 +28,10 @@ class Upcasters:
         for (event_name, version), upcaster in other._steps.items():
             self.add(event_name, version, upcaster)
 
+    def steps(self) -> frozenset[tuple[str, int]]:
+        """Return the stored names and versions that a step leads from."""
+        return frozenset(self._steps)
+
     def leads_from(self, event_name: str, version: int) -> bool:
         """Whether there is a step from this version to the next."""
         return (event_name, version) in self._steps

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from diptych.lint.findings import Finding, Note
-from diptych.lint.module import Function, Module
+from diptych.lint.module import Function, Module, children
 from diptych.lint.project import Found, Project
 from diptych.lint.roles import Role
 from diptych.lint.scope import Scope, scope_for
@@ -54,7 +54,7 @@ def _calls(node: ast.AST, scope: Scope, *, is_inner: bool) -> Iterator[Called]:
         if dotted is not None:
             yield Called(node, dotted, scope.module, is_inner)
     is_inner = is_inner or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         yield from _calls(child, scope, is_inner=is_inner)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from diptych.errors import ConfigurationError
 from diptych.lint.comments import applied
+from diptych.lint.facts import Facts
 from diptych.lint.files import find_files
 from diptych.lint.findings import Finding
 from diptych.lint.rule import AnyRule
@@ -30,7 +31,7 @@ def chosen(rules: Iterable[AnyRule], settings: Settings) -> list[AnyRule]:
     return [rule for rule in wanted if not (settings.ignore and rule.id.startswith(settings.ignore))]
 
 
-def check(paths: Sequence[Path], rules: Iterable[AnyRule], settings: Settings) -> Checked:
+def check(paths: Sequence[Path], rules: Iterable[AnyRule], settings: Settings, facts: Facts | None = None) -> Checked:
     """Hold the rules against files. :raises ConfigurationError: a path is not there."""
     texts: dict[str, str] = {}
     for name, path in find_files(paths, settings.root, settings.exclude).items():
@@ -40,7 +41,7 @@ def check(paths: Sequence[Path], rules: Iterable[AnyRule], settings: Settings) -
             raise ConfigurationError(f"{name} is no UTF-8: {error}. Mend it, or exclude the file.") from error
     project, faults = parse(texts)
     by_file: defaultdict[str, list[Finding]] = defaultdict(list)
-    for finding in run(project, chosen(rules, settings)):
+    for finding in run(project, chosen(rules, settings), facts):
         by_file[finding.place.path].append(finding)
     found = list(faults)
     for module in project.modules:

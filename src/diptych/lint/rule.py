@@ -6,6 +6,7 @@ Rule: a rule tells what it finds by yielding findings; it never prints, and neve
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.module import Module
 from diptych.lint.project import Project
@@ -38,4 +39,16 @@ class ProjectRule(NamedTuple):
     is_default: bool = True
 
 
-AnyRule = Rule | ProjectRule
+class RegistryRule(NamedTuple):
+    """A rule about what an application is made of once it is imported. Without an application it finds nothing."""
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    check_facts: Callable[[Facts, Project], Iterable[Finding]]
+    fix: Literal["safe", "unsafe", "none"] = "none"
+    is_default: bool = True
+
+
+AnyRule = Rule | ProjectRule | RegistryRule

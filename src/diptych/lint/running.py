@@ -6,10 +6,11 @@ Rule: files come in as text and findings go out; reading, caching and printing a
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Place
 from diptych.lint.module import Module
 from diptych.lint.project import Project
-from diptych.lint.rule import AnyRule, ProjectRule, Rule
+from diptych.lint.rule import AnyRule, ProjectRule, RegistryRule, Rule
 
 
 def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
@@ -23,11 +24,13 @@ def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
     return Project(modules), faults
 
 
-def run(project: Project, rules: Iterable[AnyRule]) -> list[Finding]:
-    """Return what the rules find, by file and line."""
+def run(project: Project, rules: Iterable[AnyRule], facts: Facts | None = None) -> list[Finding]:
+    """Return what the rules find, by file and line; `facts` are of the application, if it could be asked."""
     found: list[Finding] = []
     for rule in rules:
-        if isinstance(rule, ProjectRule):
+        if isinstance(rule, RegistryRule):
+            found += () if facts is None else rule.check_facts(facts, project)
+        elif isinstance(rule, ProjectRule):
             found += rule.check_all(project)
         else:
             found += (finding for module in project.modules for finding in check_module(rule, module, project))

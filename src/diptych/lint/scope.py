@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from diptych.lint.module import Function, Module
+from diptych.lint.module import Function, Module, walked
 from diptych.lint.project import Found, Project
 
 _WRAPPERS = {"Annotated", "Optional", "Final", "ClassVar"}
@@ -28,6 +28,7 @@ class Scope:
         self.function, self.module, self.project, self.owner = function, module, project, owner
         self._types: dict[str, str | None] = {}
         self._annotations: dict[str, ast.expr | None] = {}
+        self.assigned: dict[str, list[ast.expr]] = {}  # all that is assigned to each name
         taken = function.args
         positional = [*taken.posonlyargs, *taken.args]
         for argument in [*positional, *taken.kwonlyargs]:
@@ -39,6 +40,11 @@ class Scope:
         if owner is not None and positional and not is_static(function):
             self._types[positional[0].arg] = owner
         self._bind_all()
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """The function's node and all below it."""
+        return walked(self.function)
 
     @cached_property
     def _enclosing(self) -> "Scope | None":
@@ -89,10 +95,14 @@ class Scope:
         """Bind what is bound to one expression; what is bound in any other way is known to be unknown."""
         simple: Counter[str] = Counter()
         stored: Counter[str] = Counter()
-        for node in ast.walk(self.function):
+        for node in self.nodes:
             for name, value in _bound(node):
                 simple[name] += 1
                 self._bind(name, self.dotted(value))
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        self.assigned.setdefault(target.id, []).append(node.value)
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 stored[node.id] += 1
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node is not self.function:

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, deciding, projecting, repeating, separation
+from diptych.lint.rules import applying, deciding, projecting, repeating, schema, separation, wiring
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
@@ -12,12 +13,19 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
             *deciding.RULES,
             *projecting.RULES,
             *repeating.RULES,
+            *schema.RULES,
             *separation.RULES,
+            *wiring.RULES,
         ),
         key=lambda rule: rule.id,
     )
 )  # fmt: skip
 
 BY_ID: Final = {rule.id: rule for rule in RULES}
-META: Final = ("DP901", "DP902", "DP903", "DP904")
+META: Final = {
+    "DP901": Severity.WARNING,
+    "DP902": Severity.WARNING,
+    "DP903": Severity.INFO,
+    "DP904": Severity.ERROR,
+}
 """What is said of comments, of the baseline, and of files that cannot be read."""

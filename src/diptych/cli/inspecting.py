@@ -1,0 +1,25 @@
+"""The process that `diptych check` asks about an app: `python -m diptych.cli.inspecting APP PIPE`."""
+
+import json
+import os
+import sys
+
+from diptych.cli.discovery import find
+from diptych.errors import DiptychError
+from diptych.lint.inspecting import told
+
+
+def main() -> None:
+    """Import the app and write its facts into a pipe."""
+    said, pipe = sys.argv[1], int(sys.argv[2])
+    try:
+        facts = told(find(said).app)
+    except DiptychError as error:
+        print(f"diptych: {error}", file=sys.stderr)
+        sys.exit(2)
+    with os.fdopen(pipe, "w", encoding="utf-8") as file:
+        json.dump(facts, file)
+
+
+if __name__ == "__main__":
+    main()

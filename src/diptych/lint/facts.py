@@ -1,0 +1,60 @@
+"""What an application is made of, as its own process tells it.
+
+Rule: plain values that come as JSON; nothing here imports anything of the application.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Where(NamedTuple):
+    """A file and a line, and the qualified name there."""
+
+    path: str
+    line: int
+    name: str
+
+
+class Handled(NamedTuple):
+    """A message and who handles it."""
+
+    message: str  # dotted name of the class
+    where: Where  # of the handler
+
+
+class StoredClass(NamedTuple):
+    """A class of events: its stored name and version, and each field's JSON schema, canonical."""
+
+    event: str
+    version: int
+    where: Where
+    fields: Mapping[str, str]
+    required: frozenset[str]
+
+
+class Facts(NamedTuple):
+    """All of it. `problems` are what a start would refuse, each beginning with where it is."""
+
+    handled: tuple[Handled, ...]
+    events: tuple[StoredClass, ...]
+    upcasts: frozenset[tuple[str, int]]  # stored name, and the version that a step leads from
+    consumed: frozenset[str]  # stored names that an aggregate or a projection takes
+    problems: tuple[str, ...]
+    files: frozenset[str]  # of the modules that were imported
+
+
+def facts_of(said: Mapping[str, Any]) -> Facts:
+    """Read what a process told."""
+    return Facts(
+        tuple(Handled(each["message"], Where(*each["where"])) for each in said["handled"]),
+        tuple(
+            StoredClass(
+                each["event"], each["version"], Where(*each["where"]), each["fields"], frozenset(each["required"])
+            )
+            for each in said["events"]
+        ),
+        frozenset((name, version) for name, version in said["upcasts"]),
+        frozenset(said["consumed"]),
+        tuple(said["problems"]),
+        frozenset(said["files"]),
+    )

@@ -1,0 +1,146 @@
+"""DP601, DP602, DP603, DP604, DP605: everything has somebody who handles it, once, and is imported."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Final
+
+from diptych.lint.facts import Facts, Where
+from diptych.lint.findings import Finding, Note, Place, Severity
+from diptych.lint.project import Found, Project
+from diptych.lint.roles import BUS, Part, roles
+from diptych.lint.rule import ProjectRule, RegistryRule
+
+_TWICE: Final = "Two handlers"
+
+
+def _without_handler(facts: Facts, project: Project) -> Iterator[Finding]:
+    handled = {each.message.rpartition(".")[2] for each in facts.handled}
+    parents = {base for cls in project.classes for base in project.bases(cls)}
+    for cls in project.classes_of("Command", "Query"):
+        name = cls.name.rpartition(".")[2]
+        if not _is_imported(cls, facts) or name in handled or cls.dotted in parents or "<locals>" in cls.name:
+            continue
+        kind = "query" if project.is_a(cls.dotted, "Query") else "command"
+        near = get_close_matches(name, handled, 1, 0.85)
+        hint = f"`{near[0]}` is handled: did you mean that? Else write" if near else "Write"
+        taken = f"async def handle_it({kind}: {name}, ...)"
+        text = f"{hint} `@app.{kind}_handler` above `{taken}`, or delete it."
+        yield Finding(
+            "DP601", cls.module.place(cls.node), f"{kind} `{name}` is never handled", text, cls.name, "nobody takes it"
+        )
+
+
+def _twice(project: Project) -> Iterator[Finding]:
+    first: dict[str, Found] = {}
+    for module in project.modules:
+        for role in roles(module, project):
+            if role.part not in BUS or role.message is None or "<locals>" in role.name:
+                continue
+            here = Found(module, role.function, role.name)
+            known = first.setdefault(f"{role.part} {role.message}", here)
+            if known is not here:
+                message = f"`{role.message.rpartition('.')[2]}` has two handlers: `{known.name}` and `{role.name}`"
+                hint = "Delete one, or split the message in two. Events may have many handlers; these have one."
+                there = Note(known.module.place(known.node), "the other one")
+                yield Finding("DP602", module.place(role.function), message, hint, role.name, "again", (there,))
+
+
+def _unused(facts: Facts, project: Project) -> Iterator[Finding]:
+    for event in facts.events:
+        place = place_of(event.where, project)
+        if place is not None and event.event not in facts.consumed:
+            message = f"event `{event.event}` is taken by no aggregate and no projection"
+            hint = "Fine if it is only history; else give it an @on method."
+            yield Finding("DP603", place, message, hint, event.where.name, "nobody looks")
+
+
+def _not_imported(facts: Facts, project: Project) -> Iterator[Finding]:
+    for module in project.modules:
+        if any(file.endswith(f"/{module.path}") or file == module.path for file in facts.files):
+            continue
+        found = [role for role in roles(module, project) if role.part in (*BUS, Part.PROJECT) and role.message]
+        if found and not _is_test(module.path):
+            count = f"{len(found)} handlers" if len(found) > 1 else "a handler"
+            message = f"`{module.path}` has {count} and is never imported by the app"
+            hint = "Import it where the app is put together, or include its Module."
+            yield Finding("DP604", module.place(found[0].function), message, hint, found[0].name, "never registered")
+
+
+def _problems(facts: Facts, project: Project) -> Iterator[Finding]:
+    """What a start would refuse, told before the start."""
+    for problem in facts.problems:
+        at, _, said = problem.partition(": ")
+        path, _, rest = at.rpartition(":")
+        line, _, name = rest.partition(" ")
+        if not line.isdigit() or said.startswith(_TWICE):
+            continue
+        place = place_of(Where(path, int(line), name), project)
+        if place is not None:
+            what, _, instead = said.partition("; ")
+            hint = f"{instead[:1].upper()}{instead[1:]}" if instead else "See what the annotations promise."
+            yield Finding("DP605", place, f"`{name}`: {what}", hint, name, "would not start")
+
+
+def _is_imported(cls: Found, facts: Facts) -> bool:
+    return any(file.endswith(f"/{cls.module.path}") for file in facts.files)
+
+
+def _is_test(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith("test_") or name == "conftest.py" or "/tests/" in f"/{path}"
+
+
+def place_of(where: Where, project: Project) -> Place | None:
+    """A place of the project's files; nothing of others."""
+    for module in project.modules:
+        if where.path == module.path or where.path.endswith(f"/{module.path}"):
+            name = where.name.replace(".<locals>", "")
+            node = module.defined.get(where.name) or module.defined.get(name)
+            return module.place(node) if node is not None else Place(module.path, where.line, 1, where.line, 2)
+    return None
+
+
+RULES = (
+    RegistryRule(
+        "DP601",
+        "command or query without handler",
+        Severity.ERROR,
+        "Dispatched, it is an error at run time, in front of the customer. Often a handler is there and takes another "
+        "class.",
+        _without_handler,
+    ),
+    ProjectRule(
+        "DP602",
+        "handler registered twice",
+        Severity.ERROR,
+        "A command is handled once. Which of two handlers would run depends on which module is imported first, so the "
+        "app does not start.",
+        _twice,
+    ),
+    RegistryRule(
+        "DP603",
+        "event that nobody consumes",
+        Severity.INFO,
+        "It is stored and changes nothing that anybody sees. That is right for what is only history, and often a "
+        "handler that was forgotten.",
+        _unused,
+        is_default=False,
+    ),
+    RegistryRule(
+        "DP604",
+        "module with handlers that is never imported",
+        Severity.WARNING,
+        "A decorator registers when its module is imported. One that nobody imports is code that looks alive: its "
+        "commands have no handler and its projections no rows.",
+        _not_imported,
+        is_default=False,
+    ),
+    RegistryRule(
+        "DP605",
+        "handler that could not be wired",
+        Severity.ERROR,
+        "The annotations of a handler say what it takes and gives. What cannot be provided or called is refused when "
+        "the app starts; here it is told before.",
+        _problems,
+    ),
+)
