@@ -4,12 +4,14 @@ from typing import Final
 
 from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, repeating, schema, separation, wiring
+from diptych.lint.rules import applying, deciding, projecting, repeating, schema, separation, wiring
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *deciding.RULES,
+            *projecting.RULES,
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
