@@ -4,7 +4,17 @@ from typing import Final
 
 from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, deciding, projecting, repeating, schema, separation, wiring
+from diptych.lint.rules import (
+    applying,
+    deciding,
+    projecting,
+    recording,
+    refusing,
+    repeating,
+    schema,
+    separation,
+    wiring,
+)
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
@@ -12,6 +22,8 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
             *applying.RULES,
             *deciding.RULES,
             *projecting.RULES,
+            *recording.RULES,
+            *refusing.RULES,
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
