@@ -61,7 +61,7 @@ async def filled(url: str, request: pytest.FixtureRequest, monkeypatch: pytest.M
 
 
 def _app(url: str, way: Way | None = None) -> App:
-    app = App(url)
+    app = App(url, mode="production")  # in development a blocking call of a handler is refused before
     app.include(shop)
     if way is not None:
         module = ModuleType("way")
