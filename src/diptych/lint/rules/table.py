@@ -33,6 +33,9 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
     )
 )  # fmt: skip
 
+ON: Final = tuple(rule for rule in RULES if rule.is_default)
+"""Those that are held when nothing is selected."""
+
 BY_ID: Final = {rule.id: rule for rule in RULES}
 META: Final = {
     "DP901": Severity.WARNING,
