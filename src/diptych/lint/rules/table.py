@@ -4,17 +4,31 @@ from typing import Final
 
 from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, deciding, projecting, repeating, schema, separation, wiring
+from diptych.lint.rules import (
+    applying,
+    deciding,
+    fields,
+    projecting,
+    remembering,
+    repeating,
+    schema,
+    separation,
+    waiting,
+    wiring,
+)
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
             *deciding.RULES,
+            *fields.RULES,
             *projecting.RULES,
+            *remembering.RULES,
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
+            *waiting.RULES,
             *wiring.RULES,
         ),
         key=lambda rule: rule.id,
