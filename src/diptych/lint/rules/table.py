@@ -6,13 +6,16 @@ from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules import (
     applying,
+    committing,
     deciding,
+    edge,
     fields,
     projecting,
     remembering,
     repeating,
     schema,
     separation,
+    upcasting,
     waiting,
     wiring,
 )
@@ -21,13 +24,16 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *committing.RULES,
             *deciding.RULES,
+            *edge.RULES,
             *fields.RULES,
             *projecting.RULES,
             *remembering.RULES,
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
+            *upcasting.RULES,
             *waiting.RULES,
             *wiring.RULES,
         ),
