@@ -1,7 +1,7 @@
 """A small order service for tests of rules, and what is found in it once a piece of code is added."""
 
 from diptych.lint.findings import Finding
-from diptych.lint.rules.table import RULES
+from diptych.lint.rules.table import ON
 from diptych.lint.running import parse, run
 
 SERVICE = """\
@@ -63,7 +63,7 @@ def found(code: str, **others: str) -> list[Finding]:
     """What is found in the service with this code at its end, and in other modules."""
     project, faults = parse({"shop.py": SERVICE + code, **{f"{name}.py": text for name, text in others.items()}})
     assert faults == []
-    return run(project, RULES)
+    return run(project, ON)
 
 
 def ids(code: str, **others: str) -> list[str]:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches, unified_diff
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from diptych.cli.output import talk
 from diptych.errors import ConfigurationError
 from diptych.lint import baseline
+from diptych.lint.cache import FOLDER
 from diptych.lint.checking import Checked, check
 from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Severity
@@ -32,24 +33,27 @@ _ROUNDS: Final = 10  # of fixes: those that touch each other wait for the next
 _CODES: Final = {"red": "31", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 
 
-def run(
-    paths: Sequence[Path],
-    *,
-    select: Sequence[str],
-    ignore: Sequence[str],
-    form: str,
-    fixes: str,
-    base: str,
-    app: str | None,
-) -> int:
-    """Check, and write what was found; `fixes` is "", "safe", "unsafe" or "diff". Returns the exit code."""
+class Asked(NamedTuple):
+    """What was typed. `fixes` is "", "safe", "unsafe" or "diff"; `base` is "", "write" or "prune"."""
+
+    select: Sequence[str]
+    ignore: Sequence[str]
+    form: str
+    fixes: str
+    base: str
+
+
+def run(paths: Sequence[Path], asked: Asked, *, app: str | None, is_cached: bool) -> int:
+    """Check, and write what was found. Returns the exit code."""
+    select, ignore, form, fixes, base = asked
     rules = all_rules()
     settings = _settings(select, ignore, rules)
     facts = _facts(app or settings.app, Path.cwd() if app else settings.root)
-    checked = check(paths or [Path()], rules.values(), settings, facts)
+    cache = settings.root / FOLDER / "check.json" if is_cached else None
+    checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
     if fixes:
         checked = _mend(paths or [Path()], checked, settings, rules, fixes)
-        checked = check(paths or [Path()], rules.values(), settings, facts)
+        checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
     file = settings.root / settings.baseline
     known = baseline.read(file)
     if base == "write":

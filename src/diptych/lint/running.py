@@ -37,6 +37,12 @@ def run(project: Project, rules: Iterable[AnyRule], facts: Facts | None = None) 
     return sorted(set(found), key=lambda finding: (finding.place, finding.rule, finding.message))
 
 
+def run_module(project: Project, module: Module, rules: Iterable[Rule]) -> list[Finding]:
+    """Return what rules of source find in one file."""
+    found = {finding for rule in rules for finding in check_module(rule, module, project)}
+    return sorted(found, key=lambda finding: (finding.place, finding.rule, finding.message))
+
+
 def check_module(rule: Rule, module: Module, project: Project) -> Iterator[Finding]:
     """Yield what one rule finds in one file."""
     yield from rule.check(module, project)

@@ -11,6 +11,8 @@ from diptych.lint.rules import (
     edge,
     fields,
     projecting,
+    recording,
+    refusing,
     remembering,
     repeating,
     schema,
@@ -29,6 +31,8 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
             *edge.RULES,
             *fields.RULES,
             *projecting.RULES,
+            *recording.RULES,
+            *refusing.RULES,
             *remembering.RULES,
             *repeating.RULES,
             *schema.RULES,
@@ -40,6 +44,9 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
         key=lambda rule: rule.id,
     )
 )  # fmt: skip
+
+ON: Final = tuple(rule for rule in RULES if rule.is_default)
+"""Those that are held when nothing is selected."""
 
 BY_ID: Final = {rule.id: rule for rule in RULES}
 META: Final = {
