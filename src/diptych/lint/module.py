@@ -51,7 +51,7 @@ class Module:
 
     @cached_property
     def _importing(self) -> tuple[ast.AST, ...]:
-        return tuple(node for node in self.nodes if isinstance(node, ast.Import | ast.ImportFrom))
+        return tuple(node for node in statements(self.tree) if isinstance(node, ast.Import | ast.ImportFrom))
 
     @cached_property
     def imported(self) -> frozenset[str]:
@@ -154,6 +154,18 @@ def walked(node: ast.AST) -> list[ast.AST]:
     for each in found:  # it grows as it is walked
         found += children(each)
     return found
+
+
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield all statements of a tree, without a look at the expressions in them."""
+    ahead: list[ast.AST] = [tree]
+    while ahead:
+        node = ahead.pop()
+        yield node
+        for name in ("finalbody", "orelse", "cases", "handlers", "body"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list):
+                ahead += reversed(inner)
 
 
 def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:

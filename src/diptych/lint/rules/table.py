@@ -6,7 +6,9 @@ from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules import (
     applying,
+    committing,
     deciding,
+    edge,
     fields,
     projecting,
     recording,
@@ -15,6 +17,7 @@ from diptych.lint.rules import (
     repeating,
     schema,
     separation,
+    upcasting,
     waiting,
     wiring,
 )
@@ -23,7 +26,9 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *committing.RULES,
             *deciding.RULES,
+            *edge.RULES,
             *fields.RULES,
             *projecting.RULES,
             *recording.RULES,
@@ -32,6 +37,7 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
+            *upcasting.RULES,
             *waiting.RULES,
             *wiring.RULES,
         ),
