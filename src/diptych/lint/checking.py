@@ -6,7 +6,7 @@ Rule: nothing is printed here.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from diptych.errors import ConfigurationError
 from diptych.lint.cache import Cache, closures
@@ -18,6 +18,8 @@ from diptych.lint.project import Project
 from diptych.lint.rule import AnyRule, Rule
 from diptych.lint.running import dotted_name, parse, run, run_module
 from diptych.lint.settings import Settings
+
+_LIBRARY: Final = "diptych"
 
 
 class Checked(NamedTuple):
@@ -33,6 +35,12 @@ def chosen(rules: Iterable[AnyRule], settings: Settings) -> list[AnyRule]:
     return [rule for rule in wanted if not (settings.ignore and rule.id.startswith(settings.ignore))]
 
 
+def _of_use(rules: Iterable[AnyRule], texts: Mapping[str, str]) -> list[AnyRule]:
+    """Leave our own rules out where nothing is of Diptych: they would find nothing, and take their time."""
+    is_ours = any(_LIBRARY in text for text in texts.values())
+    return [rule for rule in rules if is_ours or not rule.id.startswith("DP")]
+
+
 def check(
     paths: Sequence[Path],
     rules: Iterable[AnyRule],
@@ -46,7 +54,7 @@ def check(
     :raises ConfigurationError: a path is not there, or a file is no UTF-8.
     """
     texts = {name: _read(name, path) for name, path in find_files(paths, settings.root, settings.exclude).items()}
-    on = chosen(rules, settings)
+    on = _of_use(chosen(rules, settings), texts)
     known = Cache(cache, on)
     key = known.key("all of it", *texts, *texts.values())
     found = known.findings(key) if facts is None else None
