@@ -58,6 +58,15 @@ def test_other_verbs_may_dispatch(verb: str) -> None:
     assert ids(route("await commands.dispatch(command)", verb)) == []
 
 
+@pytest.mark.parametrize(("verb", "rules"), [("get", ["DP803"]), ("post", [])])
+def test_a_command_that_is_a_route_itself_is_judged_too(verb: str, rules: list[str]) -> None:
+    assert ids(f"@api.{verb}('/orders/{{id}}/ship')\nclass Ship(Command):\n    id: UUID\n") == rules
+
+
+def test_a_query_that_is_a_route_itself_may_be_got() -> None:
+    assert ids("@api.get('/orders/{id}')\nclass FindOrder(Query[int]):\n    id: UUID\n") == []
+
+
 def test_a_get_that_asks_is_none() -> None:
     code = "@api.get('/orders/{id}')\nasync def one(id: UUID, queries: Queries) -> int:\n"
     assert ids(code + "    return await queries.dispatch(GetOrder(id=id))\n") == []

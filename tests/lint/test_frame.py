@@ -99,3 +99,10 @@ def test_walking_finds_what_the_standard_walk_finds() -> None:
     tree = ast.parse("async def f(a, *, b: int = 1):\n    with x() as y:\n        return [z for z in y if not b]\n")
     plain = [node for node in ast.walk(tree) if not isinstance(node, ast.expr_context)]
     assert [type(node) for node in walked(tree)] == [type(node) for node in plain]
+
+
+def test_the_source_of_a_node_is_what_was_written() -> None:
+    text = 'é = "ü" + f(\n    1,\n    "ß",\n)\ndef g(x): return x\n'
+    module = Module("a.py", "a", text)
+    for node in ast.walk(module.tree):
+        assert module.source(node) == (ast.get_source_segment(text, node) or "")

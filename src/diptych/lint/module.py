@@ -119,7 +119,15 @@ class Module:
 
     def source(self, node: ast.AST) -> str:
         """Return the text of a node, as written."""
-        return ast.get_source_segment(self.text, node) or ""
+        line, end = getattr(node, "lineno", None), getattr(node, "end_lineno", None)
+        if line is None or end is None:
+            return ""
+        start = self._character(line, getattr(node, "col_offset", 0))
+        stop = self._character(end, getattr(node, "end_col_offset", 0))
+        lines = self.lines[line - 1 : end]
+        lines[-1] = lines[-1][:stop]  # first, as it may be the same line
+        lines[0] = lines[0][start:]
+        return "\n".join(lines)
 
     def _character(self, line: int, offset: int) -> int:
         """Characters before an offset that Python counts in bytes."""

@@ -12,6 +12,7 @@ from diptych.lint.project import Found, Project
 from diptych.lint.roles import Part, Role, decorators, roles
 from diptych.lint.rule import Rule
 
+_POST: Final = "Make it `post`, or ask a query."
 _SAFE: Final = ("get", "head", "options")
 
 
@@ -44,13 +45,18 @@ def _gets_change(module: Module, project: Project) -> Iterator[Finding]:
             continue
         for way in reached(role.scope(project), project, is_dispatch):
             message = f"{verb.upper()} route `{role.name}` dispatches a command; crawlers and prefetching will call it"
-            hint = "Make it `post`, or ask a query."
-            yield at_call("DP803", role, way, message, hint, "changes something")
+            yield at_call("DP803", role, way, message, _POST, "changes something")
+    if project.uses_library(module):
+        for name, node in module.defined.items():
+            verb = _safe_verb(node) if isinstance(node, ast.ClassDef) and node.decorator_list else None
+            if verb is not None and project.is_a(f"{module.name}.{name}", "Command"):
+                message = f"command `{name}` is a {verb.upper()} route; crawlers and prefetching will send it"
+                yield Finding("DP803", module.place(node), message, _POST, name, "changes something")
 
 
-def _safe_verb(function: Function) -> str | None:
+def _safe_verb(route: Function | ast.ClassDef) -> str | None:
     """The verb of a route that is only for reading."""
-    verbs = [name for name, node in decorators(function) if isinstance(node, ast.Call)]
+    verbs = [name for name, node in decorators(route) if isinstance(node, ast.Call)]
     known = [name for name in verbs if name in (*_SAFE, "post", "put", "patch", "delete", "api_route", "websocket")]
     return known[0] if len(known) == 1 and known[0] in _SAFE else None
 
