@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 import diptych.lint
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding
+from diptych.lint.project import Project
+from diptych.lint.registry import inspect
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules.table import RULES
-from diptych.lint.running import parse, run
+from diptych.lint.running import parse, run, run_registry
 
 CASES = Path(diptych.lint.__file__).parent / "cases"
 
@@ -17,8 +20,18 @@ def findings(rule: AnyRule, case: str) -> list[Finding]:
     """Hold all rules against a case: a file, or a folder of them."""
     at = CASES / rule.id / case
     paths = sorted(at.rglob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
-    project, faults = parse({str(path.relative_to(CASES / rule.id)): path.read_text() for path in paths})
-    return faults + run(project, RULES)
+    root = at if at.is_dir() else at.parent
+    project, faults = parse({str(path.relative_to(root)): path.read_text() for path in paths})
+    return faults + run(project, RULES) + _of_app(at, project)
+
+
+def _of_app(at: Path, project: Project) -> list[Finding]:
+    """A case that has an app is imported for it, as `diptych check` does."""
+    if not (at / "app.py").is_file():
+        return []
+    facts = inspect("app.py", at)
+    assert isinstance(facts, Facts), facts
+    return run_registry(facts, project, RULES)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

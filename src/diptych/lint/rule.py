@@ -6,6 +6,7 @@ Rule: a rule tells what it finds by yielding findings; it never prints, and neve
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.module import Module
 from diptych.lint.project import Project
@@ -38,4 +39,20 @@ class ProjectRule(NamedTuple):
     is_default: bool = True
 
 
-AnyRule = Rule | ProjectRule
+class RegistryRule(NamedTuple):
+    """A rule that needs the app itself, imported: what is registered, and under which names.
+
+    Where it cannot be imported, `check_source` tells what the files alone tell for sure, if there is such a way.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    check_registry: Callable[[Facts, Project], Iterable[Finding]]
+    check_source: Callable[[Project], Iterable[Finding]] | None = None
+    fix: Literal["safe", "unsafe", "none"] = "none"
+    is_default: bool = True
+
+
+AnyRule = Rule | ProjectRule | RegistryRule

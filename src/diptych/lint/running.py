@@ -6,10 +6,11 @@ Rule: files come in as text and findings go out; reading, caching and printing a
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
+from diptych.lint.facts import Facts, Fault
 from diptych.lint.findings import Finding, Place
 from diptych.lint.module import Module
 from diptych.lint.project import Project
-from diptych.lint.rule import AnyRule, ProjectRule, Rule
+from diptych.lint.rule import AnyRule, ProjectRule, RegistryRule, Rule
 
 
 def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
@@ -24,13 +25,30 @@ def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
 
 
 def run(project: Project, rules: Iterable[AnyRule]) -> list[Finding]:
-    """Return what the rules find, by file and line."""
+    """Return what the rules find that read source, by file and line."""
     found: list[Finding] = []
     for rule in rules:
         if isinstance(rule, ProjectRule):
             found += rule.check_all(project)
-        else:
+        elif isinstance(rule, Rule):
             found += (finding for module in project.modules for finding in check_module(rule, module, project))
+    return _sorted(found)
+
+
+def run_registry(facts: Facts | Fault | None, project: Project, rules: Iterable[AnyRule]) -> list[Finding]:
+    """Return what the rules find that need the app itself. Without facts: what they find in source alone."""
+    found: list[Finding] = []
+    for rule in rules:
+        if not isinstance(rule, RegistryRule):
+            continue
+        if isinstance(facts, Facts):
+            found += rule.check_registry(facts, project)
+        elif rule.check_source is not None:
+            found += rule.check_source(project)
+    return _sorted(found)
+
+
+def _sorted(found: Iterable[Finding]) -> list[Finding]:
     return sorted(set(found), key=lambda finding: (finding.place, finding.rule, finding.message))
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, repeating, separation
+from diptych.lint.rules import applying, repeating, separation, wiring
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
@@ -11,6 +11,7 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
             *applying.RULES,
             *repeating.RULES,
             *separation.RULES,
+            *wiring.RULES,
         ),
         key=lambda rule: rule.id,
     )

@@ -1,0 +1,5 @@
+from diptych import App
+from orders import OrderRows
+
+app = App("sqlite:///orders.db")
+app.project(OrderRows)

@@ -1,0 +1,4 @@
+import cancelling
+from service import app
+
+__all__ = ["cancelling", "app"]

@@ -1,0 +1,5 @@
+"""The one app."""
+
+from diptych import App
+
+app = App("sqlite:///orders.db")

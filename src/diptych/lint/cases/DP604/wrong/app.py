@@ -1,0 +1,3 @@
+from service import app
+
+__all__ = ["app"]

@@ -1,0 +1,5 @@
+import orders
+from diptych import App
+
+app = App("sqlite:///orders.db")
+print(f"{orders.__name__} are served")
