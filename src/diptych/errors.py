@@ -138,17 +138,20 @@ class StaleReadError(DiptychError):
     """A read that had to be fresh could not be, in time.
 
     `reason` is `behind` (try again), `parked` (a failing event must be mended first), `stopped`, `paused`, or `frozen`:
-    the rows were made by other code and stay as they are until somebody has them built again.
+    the rows were made by other code and stay as they are until somebody has them built again. `place` says where the
+    projection is, and what its last error was.
     """
 
-    def __init__(self, projections: Sequence[str], reason: str, waited: float) -> None:
+    def __init__(self, projections: Sequence[str], reason: str, waited: float, place: str = "") -> None:
         names = ", ".join(projections)
-        advice = "Try again, or take the answer as it is with queries.answer."
+        advice = "Mend what holds it up, or wait longer." if place else ""
+        advice = advice or "Try again, or take the answer as it is with queries.answer."
         if reason == "frozen":
             advice = " ".join(f"Type `diptych projection rebuild {name}`." for name in projections)
             advice = f"Other code made its rows, and they stay as they are. {advice}"
-        super().__init__(f"{names}: still {reason} after {waited:.1f} s. {advice}")
-        self.projections, self.reason, self.waited = tuple(projections), reason, waited
+        where = f", {place}" if place else ""
+        super().__init__(f"{names}: still {reason} after {waited:.1f} s{where}. {advice}")
+        self.projections, self.reason, self.waited, self.place = tuple(projections), reason, waited, place
 
 
 class UnknownOutcomeError(DiptychError):

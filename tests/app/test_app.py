@@ -326,7 +326,7 @@ async def test_every_wiring_fault_is_listed_at_once() -> None:
     @app.command_handler
     async def second(command: PayIn) -> None: ...
 
-    @app.command_handler  # type: ignore[type-var]
+    @app.command_handler  # type: ignore[arg-type]
     def sync(command: Transfer) -> None: ...
 
     @app.command_handler
@@ -337,7 +337,7 @@ async def test_every_wiring_fault_is_listed_at_once() -> None:
     async def writes(query: GetAccount, accounts: Repository[Account]) -> AccountRow | None:
         return None
 
-    @app.command_handler
+    @app.command_handler  # type: ignore[type-var]
     async def nothing(text: str) -> None: ...
 
     app.expect_handler(Lonely, "routes.py:7")

@@ -18,6 +18,7 @@ from tests.campaigns import (
     crash,
     failover,
     outages,
+    outside,
     poison,
     power,
     rebuild,
@@ -97,6 +98,14 @@ def run_torture_process(options: argparse.Namespace) -> None:
     """One of the processes that `torture` starts."""
     plan = torture.Plan(options.seconds, options.clients, readers=0, seed=options.seed)
     asyncio.run(torture.torture_into_file(options.url, options.folder, plan))
+
+
+def run_outside(options: argparse.Namespace) -> None:
+    """Hold the rules of `diptych check` against services that have never heard of Diptych; fetches them."""
+    with tempfile.TemporaryDirectory() as name:
+        for looked in (outside.look(*each) for each in outside.fetched(Path(name))):
+            say(f"{looked.name}: {looked.files} files, {looked.files / looked.seconds:.0f} a second")
+            assert looked.findings == [], looked.findings
 
 
 def run_mutants(options: argparse.Namespace) -> None:
@@ -229,6 +238,7 @@ def add_those_of_projections(jobs: Jobs) -> None:
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     working.add_argument("--lease", type=float, default=5.0, help="in seconds")
+    job(jobs, "outside", run_outside)
     changing = job(jobs, "mutants", run_mutants)
     changing.add_argument("--count", type=int, default=500)
     changing.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")

@@ -68,7 +68,8 @@ def test_a_change_that_a_test_notices_is_told_from_one_that_none_does() -> None:
 
 def test_quick_tests_that_run_the_line_come_first() -> None:
     suite = Suite(
-        {("f.py", 1): frozenset({"slow", "quick"}), ("f.py", 2): frozenset({"other"})}, {"slow": 9.0, "quick": 0.1}
+        {("f.py", 1): frozenset({"slow", "quick"}), ("f.py", 2): frozenset({"other"})},
+        {"slow": 9.0, "quick": 0.1, "other": 1.0},
     )
     assert suite.of(Change("f.py", 1, 0, 1, 1, "a", "b")) == ["quick", "slow"]
 

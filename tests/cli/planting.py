@@ -12,6 +12,7 @@ import apsw
 
 from diptych.store.postgres.auditing import GUARDS
 from diptych.store.sqlite.auditing import TRIGGER
+from diptych.store.sqlite.fence import let_in
 from diptych.store.sqlite.migrations import migrations
 from tests.postgres import Server
 
@@ -59,6 +60,7 @@ class File:
     def plant_rows(self, sql: str) -> None:
         """Run statements in the file of rows."""
         connection = apsw.Connection(str(self._path.with_name("shop.views.db")))
+        let_in(connection)
         connection.execute(sql.replace("{s}", "").replace("{b}", "x'00'"))
         connection.close()
 
@@ -79,7 +81,9 @@ class Schema:
 
     def plant_rows(self, sql: str) -> None:
         """Run statements as the superuser."""
-        self._server.query(sql.replace("{s}", f"{self._schema}.").replace("{b}", "'\\x00'"))
+        self._server.query(
+            "SET diptych_rows.writer = projection;" + sql.replace("{s}", f"{self._schema}.").replace("{b}", "'\\x00'")
+        )
 
 
 PLANTS = {

@@ -16,6 +16,7 @@ import apsw
 import pytest
 
 from diptych.cli.main import main
+from diptych.store.sqlite.fence import let_in
 from tests.cli.stall import FILL, SERVE, STALL
 
 pytestmark = pytest.mark.timeout(150)
@@ -108,6 +109,7 @@ class Stall:
     def spoils(self, sql: str) -> None:
         """Change rows behind everybody's back."""
         connection = apsw.Connection(str(self.folder / "stall.views.db"))
+        let_in(connection)
         connection.execute(sql)
         connection.close()
 

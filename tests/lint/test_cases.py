@@ -1,5 +1,7 @@
 """Each rule against its own two files: the wrong one gives exactly its finding, the right one none."""
 
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,7 @@ import pytest
 import diptych.lint
 from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding
-from diptych.lint.project import Project
-from diptych.lint.registry import inspect
+from diptych.lint.registry import Fault, ask
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules.table import RULES
 from diptych.lint.running import parse, run, run_registry
@@ -16,22 +17,17 @@ from diptych.lint.running import parse, run, run_registry
 CASES = Path(diptych.lint.__file__).parent / "cases"
 
 
+@cache
 def findings(rule: AnyRule, case: str) -> list[Finding]:
-    """Hold all rules against a case: a file, or a folder of them."""
+    """Hold all rules against a case: a file, or a folder of them with an `app.py` that is asked how it is wired."""
     at = CASES / rule.id / case
     paths = sorted(at.rglob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
     root = at if at.is_dir() else at.parent
     project, faults = parse({str(path.relative_to(root)): path.read_text() for path in paths})
-    return faults + run(project, RULES) + _of_app(at, project)
-
-
-def _of_app(at: Path, project: Project) -> list[Finding]:
-    """A case that has an app is imported for it, as `diptych check` does."""
-    if not (at / "app.py").is_file():
-        return []
-    facts = inspect("app.py", at)
-    assert isinstance(facts, Facts), facts
-    return run_registry(facts, project, RULES)
+    facts = ask([sys.executable, "-B", "-m", "diptych.cli.inspecting", "app.py"], at) if at.is_dir() else None
+    assert not isinstance(facts, Fault), facts
+    rules = [one for one in RULES if one.is_default or one is rule]
+    return faults + run(project, rules, facts)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

@@ -3,7 +3,7 @@
 from diptych.lint.comments import applied
 from diptych.lint.findings import Finding
 from diptych.lint.fixing import fixed
-from diptych.lint.rules.table import RULES
+from diptych.lint.rules.table import ON
 from diptych.lint.running import parse, run
 
 SHOP = """\
@@ -19,7 +19,7 @@ class Order(Aggregate):
 def found(on_line: str = "", on_def: str = "") -> tuple[str, list[Finding]]:
     text = SHOP.format(on_line=on_line, on_def=on_def)
     project, _ = parse({"shop.py": text})
-    return text, list(applied(project.modules[0], run(project, RULES)))
+    return text, list(applied(project.modules[0], run(project, ON)))
 
 
 def rules(on_line: str = "", on_def: str = "") -> list[str]:

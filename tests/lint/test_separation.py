@@ -2,7 +2,7 @@
 
 import pytest
 
-from diptych.lint.rules.table import RULES
+from diptych.lint.rules.table import ON
 from diptych.lint.running import parse, run
 
 HEAD = """\
@@ -59,7 +59,7 @@ def rules(code: str, **others: str) -> list[str]:
     """The rules that are broken, each once, in a module of this code."""
     project, faults = parse({"shop.py": HEAD + code, **{f"{name}.py": text for name, text in others.items()}})
     assert faults == []
-    return sorted({finding.rule for finding in run(project, RULES)})
+    return sorted({finding.rule for finding in run(project, ON)})
 
 
 def query(body: str, more: str = "") -> str:

@@ -144,8 +144,8 @@ class Everything(Projection[Person | Deal | Product | Entry | Day]):
         return None
 
     @on
-    def counted(self, row: Deal | None, event: Closed, meta: Metadata) -> Day | None:
-        return None if row is None else Day(day=row.at.date(), deals=meta.version)
+    def counted(self, event: Closed, meta: Metadata, deal: Annotated[Deal | None, Key]) -> list[Day]:
+        return [] if deal is None else [Day(day=deal.at.date(), deals=meta.version)]
 
     @on
     def closed(self, row: Deal | None, event: Closed) -> Deal | None:

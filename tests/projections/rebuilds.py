@@ -24,6 +24,8 @@ from diptych.store.batches import Db
 from diptych.store.generations import Comparison, Generation
 from diptych.store.opening import views_path
 from diptych.store.postgres.connection import database_of, open_connection
+from diptych.store.postgres.fence import LET_IN
+from diptych.store.sqlite.fence import let_in
 from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 from tests.projections.running import FAST, Running
@@ -88,11 +90,12 @@ async def plant(url: str, sql: str) -> None:
     if url.startswith("sqlite"):
         connection = apsw.Connection(views_path(url.removeprefix("sqlite:///")))
         connection.set_busy_timeout(5000)
+        let_in(connection)
         connection.execute(sql)
         connection.close()
         return
     database = database_of(url)[0]
-    server = await open_connection(database, {"search_path": database.schema})
+    server = await open_connection(database, {"search_path": database.schema, **LET_IN})
     await server.execute(sql)
     await server.close()
 

@@ -63,11 +63,11 @@ def test_hand_written_sql_takes_the_events_of_its_annotation_or_all() -> None:
 def test_all_faults_are_listed_at_once_each_with_its_place() -> None:
     class Wrong(Projection[Basket]):
         @on
-        async def one(self, event: Placed) -> Basket:
+        def one(self, event: Placed, other: Added) -> Basket:
             raise NotImplementedError
 
-        @on
-        def two(self, event: Added) -> ProductSales:
+        @on(key="prodcut")
+        def two(self, row: Basket, event: Added) -> Basket:
             raise NotImplementedError
 
         @on
@@ -76,18 +76,83 @@ def test_all_faults_are_listed_at_once_each_with_its_place() -> None:
 
     text = faults(Wrong)
     assert "3 problems" in text
-    assert "write `def`" in text
-    assert "ProductSales is not in this projection's brackets" in text
+    assert "parameter other is not one event" in text
+    assert "Added has no field prodcut" in text
     assert "parameter clock is nothing a projection can have" in text
     assert text.count(__file__) == 3
 
 
-def test_a_method_must_say_what_it_returns() -> None:
-    class Silent(Projection[Basket]):
-        @on
-        def placed(self, event: Placed): ...  # type: ignore[no-untyped-def]
+def test_a_method_that_promises_no_row_is_refused_when_the_class_is_made() -> None:
+    """All such faults of a class together; at the start the others."""
+    with pytest.raises(ConfigurationError) as caught:
 
-    assert "it does not say what it returns" in faults(Silent)
+        class Wrong(Projection[Basket | Order]):
+            @on
+            def silent(self, event: Placed): ...  # type: ignore[no-untyped-def]
+
+            @on
+            async def waits(self, event: Placed) -> Basket:
+                raise NotImplementedError
+
+            @on
+            def forgets(self, row: Basket, event: Added) -> None: ...
+
+            @on
+            def crosses(self, row: Basket | None, event: Added) -> Order:
+                raise NotImplementedError
+
+            @on
+            def multiplies(self, row: Basket, event: Added) -> list[Order]:
+                raise NotImplementedError
+
+            @on
+            def trespasses(self, event: Added) -> ProductSales:
+                raise NotImplementedError
+
+            @on
+            def borrows(self, row: ProductSales, event: Added) -> Basket:
+                raise NotImplementedError
+
+    assert len(caught.value.problems) == 7
+    text = str(caught.value)
+    assert text.count(__file__) == 7
+    assert "silent: it does not say what it returns" in text
+    assert "waits: it is async; a projection's method is a plain function: write `def`" in text
+    assert "forgets: it does not say what it returns" in text
+    assert "crosses: it takes a row of Basket and returns one of Order" in text
+    assert "make that a look-up: `row: Annotated[Basket | None, Key]`" in text
+    assert "multiplies: it takes a row of Basket and returns one of Order" in text
+    assert "trespasses: ProductSales is not in this projection's brackets" in text
+    assert "borrows: ProductSales is not in this projection's brackets" in text
+
+
+class Early(Projection["Late"]):
+    """Its brackets and its methods name what is not there yet."""
+
+    @on
+    def placed(self, event: Placed) -> "Later": ...  # type: ignore[empty-body]
+
+
+class Late(ReadModel):
+    id: Annotated[UUID, Key]
+
+
+class Later(ReadModel):
+    id: Annotated[UUID, Key]
+
+
+class Between(Projection[Late]):
+    @on
+    def placed(self, row: Late, event: Placed) -> "Latest": ...  # type: ignore[empty-body]
+
+
+class Latest(ReadModel):
+    id: Annotated[UUID, Key]
+
+
+def test_names_that_are_not_there_yet_are_left_to_the_start() -> None:
+    assert "holds ForwardRef('Late')" in faults(Early)
+    assert "Latest is not in this projection's brackets" in faults(Between)
 
 
 def test_a_key_of_several_columns_needs_to_be_named() -> None:

@@ -223,7 +223,7 @@ def test_a_key_may_be_a_function_of_event_and_metadata() -> None:
     assert {key: row.quantity for key, row in tables["line"].items()} == {(one.id, "pen"): 5, (two.id, "pen"): 1}
 
 
-def test_a_method_may_return_another_read_model_than_its_row() -> None:
+def test_a_look_up_without_a_field_is_by_the_stream() -> None:
     class Both(Projection[Basket | Total]):
         @on
         def placed(self, event: Placed, meta: Metadata) -> Basket:
@@ -234,8 +234,8 @@ def test_a_method_may_return_another_read_model_than_its_row() -> None:
             return row.replace(items=row.items + event.quantity)
 
         @on
-        def counted(self, row: Basket, event: Added) -> Total | None:
-            return Total(product=event.product, quantity=row.items) if row.items > 1 else None
+        def counted(self, event: Added, basket: Annotated[Basket, Key]) -> list[Total]:
+            return [Total(product=event.product, quantity=basket.items)] if basket.items > 1 else []
 
     one = shop.order("1")
     tables = folded(Both, [(one, shop.placed()), (one, shop.added()), (one, shop.added("ink"))])

@@ -18,12 +18,19 @@ from diptych.projections.projection import Projection
 from diptych.read.models import Key, ReadModel
 from diptych.store.batches import Db
 from tests.projections import shop, stringed
-from tests.projections.shop import Added, Basket, CustomerName, Order, Placed, ProductSales
+from tests.projections.shop import Added, Basket, Order, Placed, ProductSales
 
 
 def faults(projection: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
         define(projection)
+    return str(caught.value)
+
+
+def faults_of(member: Any) -> str:
+    """What is said of a method, when its class is made or at the start."""
+    with pytest.raises(ConfigurationError) as caught:
+        define(having(member))
     return str(caught.value)
 
 
@@ -78,7 +85,7 @@ unreadable.__annotations__["event"] = "Placed["
     ],
 )
 def test_a_method_that_cannot_work_is_refused_with_its_place(method: Any, why: str) -> None:
-    text = faults(having(on(method)))
+    text = faults_of(on(method))
     assert why in text
     assert f"{Path(__file__).name}:{method.__code__.co_firstlineno}" in text
 
@@ -90,12 +97,12 @@ def test_only_plain_methods_take_events() -> None:
         assert "it is not a plain method" in faults(having(marked))
 
 
-def test_a_look_up_has_to_say_its_field() -> None:
-    class Bare(Projection[Order | CustomerName]):
+def test_a_look_up_has_to_say_its_field_unless_the_stream_is_the_key() -> None:
+    class Bare(Projection[Order | ProductSales]):
         @on
-        def placed(self, event: Placed, customer: Annotated[CustomerName | None, Key]) -> Order: ...  # type: ignore[empty-body]
+        def placed(self, event: Placed, sales: Annotated[ProductSales | None, Key]) -> Order: ...  # type: ignore[empty-body]
 
-    assert "the look-up customer says no field" in faults(Bare)
+    assert "the look-up sales says no field" in faults(Bare)
 
 
 class Ranked(ReadModel):
@@ -122,10 +129,10 @@ def test_a_key_has_the_type_of_its_column() -> None:
         def by_rank(self, row: Ranked, event: Tagged) -> Ranked: ...  # type: ignore[empty-body]
 
         @on(each="tags")
-        def by_tags(self, row: Ranked, event: Tagged) -> Basket: ...  # type: ignore[empty-body]
+        def by_tags(self, row: Ranked, event: Tagged) -> Ranked: ...  # type: ignore[empty-body]
 
         @on
-        def looked(self, row: Ranked | None, event: Tagged, b: Annotated[Basket, Key("rank")]) -> ProductSales: ...  # type: ignore[empty-body]
+        def looked(self, event: Tagged, b: Annotated[Basket, Key("rank")]) -> list[ProductSales]: ...  # type: ignore[empty-body]
 
     text = faults(Wrong)
     assert "Added.product is text and id is uuid, never equal" in text

@@ -48,7 +48,8 @@ class Schema:
     def may(self, role: str, sql: str) -> bool:
         """Whether a role may run this; nothing of it stays."""
         try:
-            self.server.query(f"BEGIN; SET LOCAL SESSION AUTHORIZATION {self.name}_{role}; {sql}; ROLLBACK")
+            who = f"SET LOCAL diptych_rows.writer = projection; SET LOCAL SESSION AUTHORIZATION {self.name}_{role}"
+            self.server.query(f"BEGIN; {who}; {sql}; ROLLBACK")
         except RuntimeError as error:
             if "permission denied" in str(error) or "must be owner" in str(error):
                 return False

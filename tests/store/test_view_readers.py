@@ -24,6 +24,7 @@ from diptych.store.protocols import Append, StoreSettings, StreamWrite
 from diptych.store.sqlite import connections
 from diptych.store.sqlite.connection import open_writer
 from diptych.store.sqlite.events import SqliteEventStore
+from diptych.store.sqlite.fence import let_in
 from diptych.store.sqlite.reader import CONNECTIONS
 from diptych.store.sqlite.views import SqliteViewStore, views_file
 from diptych.stream import NO_STREAM, StreamName
@@ -151,6 +152,7 @@ async def test_the_connection_itself_cannot_write(views: SqliteViewStore) -> Non
     assert views._readers is not None
     held = await views._readers.pool.acquire()
     held.connection.authorizer = None
+    let_in(held.connection)
     with pytest.raises(apsw.ReadOnlyError):
         held.connection.execute("DELETE FROM stock__g1")
     with pytest.raises(apsw.ReadOnlyError):

@@ -324,6 +324,7 @@ async def test_rows_are_folded_in_somebody_elses_transaction(
     views: PostgresViewStore, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """L7: they come and go with it."""
+    await owner.execute("SET diptych_rows.writer = projection")
     for is_kept in (False, True):
         transaction = owner.transaction()
         await transaction.start()
@@ -444,6 +445,7 @@ async def test_the_plans_of_loads_use_the_key(
     views: PostgresViewStore, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A load of many keys never scans the table."""
+    await owner.execute("SET diptych_rows.writer = projection")
     await owner.execute("INSERT INTO stock__g1 SELECT 's' || n % 100, n, n % 9 FROM generate_series(2, 20000) AS n")
     await owner.execute("ANALYZE stock__g1")
     for sql in (

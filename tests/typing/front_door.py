@@ -81,6 +81,13 @@ async def get_order(query: GetOrder, read: ReadModels) -> OrderRow | None:
     return await read.get(OrderRow, query.order_id)
 
 
+class Forgetting:
+    """The class-based spelling of a command's handler."""
+
+    async def handle(self, command: Forget) -> None:
+        return None
+
+
 class Getting:
     """The class-based spelling."""
 
@@ -115,7 +122,39 @@ def refuse(order_id: UUID) -> None:
     """What a checker must refuse: each ignore below would itself be an error if it did not."""
     app.queries.register(GetOrder, Getting())
     app.queries.register(GetOrder, GettingWrong())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.commands.register(Forget, Forgetting())
+    app.commands.register(PlaceOrder, Forgetting())  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    app.commands.register(GetOrder, Forgetting())  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     OrderPlaced(product="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     OrderPlaced("a", 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     placed = OrderPlaced(product="a", quantity=1)
     placed.quantity = 2  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def dispatch_wrong(order_id: UUID) -> None:
+    """A command is no query, and a result is of no other type than the message says."""
+    await app.queries.dispatch(PlaceOrder(order_id=order_id))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await app.commands.dispatch(GetOrder(order_id=order_id))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    text: str = await app.queries.dispatch(GetOrder(order_id=order_id))  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    text = (await app.commands.dispatch(PlaceOrder(order_id=order_id))).result  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    assert text
+
+
+@app.command_handler  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+async def asks(command: GetOrder) -> None:
+    """A command handler whose message is a query."""
+
+
+@app.query_handler  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+async def commands(query: PlaceOrder) -> None:
+    """A query handler whose message is a command."""
+
+
+@app.command_handler  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def waits_for_nothing(command: Forget) -> None:
+    """A handler that is not async."""
+
+
+# What no checker can say of `@on`, for aggregates use it too, is refused when the class is made: a method of a
+# projection that is async, returns no row, or takes a row of one read model and returns another
+# (tests/projections/test_definition.py).

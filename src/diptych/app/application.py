@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 
+from diptych.app import blocking
 from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.resolving import Expected, Resolving
@@ -56,7 +57,7 @@ class App(Module):
 
     `App("sqlite:///shop.db")` keeps events in that file and rows in `shop.views.db` beside it; `App("memory:")` keeps
     nothing. `async with app:` starts and stops it; `diptych.web.install` does so inside FastAPI. In development mode
-    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error.
+    (`mode=`, or DIPTYCH_MODE) state that changes outside `@on` is an error, and so is a blocking call in a handler.
 
     `views` is the URL of another PostgreSQL database for the rows. With `read_from`, the URL of a replica of the one
     that has them, queries read there; `after=` waits until it has what was written.
@@ -198,6 +199,7 @@ class App(Module):
             codec = Codec(_upcasters(self.everything()))
             resolving = Resolving(self.everything(), self._expected, (self.commands, self.queries))
             wired, definitions = await resolving.resolve(codec, stack)
+            _watch_handlers(wired, self.mode)
             stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
@@ -221,8 +223,7 @@ class App(Module):
             stack.callback(self._close)
             self._open(self._running, stack)
             if self.mode == "development":
-                guard.install(is_unguarded, note)
-                stack.callback(guard.uninstall)
+                _install_guards(stack, is_unguarded, note)
             watch = _watch(self, self._running)
             stack.push_async_callback(watch.stop)
             watch.start()
@@ -256,6 +257,22 @@ class App(Module):
 def _watch(app: App, running: _Running) -> Watch:
     sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
     return Watch(Watched(app.status, app.lag_limits, running.engine.worker), running.views, sinks, app.tuning.rounds)
+
+
+def _install_guards(stack: AsyncExitStack, is_exempt: Callable[[], bool], note: Callable[[Aggregate], None]) -> None:
+    guard.install(is_exempt, note)
+    stack.callback(guard.uninstall)
+    blocking.install()
+    stack.callback(blocking.uninstall)
+
+
+def _watch_handlers(wired: Wired, mode: str) -> None:
+    if mode != "development":
+        return
+    for command, call in wired.commands.items():
+        wired.commands[command] = blocking.watched(call, command)
+    for query, reading in wired.queries.items():
+        reading.call = blocking.watched(reading.call, query)
 
 
 def _environment() -> Environment:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from math import inf
-from typing import Any, Literal, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from typing_extensions import TypeForm
 
@@ -10,10 +10,13 @@ from diptych.app.sinks import AlertHandler
 from diptych.errors import ConfigurationError
 from diptych.events.upcasting import Upcaster, Upcasters
 from diptych.handlers import Handlers, is_async, local_names, where
+from diptych.messages import Command, Query
 from diptych.projections.projection import Projection
 
 T = TypeVar("T")
-Handler = TypeVar("Handler", bound=Callable[..., Coroutine[Any, Any, Any]])
+C = TypeVar("C", bound=Command[Any])
+Q = TypeVar("Q", bound=Query[Any])
+P = ParamSpec("P")
 U = TypeVar("U", bound=Upcaster)
 
 AlertSink = TypeVar("AlertSink", bound=AlertHandler)
@@ -38,12 +41,16 @@ class Module:
         self.upcasters = Upcasters()
         self.included: list[Module] = []
 
-    def command_handler(self, handler: Handler) -> Handler:
+    def command_handler(
+        self, handler: Callable[Concatenate[C, P], Coroutine[Any, Any, T]]
+    ) -> Callable[Concatenate[C, P], Coroutine[Any, Any, T]]:
         """Register an async function whose first parameter is the command it handles."""
         self.command_handlers.decorate(handler, local_names())
         return handler
 
-    def query_handler(self, handler: Handler) -> Handler:
+    def query_handler(
+        self, handler: Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]
+    ) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]:
         """Register an async function whose first parameter is the query it answers."""
         self.query_handlers.decorate(handler, local_names())
         return handler

@@ -14,6 +14,7 @@ from diptych.handlers import Handlers, Signature, is_async, signature, where
 from diptych.messages import Command, Query, is_parametrised, result_type
 from diptych.providing import MissingError, Providers
 from diptych.read.bus import QueryBus, Reading
+from diptych.read.models import ReadModel
 from diptych.read.read_models import ReadModels
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.write.aggregate import Aggregate, appliers
@@ -147,14 +148,18 @@ class Wiring:
         if annotation is Repository or get_origin(annotation) is Repository:
             aggregate = (*get_args(annotation), None)[0]
             if not (isinstance(aggregate, type) and issubclass(aggregate, Aggregate)):
-                raise MissingError("a repository is of one aggregate; write Repository[YourAggregate]")
+                is_row = isinstance(aggregate, type) and issubclass(aggregate, ReadModel)
+                rule = "; a read model is written by its projection alone (rule DP103)" if is_row else ""
+                raise MissingError(f"a repository is of one aggregate; write Repository[YourAggregate]{rule}")
             self.aggregate(aggregate)
             return Repository(aggregate)
         if annotation is CommandBus:
             return self._commands
         if annotation in _READ_SIDE:
+            rule = "DP105" if annotation is QueryBus else "DP104"
             raise MissingError(
-                f"a command handler may not ask for {_name(annotation)}, which may be behind; load the aggregate"
+                f"a command handler may not ask for {_name(annotation)}, which may be behind; load the aggregate "
+                f"(rule {rule})"
             )
         return either_side(annotation)
 
@@ -162,8 +167,10 @@ class Wiring:
         if annotation is QueryBus:
             return self._queries
         if annotation in _WRITE_SIDE or get_origin(annotation) is Repository:
+            rule = "DP102" if annotation is CommandBus else "DP101"
             raise MissingError(
-                f"a query handler may not ask for {_name(annotation)}, which is the write side; ask for ReadModels"
+                f"a query handler may not ask for {_name(annotation)}, which is the write side; ask for ReadModels "
+                f"(rule {rule})"
             )
         return either_side(annotation)
 

@@ -9,39 +9,51 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches, unified_diff
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from diptych.cli.output import talk
 from diptych.errors import ConfigurationError
 from diptych.lint import baseline
+from diptych.lint.cache import FOLDER
 from diptych.lint.checking import Checked, check
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.fixing import fixed
 from diptych.lint.pages import page
+from diptych.lint.plugins import all_rules
+from diptych.lint.registry import Fault, ask
 from diptych.lint.report.documents import as_json, gitlab, junit, sarif
 from diptych.lint.report.full import full, severity_of
 from diptych.lint.report.lines import concise, github
-from diptych.lint.rules.table import BY_ID, META, RULES
+from diptych.lint.rule import AnyRule
+from diptych.lint.rules.table import META
 from diptych.lint.settings import Settings, check_rules, read_settings
 
 _ROUNDS: Final = 10  # of fixes: those that touch each other wait for the next
 _CODES: Final = {"red": "31", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 
 
-def run(
-    paths: Sequence[Path],
-    *,
-    select: Sequence[str],
-    ignore: Sequence[str],
-    form: str,
-    fixes: str,
-    base: str,
-) -> int:
-    """Check, and write what was found; `fixes` is "", "safe", "unsafe" or "diff". Returns the exit code."""
-    settings = _settings(select, ignore)
-    checked = check(paths or [Path()], RULES, settings)
+class Asked(NamedTuple):
+    """What was typed. `fixes` is "", "safe", "unsafe" or "diff"; `base` is "", "write" or "prune"."""
+
+    select: Sequence[str]
+    ignore: Sequence[str]
+    form: str
+    fixes: str
+    base: str
+
+
+def run(paths: Sequence[Path], asked: Asked, *, app: str | None, is_cached: bool) -> int:
+    """Check, and write what was found. Returns the exit code."""
+    select, ignore, form, fixes, base = asked
+    rules = all_rules()
+    settings = _settings(select, ignore, rules)
+    facts = _facts(app or settings.app, Path.cwd() if app else settings.root)
+    cache = settings.root / FOLDER / "check.json" if is_cached else None
+    checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
     if fixes:
-        checked = _mend(paths or [Path()], checked, settings, fixes)
+        checked = _mend(paths or [Path()], checked, settings, rules, fixes)
+        checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
     file = settings.root / settings.baseline
     known = baseline.read(file)
     if base == "write":
@@ -53,20 +65,33 @@ def run(
         baseline.write(file, left.elements())
         talk(f"{len(sorted_out.stale)} entries taken out, {left.total()} left.")
     findings = sorted_out.new + ([] if base == "prune" else baseline.told(sorted_out.stale, settings.baseline))
-    _show(findings, checked, form)
-    _tell(findings, checked, known.total() - len(sorted_out.stale))
+    _show(findings, checked, rules, form)
+    _tell(findings, checked, rules, known.total() - len(sorted_out.stale))
     return 1 if any(one.rule != "DP903" for one in findings) else 0
 
 
-def _settings(select: Sequence[str], ignore: Sequence[str]) -> Settings:
-    known = [*BY_ID, *META]
+def _settings(select: Sequence[str], ignore: Sequence[str], rules: Mapping[str, AnyRule]) -> Settings:
+    known = [*rules, *META]
     found = read_settings(Path.cwd().resolve(), known)
     check_rules([*select, *ignore], ignore, known)
     chosen = tuple(select) or found.select
     return Settings(found.root, chosen, (*found.ignore, *ignore), found.exclude, found.baseline, found.app)
 
 
-def _mend(paths: Sequence[Path], checked: Checked, settings: Settings, fixes: str) -> Checked:
+def _facts(app: str | None, folder: Path) -> Facts | None:
+    """Ask the app what it is made of, in a process of its own. :raises ConfigurationError: it cannot be asked."""
+    if app is None:
+        talk("No app was asked how it is wired: name it, --app shop/main.py or [tool.diptych] app.")
+        return None
+    found = ask([sys.executable, "-m", "diptych.cli.inspecting", app], folder)
+    if isinstance(found, Fault):
+        raise ConfigurationError(f"{app} cannot be asked how it is wired: {found.sentence}")
+    return found
+
+
+def _mend(
+    paths: Sequence[Path], checked: Checked, settings: Settings, rules: Mapping[str, AnyRule], fixes: str
+) -> Checked:
     """Carry out fixes until nothing is left to be mended; with `diff`, only say what would be."""
     begun, texts = dict(checked.texts), dict(checked.texts)
     count = 0
@@ -82,7 +107,7 @@ def _mend(paths: Sequence[Path], checked: Checked, settings: Settings, fixes: st
         for path, text in texts.items():
             if text != checked.texts[path]:
                 (settings.root / path).write_text(text, "utf-8")
-        checked = check(paths, RULES, settings)
+        checked = check(paths, rules.values(), settings)
         texts = dict(checked.texts)
     if fixes == "diff":
         for path, text in texts.items():
@@ -104,40 +129,41 @@ def _write(file: Path, known: Counter[baseline.Entry], findings: Sequence[Findin
     return 0
 
 
-def _show(findings: Sequence[Finding], checked: Checked, form: str) -> None:
+def _show(findings: Sequence[Finding], checked: Checked, rules: Mapping[str, AnyRule], form: str) -> None:
     forms: Mapping[str, Callable[[], str]] = {
-        "full": lambda: full(findings, checked.texts, BY_ID, _paint if sys.stdout.isatty() else _plain),
-        "concise": lambda: concise(findings, BY_ID),
-        "github": lambda: github(findings, BY_ID),
-        "json": lambda: as_json(findings, BY_ID),
-        "sarif": lambda: sarif(findings, BY_ID, version("diptych")),
-        "gitlab": lambda: gitlab(findings, BY_ID),
+        "full": lambda: full(findings, checked.texts, rules, _paint if sys.stdout.isatty() else _plain),
+        "concise": lambda: concise(findings, rules),
+        "github": lambda: github(findings, rules),
+        "json": lambda: as_json(findings, rules),
+        "sarif": lambda: sarif(findings, rules, version("diptych")),
+        "gitlab": lambda: gitlab(findings, rules),
         "junit": lambda: junit(findings, len(checked.texts)),
     }
     if text := forms[form]():
         print(text)
 
 
-def _tell(findings: Sequence[Finding], checked: Checked, hidden: int) -> None:
+def _tell(findings: Sequence[Finding], checked: Checked, rules: Mapping[str, AnyRule], hidden: int) -> None:
     files = "1 file" if len(checked.texts) == 1 else f"{len(checked.texts)} files"
     known = f", {hidden} known from the baseline" if hidden else ""
     if not findings:
         talk(f"{files} checked, nothing found{known}.")
         return
-    counts = Counter(severity_of(one, BY_ID) for one in findings)
+    counts = Counter(severity_of(one, rules) for one in findings)
     parts = [f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in Severity if counts[each]]
     talk(f"\n{files} checked: {', '.join(parts)}{known}. `diptych rule {findings[0].rule}` tells more.")
 
 
 def tell_rule(id: str | None) -> int:
     """Write a rule's page, or a line for each rule."""
+    rules = all_rules()
     if id is None:
-        for rule in RULES:
+        for rule in rules.values():
             print(f"{rule.id}  {rule.severity:8} {'' if rule.fix == 'none' else rule.fix:7} {rule.title}")
         return 0
-    rule_ = BY_ID.get(id.upper())
+    rule_ = rules.get(id.upper())
     if rule_ is None:
-        near = get_close_matches(id.upper(), BY_ID, 1)
+        near = get_close_matches(id.upper(), rules, 1)
         raise ConfigurationError(f"There is no rule {id}.{f' Did you mean {near[0]}?' if near else ''}")
     print(page(rule_))
     return 0

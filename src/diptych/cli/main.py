@@ -176,16 +176,19 @@ def check(
     base: Annotated[
         Base | None, typer.Option("--baseline", help="Write what is known, or take out what is mended.")
     ] = None,
+    app: AppOption = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Look at every file anew.")] = False,
 ) -> None:
     """Hold the rules of the architecture against source code.
 
     Exit 1 when something is found. `diptych rule DP303` tells more of one.
     """
+    from diptych.cli.check import Asked
     from diptych.cli.check import run as run_check
 
     fixes = "diff" if diff else "unsafe" if unsafe_fixes else "safe" if fix else ""
-    words = {"select": select or (), "ignore": ignore or ()}
-    raise typer.Exit(run_check(paths or [], **words, form=form.value, fixes=fixes, base=base.value if base else ""))
+    how = Asked(tuple(select or ()), tuple(ignore or ()), form.value, fixes, base.value if base else "")
+    raise typer.Exit(run_check(paths or [], how, app=app, is_cached=not no_cache))
 
 
 @cli.command()

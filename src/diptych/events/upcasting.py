@@ -28,9 +28,9 @@ class Upcasters:
         for (event_name, version), upcaster in other._steps.items():
             self.add(event_name, version, upcaster)
 
-    def items(self) -> list[tuple[str, int, Upcaster]]:
-        """All steps: the stored name, the version each starts from, and the function."""
-        return [(event_name, version, upcaster) for (event_name, version), upcaster in self._steps.items()]
+    def steps(self) -> frozenset[tuple[str, int]]:
+        """Return the stored names and versions that a step leads from."""
+        return frozenset(self._steps)
 
     def leads_from(self, event_name: str, version: int) -> bool:
         """Whether there is a step from this version to the next."""

@@ -4,12 +4,14 @@ Rule: a call that cannot be resolved is not there; the guards at run time see wh
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from diptych.lint.module import Function, Module
+from diptych.lint.findings import Finding, Note
+from diptych.lint.module import Function, Module, children
 from diptych.lint.project import Found, Project
-from diptych.lint.scope import Scope
+from diptych.lint.roles import Role
+from diptych.lint.scope import Scope, scope_for
 
 DEPTH = 3  # functions deep
 
@@ -20,6 +22,7 @@ class Called(NamedTuple):
     node: ast.Call
     dotted: str
     module: Module
+    is_inner: bool = False  # in a lambda or an inner function: who knows when, and in which thread
 
 
 class Reached(NamedTuple):
@@ -36,44 +39,74 @@ class Reached(NamedTuple):
         return self.path[-1]
 
 
-def calls(scope: Scope) -> Iterator[Called]:
-    """Yield the calls in a function, inner functions and lambdas too, that can be resolved."""
-    for node in ast.walk(scope.function):
-        if isinstance(node, ast.Call) and not _is_decorator(node, scope.function):
-            dotted = scope.dotted(node.func)
-            if dotted is not None:
-                yield Called(node, dotted, scope.module)
+def calls(scope: Scope) -> Sequence[Called]:
+    """Return the calls in a function, inner functions and lambdas too, that can be resolved, in their order."""
+    known: Sequence[Called] | None = scope.project.memory.get(("calls", scope.function))
+    if known is None:
+        found = (call for node in scope.function.body for call in _calls(node, scope, is_inner=False))
+        known = scope.project.memory["calls", scope.function] = tuple(found)
+    return known
+
+
+def _calls(node: ast.AST, scope: Scope, *, is_inner: bool) -> Iterator[Called]:
+    if isinstance(node, ast.Call):
+        dotted = scope.dotted(node.func)
+        if dotted is not None:
+            yield Called(node, dotted, scope.module, is_inner)
+    is_inner = is_inner or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for child in children(node):
+        yield from _calls(child, scope, is_inner=is_inner)
 
 
 def reached(
-    scope: Scope, project: Project, is_wanted: Callable[[Called], bool], depth: int = DEPTH
+    scope: Scope,
+    project: Project,
+    is_wanted: Callable[[Called], bool],
+    depth: int = DEPTH,
+    is_open: Callable[[Found], bool] = lambda found: True,
 ) -> Iterator[Reached]:
-    """Yield the ways by which a function comes to a wanted call: at once, or through functions of the project."""
-    yield from _ways(scope, project, is_wanted, depth, frozenset({id(scope.function)}))
+    """Yield the ways by which a function comes to a wanted call: at once, or through functions of the project.
+
+    `is_open` says of a function whether to look into it.
+    """
+    yield from _ways(scope, _Wanted(project, is_wanted, is_open), depth, frozenset({id(scope.function)}))
 
 
-def _ways(
-    scope: Scope, project: Project, is_wanted: Callable[[Called], bool], depth: int, seen: frozenset[int]
-) -> Iterator[Reached]:
+class _Wanted(NamedTuple):
+    project: Project
+    is_wanted: Callable[[Called], bool]
+    is_open: Callable[[Found], bool]
+
+
+def _ways(scope: Scope, wanted: _Wanted, depth: int, seen: frozenset[int]) -> Iterator[Reached]:
     for call in calls(scope):
-        if is_wanted(call):
+        if wanted.is_wanted(call):
             yield Reached((call,))
             continue
-        inner = project.find(call.dotted) if depth else None
-        if inner is None or isinstance(inner.node, ast.ClassDef) or id(inner.node) in seen:
+        inner = wanted.project.find(call.dotted) if depth else None
+        if inner is None or isinstance(inner.node, ast.ClassDef) or id(inner.node) in seen or not wanted.is_open(inner):
             continue
-        within = scope_of(inner, inner.node, project)
-        for way in _ways(within, project, is_wanted, depth - 1, seen | {id(inner.node)}):
+        within = scope_of(inner, inner.node, wanted.project)
+        for way in _ways(within, wanted, depth - 1, seen | {id(inner.node)}):
             yield Reached((call, *way.path))
             break  # one way through each call is enough to tell
 
 
+def notes(way: Reached) -> tuple[Note, ...]:
+    """Return the calls on the way, after the first, for the notes of a finding."""
+    last = len(way.path) - 1
+    return tuple(
+        Note(call.module.place(call.node), "here" if at == last else "from there")
+        for at, call in enumerate(way.path)
+        if at
+    )
+
+
+def at_call(rule: str, role: Role, way: Reached, message: str, hint: str, label: str) -> Finding:
+    """Return a finding that points at the call in a role's function, and tells the rest of the way in its notes."""
+    return Finding(rule, role.module.place(way.path[0].node), message, hint, role.name, label, notes(way))
+
+
 def scope_of(found: Found, function: Function, project: Project) -> Scope:
     """Return what names mean in a function that was found."""
-    outer = found.name.rpartition(".")[0]
-    is_method = isinstance(found.module.defined.get(outer), ast.ClassDef)
-    return Scope(function, found.module, project, f"{found.module.name}.{outer}" if is_method else None)
-
-
-def _is_decorator(node: ast.Call, function: Function) -> bool:
-    return any(node is each for each in function.decorator_list)
+    return scope_for(function, found.module, project)

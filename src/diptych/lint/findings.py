@@ -33,7 +33,7 @@ class Edit(NamedTuple):
 
 
 class Fix(NamedTuple):
-    """All edits or none. `imports` are what the new text needs, such as `("datetime", "UTC")`.
+    """All edits or none. `imports` are what the new text needs: `("datetime", "UTC")`, `("asyncio", "")` for a module.
 
     Safe: nothing that worked changes its meaning. Everything else is unsafe, and only done when asked for.
     """

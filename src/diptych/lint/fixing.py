@@ -47,6 +47,7 @@ def with_imports(text: str, needed: Sequence[tuple[str, str]]) -> str:
         for alias in node.names
         if alias.asname is None
     }
+    known |= {(alias.name, "") for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     missing = sorted({each for each in needed if each not in known})
     if not missing:
         return text
@@ -55,7 +56,7 @@ def with_imports(text: str, needed: Sequence[tuple[str, str]]) -> str:
     is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     at = max(imports, default=(first.end_lineno or 0) if first is not None and is_docstring else 0)
     lines = text.split("\n")
-    added = [f"from {module} import {name}" for module, name in missing]
+    added = [f"from {module} import {name}" if name else f"import {module}" for module, name in missing]
     return "\n".join([*lines[:at], *added, *lines[at:]])
 
 

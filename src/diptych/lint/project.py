@@ -6,7 +6,7 @@ Rule: what cannot be looked up is None, and None is never a finding.
 import ast
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from diptych.lint.module import Definition, Module
 
@@ -31,7 +31,9 @@ class Project:
 
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = tuple(modules)
+        self.memory: dict[tuple[str, object], Any] = {}  # what was worked out once: scopes, roles, calls
         self._found: dict[str, Found | None] = {}
+        self._ancestors: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def _by_name(self) -> dict[str, Module]:
@@ -114,8 +116,53 @@ class Project:
     def is_a(self, dotted: str | None, *names: str) -> bool:
         """Whether a class is, or inherits from, one of these of Diptych: `is_a("orders.Order", "Aggregate")`."""
         return dotted is not None and any(
-            each.partition(".")[0] == _LIBRARY and each.rpartition(".")[2] in names for each in self.ancestors(dotted)
+            _is_ours(each) and each.rpartition(".")[2] in names for each in self._lineage(dotted)
         )
+
+    def _lineage(self, dotted: str) -> tuple[str, ...]:
+        if dotted not in self._ancestors:
+            self._ancestors[dotted] = tuple(self.ancestors(dotted))
+        return self._ancestors[dotted]
+
+    def uses_library(self, module: Module) -> bool:
+        """Whether a module imports Diptych, itself or through others of the project. If not, it has no part in it."""
+        return module in self._users
+
+    @cached_property
+    def _users(self) -> set[Module]:
+        importers: dict[Module, list[Module]] = {}
+        for module in self.modules:
+            for each in self._imported(module):
+                importers.setdefault(each, []).append(module)
+        found: set[Module] = set()
+        ahead = [module for module in self.modules if any(_is_ours(name) for name in module.imported)]
+        while ahead:
+            module = ahead.pop()
+            if module not in found:
+                found.add(module)
+                ahead += importers.get(module, ())
+        return found
+
+    def _imported(self, module: Module) -> Iterator[Module]:
+        for dotted in module.imported:
+            for name in (dotted, dotted.rpartition(".")[0]):
+                found = self.module(name)
+                if found is not None and found is not module:
+                    yield found
+
+    def constant(self, dotted: str) -> tuple[Module, ast.expr] | None:
+        """Return what a name of a module's top level is bound to, and that module, through imports of others too."""
+        for _ in range(5):  # imports that go in a circle lead nowhere
+            owner, _, name = dotted.rpartition(".")
+            module = self.module(owner)
+            if module is None:
+                return None
+            if name in module.constants:
+                return module, module.constants[name]
+            if name not in module.imports:
+                return None
+            dotted = module.imports[name]
+        return None
 
     def dotted(self, node: ast.expr | None, module: Module) -> str | None:
         """Return the dotted name that a name or attribute stands for at a module's top level."""
@@ -146,3 +193,7 @@ class Project:
     def classes_of(self, *names: str) -> list[Found]:
         """Return the project's classes that inherit from one of these of Diptych: `classes_of("ReadModel")`."""
         return [cls for cls in self.classes if self.is_a(cls.dotted, *names)]
+
+
+def _is_ours(dotted: str) -> bool:
+    return dotted.partition(".")[0] == _LIBRARY

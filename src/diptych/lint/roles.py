@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from diptych.lint.module import Function, Module
 from diptych.lint.project import Project
-from diptych.lint.scope import Scope, annotated
+from diptych.lint.scope import Scope, annotated, scope_for
 
 _ROUTES = {"get", "post", "put", "patch", "delete", "head", "options", "api_route", "websocket"}
 
@@ -45,11 +45,19 @@ class Role(NamedTuple):
 
     def scope(self, project: Project) -> Scope:
         """Return what names mean inside it."""
-        return Scope(self.function, self.module, project, self.owner)
+        return scope_for(self.function, self.module, project)
 
 
-def roles(module: Module, project: Project) -> Iterator[Role]:
-    """Yield the functions of a module that have a part."""
+def roles(module: Module, project: Project) -> tuple[Role, ...]:
+    """Return the functions of a module that have a part."""
+    known: tuple[Role, ...] | None = project.memory.get(("roles", module))
+    if known is None:
+        found = _roles(module, project) if project.uses_library(module) else ()
+        known = project.memory["roles", module] = tuple(found)
+    return known
+
+
+def _roles(module: Module, project: Project) -> Iterator[Role]:
     for name, node in module.defined.items():
         if isinstance(node, ast.ClassDef):
             continue

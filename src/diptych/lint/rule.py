@@ -40,17 +40,13 @@ class ProjectRule(NamedTuple):
 
 
 class RegistryRule(NamedTuple):
-    """A rule that needs the app itself, imported: what is registered, and under which names.
-
-    Where it cannot be imported, `check_source` tells what the files alone tell for sure, if there is such a way.
-    """
+    """A rule about what an application is made of once it is imported. Without an application it finds nothing."""
 
     id: str
     title: str
     severity: Severity
     why: str
-    check_registry: Callable[[Facts, Project], Iterable[Finding]]
-    check_source: Callable[[Project], Iterable[Finding]] | None = None
+    check_facts: Callable[[Facts, Project], Iterable[Finding]]
     fix: Literal["safe", "unsafe", "none"] = "none"
     is_default: bool = True
 

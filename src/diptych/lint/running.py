@@ -6,7 +6,7 @@ Rule: files come in as text and findings go out; reading, caching and printing a
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from diptych.lint.facts import Facts, Fault
+from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding, Place
 from diptych.lint.module import Module
 from diptych.lint.project import Project
@@ -24,11 +24,13 @@ def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
     return Project(modules), faults
 
 
-def run(project: Project, rules: Iterable[AnyRule]) -> list[Finding]:
-    """Return what the rules find that read source, by file and line."""
+def run(project: Project, rules: Iterable[AnyRule], facts: Facts | None = None) -> list[Finding]:
+    """Return what the rules find, by file and line; `facts` are of the application, if it could be asked."""
     found: list[Finding] = []
     for rule in rules:
-        if isinstance(rule, ProjectRule):
+        if isinstance(rule, RegistryRule):
+            found += () if facts is None else rule.check_facts(facts, project)
+        elif isinstance(rule, ProjectRule):
             found += rule.check_all(project)
         elif isinstance(rule, Rule):
             found += (finding for module in project.modules for finding in check_module(rule, module, project))
@@ -50,6 +52,12 @@ def run_registry(facts: Facts | Fault | None, project: Project, rules: Iterable[
 
 def _sorted(found: Iterable[Finding]) -> list[Finding]:
     return sorted(set(found), key=lambda finding: (finding.place, finding.rule, finding.message))
+
+
+def run_module(project: Project, module: Module, rules: Iterable[Rule]) -> list[Finding]:
+    """Return what rules of source find in one file."""
+    found = {finding for rule in rules for finding in check_module(rule, module, project)}
+    return sorted(found, key=lambda finding: (finding.place, finding.rule, finding.message))
 
 
 def check_module(rule: Rule, module: Module, project: Project) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ time see it.
 import ast
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -68,11 +68,18 @@ def statements(scope: Scope, project: Project, depth: int = DEPTH) -> Iterator[S
     yield from _through(scope, project, depth, (), frozenset({id(scope.function)}))
 
 
-def own_statements(scope: Scope) -> Iterator[Statement]:
-    """Yield the SQL that stands in a function, or in a constant that it gives to a call."""
+def own_statements(scope: Scope) -> Sequence[Statement]:
+    """Return the SQL that stands in a function, or in a constant that it gives to a call."""
     if not is_available():
-        return
-    for node in ast.walk(scope.function):
+        return ()
+    known: Sequence[Statement] | None = scope.project.memory.get(("sql", scope.function))
+    if known is None:
+        known = scope.project.memory["sql", scope.function] = tuple(_own_statements(scope))
+    return known
+
+
+def _own_statements(scope: Scope) -> Iterator[Statement]:
+    for node in scope.nodes:
         text = _text(node, scope)
         if text is None or not _BEGINS.match(text) or _is_part(node, scope):
             continue
@@ -136,11 +143,7 @@ def _put_in(part: ast.expr, scope: Scope) -> str | None:
 
 def _value(name: str, scope: Scope) -> ast.expr | None:
     """What a name is bound to, once: in the function, else in its module."""
-    bound = [
-        node.value
-        for node in ast.walk(scope.function)
-        if isinstance(node, ast.Assign) and any(isinstance(each, ast.Name) and each.id == name for each in node.targets)
-    ]
+    bound = scope.assigned.get(name, [])
     if len(bound) > 1:
         return None
     return bound[0] if bound else scope.module.constants.get(name)
@@ -160,7 +163,7 @@ def _is_part(node: ast.AST, scope: Scope) -> bool:
             and each.id in names
             and isinstance(each.ctx, ast.Load)
             and _is_argument(each, scope)
-            for each in ast.walk(scope.function)
+            for each in scope.nodes
         )
     return isinstance(around, ast.BinOp | ast.JoinedStr | ast.FormattedValue | ast.Expr)
 

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from diptych.errors import ConfigurationError
 from diptych.handlers import annotations, marked, where
 from diptych.messages import DomainEvent, Metadata, declared_events
+from diptych.projections.faults import Faults
 from diptych.projections.hashing import hash_of
 from diptych.projections.keys import RowKeys
-from diptych.projections.methods import Faults, Models, read_method
+from diptych.projections.methods import Models, read_method
 from diptych.projections.plan import Definition, Handler, Mode, Script
-from diptych.projections.projection import Projection
+from diptych.projections.projection import Projection, brackets
 from diptych.read.models import ReadModel, table_name, table_of
 from diptych.store.batches import ProjectionTables
 from diptych.store.tables import check_identifier
@@ -106,12 +107,7 @@ def _name(cls: type[Any], faults: Faults) -> str:
 
 
 def _models(cls: type, faults: Faults) -> list[type[ReadModel]]:
-    arguments: tuple[Any, ...] = ()
-    for base in cls.__mro__:
-        for origin in getattr(base, "__orig_bases__", ()):
-            if get_origin(origin) is Projection and not arguments:
-                argument = get_args(origin)[0]
-                arguments = get_args(argument) if get_origin(argument) in (Union, UnionType) else (argument,)
+    arguments = brackets(cls)
     found = []
     for argument in arguments:
         if not (isinstance(argument, type) and issubclass(argument, ReadModel)):

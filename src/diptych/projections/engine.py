@@ -136,7 +136,7 @@ class ProjectionEngine:
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has on disk what is now in the log: the generation of it that is read then.
 
-        :raises StaleReadError: one of them did not get there in time, or will not move.
+        :raises StaleReadError: one of them did not get there in time, or will not move; it says where that one is.
         """
         began = time.monotonic()
         head = (await self._store.head()).position
@@ -146,8 +146,7 @@ class ProjectionEngine:
             for progress in self.progress.values():
                 left = max(0.0, began + timeout - time.monotonic())
                 if not await progress.wait_for(head, left):
-                    reason = progress.state if progress.will_not_move else "behind"
-                    raise StaleReadError([progress.name], reason, time.monotonic() - began)
+                    raise _stale(progress, head, time.monotonic() - began)
             with suppress(StoreError):
                 await self.look()  # somebody may have had another generation read meanwhile
 
@@ -189,6 +188,12 @@ class _Team(NamedTuple):
     views: ViewStore
     crew: Crew
     coordinator: Coordinator
+
+
+def _stale(progress: Progress, head: int, waited: float) -> StaleReadError:
+    reason = progress.state if progress.will_not_move else "behind"
+    trouble = f"; last error: {progress.error.rstrip('.')}" if progress.error else ""
+    return StaleReadError([progress.name], reason, waited, f"at position {progress.saved} of {head}{trouble}")
 
 
 async def _survived(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

@@ -263,7 +263,6 @@ def _looked_up(
 
 def _take(handler: Handler, target: Sheet, key: Hashable, before: Any, result: Any) -> None:
     """Put what a method returned where it belongs."""
-    is_own = handler.source in (-1, handler.target)  # else it was given a row of one model and returns another
     if handler.is_sequence:
         rows = result if result is None or isinstance(result, ReadModel) else list(result)
         _check(handler, rows)
@@ -271,10 +270,6 @@ def _take(handler: Handler, target: Sheet, key: Hashable, before: Any, result: A
             target.put(target.keys.of_row(row), row)
         return
     _check(handler, result)
-    if not is_own:
-        if result is not None:
-            target.put(target.keys.of_row(result), result)
-        return
     if result is not None:
         _check_key(target, key, result)
     target.put(key, result)

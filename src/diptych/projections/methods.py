@@ -11,8 +11,9 @@ from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origi
 from uuid import UUID
 
 from diptych.events.recorded import StoredEvent
-from diptych.handlers import On, Parameter, Signature, signature, where
+from diptych.handlers import On, Parameter, Signature, marked, signature, where
 from diptych.messages import DomainEvent, Metadata
+from diptych.projections.faults import Faults
 from diptych.projections.keys import RowKeys, comparable
 from diptych.projections.plan import Each, Find, Handler, Lookup
 from diptych.read.columns import column_of, unwrap
@@ -22,18 +23,6 @@ from diptych.store.tables import Column, Kind
 _COMPARABLE: Final = {
     (Kind.INTEGER, Kind.DECIMAL), (Kind.INTEGER, Kind.REAL), (Kind.BOOLEAN, Kind.INTEGER),
 }  # fmt: skip
-
-
-class Faults:
-    """What is wrong so far, one sentence each."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def add(self, place: str | type, what: str, instead: str) -> None:
-        """Note a fault: where, what, and what to write instead."""
-        at = place if isinstance(place, str) else where(place)  # to find a class, Python parses its whole file
-        self.sentences.append(f"{at}: {what}; {instead.rstrip('.')}.")
 
 
 class Models(NamedTuple):
@@ -49,6 +38,10 @@ class _Refused(Exception):  # noqa: N818 - becomes a sentence in a Configuration
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(what, instead)
         self.what, self.instead = what, instead
+
+
+class _Misfit(_Refused):
+    """One that is found when the class is made: what the method takes or returns is no row of this projection."""
 
 
 class _Draft:
@@ -81,19 +74,36 @@ def read_method(
     return None
 
 
+def misfits(cls: type, owned: Sequence[type[ReadModel]]) -> Sequence[str]:
+    """Say which methods marked `@on` are async, return no row of these, or not of the one whose row they take.
+
+    What names something that is not there yet is left to the start, and so is every other fault.
+    """
+    faults, names = Faults(), Models({model: at for at, model in enumerate(owned)}, ())
+    for function, mark in marked(cls).values():
+        try:
+            _refuse_unusual(function)
+            read = signature(function, mark.names, skip=1)
+            _promised(read, names)
+        except _Misfit as misfit:
+            faults.add(where(function), misfit.what, misfit.instead)
+        except (_Refused, NameError, TypeError):
+            continue
+    return faults.sentences
+
+
 def _refuse_unusual(function: Callable[..., Any]) -> None:
     if not isinstance(function, FunctionType):
         raise _Refused("it is not a plain method", "mark `def name(self, event: ...)` with @on, and nothing else")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise _Refused("it is async", "a projection's method is a plain function: write `def`")
+        raise _Misfit("it is async", "a projection's method is a plain function: write `def`")
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             raise _Refused(f"it takes {name} by keyword only", "leave out the * among its parameters")
 
 
 def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Models) -> Handler:
-    draft = _parameters(read, models)
-    model, is_sequence, is_none_allowed = _returned(read.returns, models)
+    draft, (model, is_sequence, is_none_allowed) = _promised(read, models)
     if is_sequence and draft.row is model:
         raise _Refused(
             f"it takes one {model.__name__} and returns several, so which is the row it took?",
@@ -107,7 +117,7 @@ def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Mode
     find = _find(mark.key, models.sheets[target if source < 0 else source], draft.events) if needs_key else None
     if each is None and not needs_key and not by_stream:
         raise _Refused("it returns several rows, each with its own key", "leave out key=")
-    is_plain = not (is_sequence or each or draft.looked or source not in (-1, target))
+    is_plain = not (is_sequence or each or draft.looked)
     return Handler(
         call=_caller(method, draft.roles),
         where=read.where,
@@ -128,6 +138,20 @@ def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Mode
         is_isolated=is_plain and by_stream,
         change=method if is_plain and by_stream and draft.roles == ["row", "event"] else None,
     )
+
+
+def _promised(read: Signature, models: Models) -> tuple[_Draft, tuple[type[ReadModel], bool, bool]]:
+    """Return what a method takes and what it returns. A row that it takes is the one it returns."""
+    returned = _returned(read.returns, models)
+    draft, model = _parameters(read, models), returned[0]
+    if draft.row not in (None, model):
+        name = read.parameters[[*draft.roles].index("row")].name
+        taken = f"{draft.row.__name__} | None" if draft.is_row_optional else draft.row.__name__
+        raise _Misfit(
+            f"it takes a row of {draft.row.__name__} and returns one of {model.__name__}",
+            f"return the row it takes, or make that a look-up: `{name}: Annotated[{taken}, Key]`",
+        )
+    return draft, returned
 
 
 def _parameters(read: Signature, models: Models) -> _Draft:
@@ -179,8 +203,8 @@ def _not_owned_or_second(name: str, model: type, models: Models) -> _Refused:
     return _not_owned(model)
 
 
-def _not_owned(model: type) -> _Refused:
-    return _Refused(
+def _not_owned(model: type) -> _Misfit:
+    return _Misfit(
         f"{model.__name__} is not in this projection's brackets",
         f"write Projection[... | {model.__name__}], if no other projection owns it",
     )
@@ -195,7 +219,7 @@ def _members(hint: Any) -> tuple[tuple[Any, ...], bool]:
 def _returned(returns: Any, models: Models) -> tuple[type[ReadModel], bool, bool]:
     kinds, is_none_allowed = _members(returns)
     if returns is inspect.Signature.empty or not kinds:
-        raise _Refused("it does not say what it returns", "annotate the read model, with `| None` if the row may go")
+        raise _Misfit("it does not say what it returns", "annotate the read model, with `| None` if the row may go")
     if len(kinds) > 1:
         raise _Refused("it returns more than one kind", "write one method for each read model")
     kind, is_sequence = kinds[0], False
@@ -205,7 +229,7 @@ def _returned(returns: Any, models: Models) -> tuple[type[ReadModel], bool, bool
     if kind not in models.at:
         if isinstance(kind, type) and issubclass(kind, ReadModel):
             raise _not_owned(kind)
-        raise _Refused(f"it returns {kind!r}, which is no read model", "return a row, rows, or None")
+        raise _Misfit(f"it returns {kind!r}, which is no read model", "return a row, rows, or None")
     return kind, is_sequence, is_none_allowed
 
 
@@ -342,9 +366,12 @@ def _lookup(
     models: Models,
     events: Sequence[type[DomainEvent]],
 ) -> Lookup:
-    if not fields:
-        raise _Refused(f"the look-up {name} says no field", 'write Key("<field of the event>")')
     at = models.at[model]
+    if not fields:
+        table = models.sheets[at].table
+        if len(table.key) != 1 or table.column(table.key[0]).kind is not Kind.UUID:
+            raise _Refused(f"the look-up {name} says no field", 'write Key("<field of the event>")')
+        return Lookup(at, _stream_id, is_optional, name)
     return Lookup(at, _by_fields(fields, models.sheets[at], events, may_be_none=is_optional), is_optional, name)
 
 

@@ -11,7 +11,6 @@ from diptych.events.recorded import StoredEvent
 from diptych.handlers import where
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.keys import RowKeys
-from diptych.projections.projection import Projection
 from diptych.store.batches import ProjectionTables
 
 Mode: TypeAlias = Literal["async", "inline"]
@@ -86,7 +85,7 @@ class Definition(NamedTuple):
     watched: tuple[tuple[str, ...], ...]  # per sheet, the columns that `each` looks for
     script: Script | None
     is_isolated: bool
-    projection: type[Projection[Any]]
+    projection: type[Any]
 
     @property
     def where(self) -> str:

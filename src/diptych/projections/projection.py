@@ -4,9 +4,12 @@ Rule: a projection is pure; it gets rows, events and metadata, and nothing that 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
 
+from diptych.errors import ConfigurationError
 from diptych.handlers import local_names
+from diptych.projections.methods import misfits
 
 Rows = TypeVar("Rows")
 
@@ -15,8 +18,9 @@ class Projection(Generic[Rows]):
     """Turns events into rows of the read models in its brackets: `Projection[OrderSummary | CustomerName]`.
 
     A method marked `@on` returns what the row will be: a row, a sequence of rows, or None for no row where its
-    annotation says `| None`. The row is found by the stream's id unless `key=` or `each=` says otherwise. A method
-    that takes a row of one read model and returns another writes the returned row under the key it carries.
+    annotation says `| None`. The row is found by the stream's id unless `key=` or `each=` says otherwise. A row
+    that a method takes is the one it returns; another one is a look-up, by a field of the event or the stream's id:
+    `Annotated[CustomerName | None, Key("customer_id")]`, `Annotated[Order, Key]`.
 
         class Sales(Projection[ProductSales]):
             @on(key="product_id")
@@ -24,6 +28,8 @@ class Projection(Generic[Rows]):
 
     Or write the SQL yourself: `async def handle(self, event: OrderCreated | OrderCancelled, db: Db) -> None`, which may
     await nothing but its `db`. Either way each event takes effect once: rows and checkpoint commit together.
+
+    A method that is async, or takes a row of one read model and returns another, is refused when the class is made.
 
     `class Sales(Projection[...], name="sales", version=2)`: a raised version builds the rows again from the start.
     """
@@ -38,3 +44,17 @@ class Projection(Generic[Rows]):
             raise TypeError(f"{cls.__name__}: version={version!r}; a projection's version is a whole number from 1 on.")
         cls.projection_name, cls.projection_version = name, version
         cls.projection_names = local_names()
+        owned = [argument for argument in brackets(cls) if isinstance(argument, type)]
+        faults = misfits(cls, owned) if owned else ()
+        if faults:
+            raise ConfigurationError(faults)
+
+
+def brackets(cls: type) -> tuple[Any, ...]:
+    """Return what stands in the brackets of the nearest base that has any."""
+    for base in cls.__mro__:
+        for origin in getattr(base, "__orig_bases__", ()):
+            if get_origin(origin) is Projection:
+                argument = get_args(origin)[0]
+                return get_args(argument) if get_origin(argument) in (Union, UnionType) else (argument,)
+    return ()

@@ -43,10 +43,13 @@ def refuse_unrepeatable(sql: str) -> None:
     is_bare = "INSERT" in found and ("ON", "CONFLICT") not in pairs
     if is_replace or is_bare:
         raise ProgrammingError(
-            f"INSERT needs ON CONFLICT (key) DO UPDATE or DO NOTHING, so that it may run twice: {short(sql)}"
+            "INSERT needs ON CONFLICT (key) DO UPDATE or DO NOTHING, so that it may run twice (rule DP201): "
+            f"{short(sql)}"
         )
     if _NOW.search(sql):
-        raise ProgrammingError(f"The clock gives another answer the next time; use meta.recorded_at. In: {short(sql)}")
+        raise ProgrammingError(
+            f"The clock gives another answer the next time; use meta.recorded_at (rule DP206). In: {short(sql)}"
+        )
 
 
 def short(sql: str) -> str:

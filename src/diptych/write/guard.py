@@ -5,17 +5,21 @@ its events once more and comparing (the check of Axon's test fixture); and so is
 and was never added to its repository. Production pays for none of them.
 """
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
 from diptych.errors import ProgrammingError
 from diptych.messages import DomainEvent
 from diptych.write.aggregate import Aggregate, appliers, pending
+from diptych.write.comparing import differing
 
 _installed: list[Callable[[], bool]] = []  # by each app that runs in development
 _noted: list[Callable[[Aggregate], None]] = []
 _plain_record = Aggregate.record
+_examiners: list[Callable[[Aggregate, dict[str, Any]], None]] = []
 
 
 def install(is_exempt: Callable[[], bool], note: Callable[[Aggregate], None]) -> None:
@@ -39,9 +43,25 @@ def uninstall() -> None:
         setattr(Aggregate, "record", _plain_record)  # noqa: B010 - what was there before
 
 
+@contextmanager
+def examining(examine: Callable[[Aggregate, dict[str, Any]], None]) -> Iterator[None]:
+    """Have each aggregate looked at more closely for a while, with its state before: what the test kit does."""
+    _examiners.append(examine)
+    try:
+        yield
+    finally:
+        _examiners.remove(examine)
+
+
 def snapshot(aggregate: Aggregate) -> dict[str, Any]:
     """Copy an aggregate's state, to compare with at commit."""
-    return deepcopy(_state(aggregate))
+    return deepcopy(state_of(aggregate.__dict__))
+
+
+def state_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an aggregate's attributes that its events make."""
+    hidden = ("_pending", "_is_applying", "version")
+    return {name: value for name, value in attributes.items() if name not in hidden}
 
 
 def check(aggregate: Aggregate, before: dict[str, Any]) -> None:
@@ -49,6 +69,8 @@ def check(aggregate: Aggregate, before: dict[str, Any]) -> None:
 
     :raises ProgrammingError: something else changed it.
     """
+    for examine in _examiners:
+        examine(aggregate, before)
     again = type(aggregate)(aggregate.id)
     again.__dict__.update(deepcopy(before))
     find = appliers(type(aggregate))
@@ -56,8 +78,7 @@ def check(aggregate: Aggregate, before: dict[str, Any]) -> None:
     for event in pending(aggregate):
         if type(event) in find:
             find[type(event)](again, event)
-    expected, found = _state(again), _state(aggregate)
-    changed = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    changed = differing(state_of(again.__dict__), state_of(aggregate.__dict__))
     if changed:
         raise ProgrammingError(
             f"{aggregate}: {', '.join(changed)} changed outside @on, so the change would be lost on the next load. "
@@ -83,13 +104,10 @@ def _record(self: Aggregate, event: DomainEvent) -> None:
 
 def _set(self: Aggregate, name: str, value: Any) -> None:
     if not self.__dict__.get("_is_applying", False) and not _installed[-1]():
+        line = sys._getframe(1)
         raise ProgrammingError(
+            f"{line.f_code.co_filename}:{line.f_lineno} {line.f_code.co_qualname}: "
             f"{type(self).__name__}.{name} is set outside @on, so the change would be lost on the next load. "
             "Record an event and set it in the @on method of that event."
         )
     object.__setattr__(self, name, value)
-
-
-def _state(aggregate: Aggregate) -> dict[str, Any]:
-    hidden = ("_pending", "_is_applying", "version")
-    return {name: value for name, value in aggregate.__dict__.items() if name not in hidden}

@@ -231,7 +231,10 @@ def current() -> UnitOfWork:
     """Return the command being handled. :raises ProgrammingError: none is."""
     work = _current.get()
     if work is None:
-        raise ProgrammingError("A repository works inside a command handler only. Dispatch a command.")
+        raise ProgrammingError(
+            "A repository works inside a command handler only. Dispatch a command; to answer a query, "
+            "read a read model (rule DP101)."
+        )
     work.refuse_late()
     return work
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from diptych.lint.findings import Finding, Place, Severity
 from diptych.lint.rule import AnyRule
+from diptych.lint.rules.table import META
 
 Paint = Callable[[str, str], str]
 """Gives a text a style: `red`, `yellow`, `cyan`, `blue`, `bold`, `dim`."""
@@ -21,13 +22,13 @@ def full(findings: Sequence[Finding], texts: Mapping[str, str], rules: Mapping[s
 
 
 def severity_of(finding: Finding, rules: Mapping[str, AnyRule]) -> Severity:
-    """Return how bad it is; what no rule stands for is an error."""
+    """Return how bad it is."""
     rule = rules.get(finding.rule)
-    return Severity.ERROR if rule is None else rule.severity
+    return META.get(finding.rule, Severity.ERROR) if rule is None else rule.severity
 
 
 def _one(finding: Finding, texts: Mapping[str, str], rule: AnyRule | None, paint: Paint) -> str:
-    severity = Severity.ERROR if rule is None else rule.severity
+    severity = META.get(finding.rule, Severity.ERROR) if rule is None else rule.severity
     width = len(str(max([finding.place.end_line, *(note.place.end_line for note in finding.notes)])))
     blank = " " * width
     lines = [

@@ -2,14 +2,30 @@
 
 from typing import Final
 
+from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
-from diptych.lint.rules import applying, repeating, separation, wiring
+from diptych.lint.rules import (
+    applying,
+    deciding,
+    projecting,
+    recording,
+    refusing,
+    repeating,
+    schema,
+    separation,
+    wiring,
+)
 
 RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *deciding.RULES,
+            *projecting.RULES,
+            *recording.RULES,
+            *refusing.RULES,
             *repeating.RULES,
+            *schema.RULES,
             *separation.RULES,
             *wiring.RULES,
         ),
@@ -17,6 +33,14 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
     )
 )  # fmt: skip
 
+ON: Final = tuple(rule for rule in RULES if rule.is_default)
+"""Those that are held when nothing is selected."""
+
 BY_ID: Final = {rule.id: rule for rule in RULES}
-META: Final = ("DP901", "DP902", "DP903", "DP904")
+META: Final = {
+    "DP901": Severity.WARNING,
+    "DP902": Severity.WARNING,
+    "DP903": Severity.INFO,
+    "DP904": Severity.ERROR,
+}
 """What is said of comments, of the baseline, and of files that cannot be read."""

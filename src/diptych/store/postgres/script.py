@@ -14,6 +14,7 @@ from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Databas
 from diptych.store.postgres.guard import Judge, Verdict, first_line
 from diptych.store.postgres.sql_text import changing, outside
 from diptych.store.postgres.statements import arguments, readers
+from diptych.store.refusals import AWAITS_ELSE, ONLY_ROWS, UNDECIDABLE, not_own
 from diptych.store.rows import quoted
 from diptych.store.sql_text import refuse_several, refuse_unrepeatable, short, words
 from diptych.store.tables import plain_name
@@ -79,10 +80,7 @@ class Script:
                 except StopIteration:
                     break
                 if not isinstance(asked, _Call) or asked.db is not db:
-                    raise ProgrammingError(
-                        f"{self._projection}: handle may await nothing but its db: it runs inside the transaction. "
-                        "Do the rest in a reaction."
-                    )
+                    raise ProgrammingError(f"{self._projection}: {AWAITS_ELSE}")
                 answer, failure = None, None
                 try:
                     answer = await self._run(asked.sql, asked.parameters, database)
@@ -117,24 +115,18 @@ class Script:
         refuse_several(sql)
         found = words(sql) or ("nothing",)
         if found[0] not in _VERBS or ("INTO" in found and not {"INSERT", "MERGE"} & set(found)):
-            raise ProgrammingError(
-                f"{self._projection}: its SQL may only SELECT, INSERT, UPDATE and DELETE; tables come from read models."
-            )
+            raise ProgrammingError(f"{self._projection}: {ONLY_ROWS}")
         try:
             verdict = await self._judge.judge(self._placing.change(sql))
         except ProgrammingError as error:
             raise ProgrammingError(f"{self._projection}: {error} In: {short(sql)}") from error
         name = changing(sql, verdict.text.names)
         if name is not None:
-            raise ProgrammingError(
-                f"{self._projection}: {name} gives another answer the next time; rows must follow from events alone."
-            )
+            raise ProgrammingError(f"{self._projection}: {name} gives another answer the next time; {UNDECIDABLE}")
         touched = verdict.reads | verdict.writes
         other = min((touched - self._names) | verdict.foreign, default=None) or outside(verdict.text.names)
         if other is not None:
-            verb, own = "change" if other in verdict.writes else "read", sorted(map(plain_name, self._names))
-            raise ProgrammingError(
-                f"{self._projection}: it may not {verb} {plain_name(other)}, which is not one of its tables "
-                f"({', '.join(own)})."
-            )
+            verb = "change" if other in verdict.writes else "read"
+            why = not_own(verb, plain_name(other), map(plain_name, self._names))
+            raise ProgrammingError(f"{self._projection}: {why}")
         return verdict

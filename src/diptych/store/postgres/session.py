@@ -15,6 +15,7 @@ from diptych.errors import ProgrammingError, UnknownOutcomeError
 from diptych.store.postgres.appending import AppendJob, CommandTaken, Group, Written
 from diptych.store.postgres.connection import Connection, Database, open_connection
 from diptych.store.postgres.connections import close_connection
+from diptych.store.postgres.fence import LET_IN
 from diptych.store.postgres.migrations import in_schema, lock_key
 from diptych.store.protocols import Appended, StoreSettings
 
@@ -57,6 +58,7 @@ async def open_session(
         "enable_bitmapscan": "off",
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
+        **LET_IN,  # inline rows are folded here
     }
     begin = "BEGIN"
     if settings.synchronous == "normal":

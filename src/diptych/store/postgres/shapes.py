@@ -11,6 +11,7 @@ from diptych.errors import ConfigurationError, OtherHistoryError
 from diptych.store.batches import ProjectionTables
 from diptych.store.generations import placed, placed_name
 from diptych.store.postgres.connection import Connection, Database
+from diptych.store.postgres.fence import fence
 from diptych.store.postgres.migrations import in_schema, lock_key
 from diptych.store.postgres.rows import schema
 from diptych.store.rows import quoted
@@ -138,7 +139,7 @@ class Shapes:
         missing: list[str] = []
         for table in (placed(each, number) for each in projection.tables):
             create, *indexes = schema(table, self._database.schema)
-            for statement in [create, *(indexes if with_indexes else ())]:
+            for statement in [create, *fence(table.name, self._database.schema), *(indexes if with_indexes else ())]:
                 await connection.execute(statement)
             missing += [] if with_indexes else indexes
             name, checkpoints = f"{self._place}.{quoted(table.name)}", f"{self._place}.projection_checkpoints"

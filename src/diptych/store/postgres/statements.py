@@ -3,6 +3,7 @@
 Rule: a value is bound as the type PostgreSQL expects at its place, and refused as its column refuses it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,10 +26,12 @@ from diptych.store.postgres.guard import GoneError, Judge, Verdict, first_line
 from diptych.store.postgres.rows import FORM
 from diptych.store.postgres.sql_text import outside
 from diptych.store.protocols import Selected
+from diptych.store.refusals import LOG, not_by_schema, not_readable, not_select, not_select_because
 from diptych.store.sql_text import refuse_several, words
 from diptych.store.tables import Bound, Column, Kind, Table, plain_name
 from diptych.store.values import Convert, asked_for, converted
 
+_MISSING: Final = re.compile(r'relation "(?:\w+\.)?(\w+)" does not exist')
 _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name"})
 _INTEGERS: Final = frozenset({"int2", "int4", "int8"})
 _KINDS_OF: Final[Mapping[str, Kind]] = {
@@ -137,17 +140,20 @@ class Statements:
         """
         verb = (words(sql) or ("nothing",))[0]
         if verb not in ("SELECT", "WITH", "VALUES"):
-            raise AccessDeniedError(f"The read side may only SELECT, not {verb}. Changes are made by commands.")
+            raise AccessDeniedError(not_select(verb))
         refuse_several(sql)
         try:
             verdict = await self._judge.judge(placing.read(sql))
         except GoneError:
             raise
         except ProgrammingError as error:
+            missing = _MISSING.search(str(error))
+            if missing is not None and missing[1] in LOG:  # it is in another database
+                raise self.forbidden(missing[1]) from error
             raise ProgrammingError(f"The query cannot be run: {error}.") from error
         if verdict.writes or not verdict.columns:
             what = f"change or lock {plain_name(min(verdict.writes))}" if verdict.writes else "make tables"
-            raise AccessDeniedError(f"The read side may only SELECT, not {what}. Changes are made by commands.")
+            raise AccessDeniedError(not_select(what))
         other = min(verdict.foreign, default=None) or outside(verdict.text.names)
         other = other or min(verdict.reads - {table.name for table in placing.tables}, default=None)
         if other is not None:
@@ -162,9 +168,8 @@ class Statements:
     def forbidden(self, name: str) -> AccessDeniedError:
         """Return the refusal to read this."""
         if name in self._tables:  # the view of that name, which is for people
-            return AccessDeniedError(f"The read side may not read {name} by its schema. Leave the schema out.")
-        registered = ", ".join(sorted(self._tables)) or "none"
-        return AccessDeniedError(f"The read side may not read {name}, only registered read models ({registered}).")
+            return AccessDeniedError(not_by_schema(name))
+        return AccessDeniedError(not_readable(name, self._tables))
 
     def bind(self, verdict: Verdict, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the arguments of a statement. :raises InvalidInputError: no column holds such a value."""
@@ -186,7 +191,7 @@ class Statements:
         if isinstance(error, asyncpg.QueryCanceledError):
             return StoreUnavailableError(f"{self._database}: the query ran for too long and was stopped. Add an Index.")
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError | asyncpg.InsufficientPrivilegeError):
-            return AccessDeniedError(f"The read side may only SELECT ({error}). Changes are made by commands.")
+            return AccessDeniedError(not_select_because(error))
         if isinstance(error, asyncpg.InvalidCachedStatementError):
             return StoreUnavailableError(f"{self._database}: the tables were made anew meanwhile. Try again.")
         if isinstance(error, asyncpg.DataError | asyncpg.SyntaxOrAccessError):

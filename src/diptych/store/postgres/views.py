@@ -17,6 +17,7 @@ from diptych.store.postgres.alerts import PostgresAlerts
 from diptych.store.postgres.changes import Changes, LostError
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.connections import Connections, transaction
+from diptych.store.postgres.fence import LET_IN
 from diptych.store.postgres.generations import PostgresGenerations
 from diptych.store.postgres.guard import Judge
 from diptych.store.postgres.leases import PostgresLeases
@@ -90,7 +91,7 @@ class PostgresViewStore:
         idle = {"idle_in_transaction_session_timeout": _milliseconds(_IDLE_SECONDS)}
         # Lost together, a checkpoint and its rows are made again from the log: as in SQLite's file of rows.
         # A copy gets them when they are on disk, so where there is one that is not left for later.
-        writing = {"synchronous_commit": "off" if self._read_from is None else "local", **waiting}
+        writing = {"synchronous_commit": "off" if self._read_from is None else "local", **waiting, **LET_IN}
         # Who stands still with rows locked loses them before those who take over give up.
         moving = {"idle_in_transaction_session_timeout": _milliseconds(self._settings.lock_timeout / 2)}
         rows = self._pool(_WRITERS, {**writing, **moving}, _WRITE_SECONDS)

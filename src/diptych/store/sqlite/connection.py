@@ -23,6 +23,7 @@ from diptych.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from diptych.store.sqlite.fence import let_in
 
 _WRITE_FAILED = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE, apsw.SQLITE_IOERR_SHMSIZE)
 _READER_PATIENCE = 100  # milliseconds
@@ -72,6 +73,7 @@ def open_writer(file: DatabaseFile, *, synchronous: str, lock_timeout: float) ->
         check_ours(connection, file)
         _choose_journal(connection, file)
         connection.execute(f"PRAGMA synchronous = {'normal' if synchronous == 'normal' else 'full'}")
+        let_in(connection)
         connection.execute("PRAGMA foreign_keys = off")
         connection.execute("PRAGMA cache_size = -16000")
         connection.execute("PRAGMA temp_store = memory")
@@ -195,7 +197,7 @@ def _cannot_open(error: BaseException, path: str) -> StoreUnavailableError:
 
 
 def _denied(error: BaseException, path: str) -> AccessDeniedError:
-    return AccessDeniedError(f"{path}: the read side may only read registered tables ({error}).")
+    return AccessDeniedError(f"{path}: the read side may only read registered tables ({error}) (rule DP101).")
 
 
 def _too_big(error: BaseException, path: str) -> InvalidInputError:

@@ -8,6 +8,7 @@ from typing import Final
 
 import apsw
 
+from diptych.store.refusals import not_readable, not_select
 from diptych.store.sqlite.script import JSON_TABLES, existing_tables
 from diptych.store.tables import plain_name
 
@@ -36,17 +37,14 @@ class ReadGuard:
                 return apsw.SQLITE_OK
             if first in self._allowed or (second == "" and first not in self._existing):
                 return apsw.SQLITE_OK
-            registered = ", ".join(sorted(self._tables)) or "none"
-            self.denied = f"The read side may not read {first}, only registered read models ({registered})."
+            self.denied = not_readable(first, self._tables)
         elif action in _PASSIVE or (action == apsw.SQLITE_FUNCTION and second not in _OUTSIDE):
             return apsw.SQLITE_OK
         else:
-            self.denied = (
-                f"The read side may only SELECT{self._where(action, first or second)}. Changes are made by commands."
-            )
+            self.denied = not_select(self._what(action, first or second))
         return apsw.SQLITE_DENY
 
     @staticmethod
-    def _where(action: int, first: str | None) -> str:
+    def _what(action: int, first: str | None) -> str:
         name = str(apsw.mapping_authorizer_function.get(action, action)).removeprefix("SQLITE_").lower()
-        return f", not {name} {first}" if first else f", not {name}"
+        return f"{name} {first}" if first else name

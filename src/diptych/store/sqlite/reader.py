@@ -16,6 +16,7 @@ from diptych.errors import AccessDeniedError, ProgrammingError, ValueDoesNotFitE
 from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.placing import Placing
 from diptych.store.protocols import Selected
+from diptych.store.refusals import not_readable
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
 from diptych.store.sqlite.connections import ConnectionPool, PooledConnection
 from diptych.store.sqlite.guard import ReadGuard
@@ -142,7 +143,7 @@ class SqliteReadSession:
         except ValueDoesNotFitError as error:
             raise asked_for(error) from error
         except KeyError:
-            raise AccessDeniedError(f"The read side may not read {table.name}: it is no projection's table.") from None
+            raise AccessDeniedError(not_readable(table.name, self._readers.statements.tables)) from None
         rows = self._fetch_now(held, codec.get, values)
         return codec.decode(rows[0]) if rows else None
 

@@ -24,7 +24,7 @@ _TYPES: Final = {
 
 
 def schema(table: Table) -> list[str]:
-    """Return the statements that make the table and its indexes."""
+    """Return the statements that make the table, keep others from writing its rows, and make its indexes."""
     columns = [_definition(table, column) for column in table.columns]
     key = ", ".join(map(quoted, table.key))
     single = table.column(table.key[0])

@@ -16,6 +16,7 @@ import apsw
 
 from diptych.errors import ProgrammingError, StoreError
 from diptych.store.placing import Placing
+from diptych.store.refusals import AWAITS_ELSE, ONLY_ROWS, UNDECIDABLE, not_own
 from diptych.store.sql_text import refuse_several, refuse_unrepeatable, short, words
 from diptych.store.sqlite.connection import translate
 from diptych.store.tables import Bound, Column, Kind, Table, plain_name
@@ -28,7 +29,6 @@ _CLOCK: Final = frozenset({"current_time", "current_date", "current_timestamp"})
 _OUTSIDE: Final = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
 VIEW: Final = re.compile(r"cannot modify (\w+) because it is a view")
 _VERBS: Final = frozenset({"SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE"})
-_ONLY: Final = "its SQL may only SELECT, INSERT, UPDATE and DELETE; tables come from read models."
 _FORBIDDEN: Final = _VOLATILE | _CLOCK | _OUTSIDE
 JSON_TABLES: Final = frozenset({"json_each", "json_tree"})
 
@@ -73,7 +73,7 @@ class ScriptDb:
             raise self._trouble
         refuse_several(sql)
         if (words(sql) or ("",))[0] not in _VERBS:
-            raise ProgrammingError(f"{self._projection}: {_ONLY}")
+            raise ProgrammingError(f"{self._projection}: {ONLY_ROWS}")
         self._denied = None
         try:
             placed = self._placing.change(sql)
@@ -96,17 +96,17 @@ class ScriptDb:
         if action == apsw.SQLITE_FUNCTION:
             if second not in _FORBIDDEN:
                 return apsw.SQLITE_OK
-            self._denied = f"{second}() gives another answer the next time; rows must follow from events alone."
+            self._denied = f"{second}() gives another answer the next time; {UNDECIDABLE}"
         elif (action == apsw.SQLITE_READ or action in _WRITES) and not str(first).startswith("sqlite_"):
             if first in self._names or first in JSON_TABLES or (second == "" and self._is_given(first)):
                 return apsw.SQLITE_OK
             self._denied = self._not_own(_WRITES.get(action, "read"), first)
         else:
-            self._denied = _ONLY
+            self._denied = ONLY_ROWS
         return apsw.SQLITE_DENY
 
     def _not_own(self, verb: str, table: str | None) -> str:
-        return f"it may not {verb} {table}, which is not one of its tables ({', '.join(sorted(self._plain))})."
+        return not_own(verb, plain_name(str(table)), self._plain)
 
     def _is_given(self, name: str | None) -> bool:
         """Whether a name is no table's, but one that the statement itself gave to a part of it, or the placing did."""
@@ -126,10 +126,7 @@ class ScriptDb:
                 if close is not None:
                     with suppress(BaseException):  # whatever it makes of being ended here
                         close()
-                raise ProgrammingError(
-                    f"{self._projection}: handle may await nothing but its db: it runs inside the transaction. "
-                    "Do the rest in a reaction."
-                )
+                raise ProgrammingError(f"{self._projection}: {AWAITS_ELSE}")
         finally:
             self._is_open = False
             self._connection.authorizer = before

@@ -17,6 +17,7 @@ from diptych.store.generations import placed, placed_name
 from diptych.store.owners import refuse_shared
 from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import DatabaseFile
+from diptych.store.sqlite.fence import fence
 from diptych.store.sqlite.rows import schema
 
 VIEWS_SCHEMA: Final = 1
@@ -77,7 +78,8 @@ def make(connection: apsw.Connection, projection: ProjectionTables, *, with_inde
     missing: list[str] = []
     for table in projection.tables:
         create, *indexes = schema(placed(table, number))
-        connection.execute(create)
+        for statement in (create, *fence(placed_name(table.name, number))):
+            connection.execute(statement)
         for statement in indexes if with_indexes else ():
             connection.execute(statement)
         missing += [] if with_indexes else indexes

@@ -17,6 +17,7 @@ from diptych.errors import (
     ValueDoesNotFitError,
 )
 from diptych.store.protocols import Selected
+from diptych.store.refusals import LOG, not_readable, not_select, not_select_because
 from diptych.store.sql_text import refuse_several, words
 from diptych.store.sqlite.connection import translate
 from diptych.store.sqlite.connections import PooledConnection
@@ -56,7 +57,7 @@ class Statements:
     """Runs SELECTs on pooled connections and remembers what each reads."""
 
     def __init__(self, path: str, tables: Mapping[str, Table]) -> None:
-        self._path, self._tables = path, tables
+        self._path, self.tables = path, tables
         self._known: dict[str, Statement] = {}
 
     def run(self, held: PooledConnection, sql: str, parameters: Mapping[str, Any]) -> tuple[Statement, list[Any]]:
@@ -90,9 +91,12 @@ class Statements:
             denied, held.guard.denied = held.guard.denied, None
             return AccessDeniedError(denied)
         if VIEW.search(str(error)):  # the plain name of a table
-            return AccessDeniedError(f"The read side may only SELECT ({error}). Changes are made by commands.")
+            return AccessDeniedError(not_select_because(error))
         if isinstance(error, apsw.InterruptError):
             return StoreUnavailableError(f"{self._path}: the query ran for too long and was stopped. Add an Index.")
+        missing = str(error).partition("no such table: ")[2].rpartition(".")[2]
+        if missing in LOG:  # its file is not even open here
+            return AccessDeniedError(not_readable(missing, self.tables))
         if type(error) is apsw.SQLError:
             return ProgrammingError(f"The query cannot be run: {error}.")
         return translate(error, self._path)
@@ -100,7 +104,7 @@ class Statements:
     def _first(self, held: PooledConnection, sql: str, parameters: Mapping[str, Any]) -> tuple[Statement, list[Any]]:
         verb = (words(sql) or ("nothing",))[0]
         if verb not in ("SELECT", "WITH", "VALUES"):
-            raise AccessDeniedError(f"The read side may only SELECT, not {verb}. Changes are made by commands.")
+            raise AccessDeniedError(not_select(verb))
         refuse_several(sql)
         guard = held.guard
         assert guard is not None
@@ -125,14 +129,14 @@ class Statements:
         return statement, rows
 
     def _of(self, names: frozenset[str] | set[str]) -> list[Table]:
-        return [self._tables[name] for name in names]
+        return [self.tables[name] for name in names]
 
     def _column(self, described: Sequence[Any], tables: frozenset[str]) -> Column | None:
         """Return the column a value came from; for an expression the one it is named as, if all tables agree."""
         name, _, _, table, origin = described
         plain = plain_name(table or "")
-        if plain in self._tables:
-            known = {column.name: column for column in self._tables[plain].columns}
+        if plain in self.tables:
+            known = {column.name: column for column in self.tables[plain].columns}
             return known.get(origin)
         named = [column for table in self._of(tables) for column in table.columns if column.name == name]
         return named[0] if len({(column.kind, column.scale) for column in named}) == 1 else None

@@ -1,15 +1,35 @@
-"""The order service."""
-
 from uuid import UUID
 
-from diptych import App, Repository, new_id
-from orders import Order, PlaceOrder
+from diptych import Aggregate, App, Command, DomainEvent, Repository, on
 
-app = App("sqlite:///orders.db")
+
+class OrderPlaced(DomainEvent):
+    cents: int
+
+
+class Order(Aggregate):
+    cents: int = 0
+
+    def place(self, cents: int) -> None:
+        self.record(OrderPlaced(cents=cents))
+
+    @on
+    def _placed(self, event: OrderPlaced) -> None:
+        self.cents = event.cents
+
+
+class PlaceOrder(Command):
+    order_id: UUID
+    cents: int
+
+
+app = App("memory:")
 
 
 @app.command_handler
-async def place_order(command: PlaceOrder, orders: Repository[Order]) -> UUID:
-    order = Order.place(new_id(), command.customer_id)
-    orders.add(order)
-    return order.id
+async def place_order(command: PlaceOrder, orders: Repository[Order]) -> None:
+    (await orders.get_or_new(command.order_id)).place(command.cents)
+
+
+class CancelOrder(Command):
+    order_id: UUID

@@ -1,3 +1,31 @@
-from service import app
+from uuid import UUID
 
-__all__ = ["app"]
+from diptych import Aggregate, App, Command, DomainEvent, Repository, on
+
+
+class OrderPlaced(DomainEvent):
+    cents: int
+
+
+class Order(Aggregate):
+    cents: int = 0
+
+    def place(self, cents: int) -> None:
+        self.record(OrderPlaced(cents=cents))
+
+    @on
+    def _placed(self, event: OrderPlaced) -> None:
+        self.cents = event.cents
+
+
+class PlaceOrder(Command):
+    order_id: UUID
+    cents: int
+
+
+app = App("memory:")
+
+
+@app.command_handler
+async def place_order(command: PlaceOrder, orders: Repository[Order]) -> None:
+    (await orders.get_or_new(command.order_id)).place(command.cents)

@@ -1,15 +1,15 @@
-"""Cancelling, in a file of its own."""
-
 from uuid import UUID
 
-from diptych import Command
-from service import app
+from diptych import Command, Module
 
 
 class CancelOrder(Command):
     order_id: UUID
 
 
-@app.command_handler
+cancelling = Module("cancelling")
+
+
+@cancelling.command_handler
 async def cancel_order(command: CancelOrder) -> None:
-    print(f"{command.order_id} is off")
+    print("cancelled", command.order_id)

@@ -1,0 +1,87 @@
+"""Tells what an app is made of, from within the process that has imported it.
+
+Rule: nothing is opened or started.
+"""
+
+import inspect
+import json
+import sys
+from typing import Any
+
+from diptych.app.application import App
+from diptych.app.outline import outline
+from diptych.handlers import signature
+from diptych.messages import DomainEvent, declared_events
+from diptych.write.aggregate import appliers
+
+
+def told(app: App) -> dict[str, Any]:
+    """Return the facts of an app, as `facts_of` reads them."""
+    found = outline(app)
+    taken = [event for cls in found.aggregates.values() for event in appliers(cls)]
+    taken += [event for definition in found.definitions for event in definition.events]
+    events = sorted(declared_events(), key=lambda cls: (cls.event_name, cls.__qualname__))
+    modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return {
+        "handled": list(_handled(app)),
+        "events": [_event(cls) for cls in events],
+        "upcasts": sorted({step for module in app.everything() for step in module.upcasters.steps()}),
+        "consumed": sorted({event.event_name for event in taken}),
+        "problems": found.problems,
+        "files": sorted({str(file) for file in modules if file}),
+    }
+
+
+def _handled(app: App) -> Any:
+    for module in app.everything():
+        for handlers in (module.command_handlers, module.query_handlers):
+            for message, handler, _ in handlers.items():
+                yield {"message": _dotted(message), "where": _where(handler)}
+            for handler, names in handlers.decorated:
+                try:
+                    first = signature(getattr(handler, "handle", handler), names).message
+                except (NameError, TypeError):
+                    continue  # it is among the problems
+                if first is not None and isinstance(first.annotation, type):
+                    yield {"message": _dotted(first.annotation), "where": _where(handler)}
+
+
+def _event(cls: type[DomainEvent]) -> dict[str, Any]:
+    try:
+        schema = cls.model_json_schema(mode="serialization")
+    except Exception:  # a field without a schema is no reason not to look at the others
+        schema = {}
+    shapes = {name: _shape(shape, schema.get("$defs", {})) for name, shape in schema.get("properties", {}).items()}
+    required = [name for name, field in cls.model_fields.items() if field.is_required()]
+    named = {"event": cls.event_name, "version": cls.schema_version, "where": _where(cls)}
+    return {**named, "fields": shapes, "required": required}
+
+
+def _shape(shape: Any, shared: dict[str, Any]) -> str:
+    """A field's schema as canonical JSON, without what does not change its values, nested models in place."""
+    return json.dumps(_bare(shape, shared, ()), sort_keys=True, separators=(",", ":"))
+
+
+def _bare(shape: Any, shared: dict[str, Any], seen: tuple[str, ...]) -> Any:
+    if isinstance(shape, list):
+        return [_bare(each, shared, seen) for each in shape]
+    if not isinstance(shape, dict):
+        return shape
+    name = str(shape.get("$ref", "")).rpartition("/")[2]
+    if name in shared:
+        return {"$ref": name} if name in seen else _bare(shared[name], shared, (*seen, name))
+    words = ("title", "description", "default", "examples")
+    return {key: _bare(value, shared, seen) for key, value in shape.items() if key not in words}
+
+
+def _dotted(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _where(target: Any) -> tuple[str, int, str]:
+    inner = inspect.unwrap(target)
+    name = getattr(inner, "__qualname__", repr(inner))
+    try:
+        return inspect.getsourcefile(inner) or "?", inspect.getsourcelines(inner)[1], name
+    except (TypeError, OSError):
+        return "?", 1, name
