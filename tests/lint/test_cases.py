@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 import diptych.lint
-from diptych.lint.facts import Facts
 from diptych.lint.findings import Finding
 from diptych.lint.registry import Fault, ask
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules.table import RULES
-from diptych.lint.running import parse, run, run_registry
+from diptych.lint.running import parse, run
 
 CASES = Path(diptych.lint.__file__).parent / "cases"
 

@@ -7,13 +7,15 @@ import sys
 from diptych.cli.discovery import find
 from diptych.errors import DiptychError
 from diptych.lint.inspecting import told
+from diptych.lint.lock import lock_text
 
 
 def main() -> None:
     """Import the app and write its facts into a pipe."""
     said, pipe = sys.argv[1], int(sys.argv[2])
     try:
-        facts = told(find(said).app)
+        found = find(said)
+        facts = {**told(found.app), "file": str(found.target.path), "lock": lock_text(found.target.path)}
     except DiptychError as error:
         print(f"diptych: {error}", file=sys.stderr)
         sys.exit(2)

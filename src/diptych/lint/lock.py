@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from diptych.errors import ConfigurationError
-from diptych.lint.facts import EventFact, Schema
-from diptych.lint.schemas import is_readable
+from diptych.lint.facts import Facts, StoredClass
+from diptych.lint.schemas import Schema, is_readable
 
 FILE: Final = "events.lock"
 _ABOUT: Final = "Written by `diptych event lock`. Commit it. What is in here may be stored: nothing is taken out."
@@ -47,6 +47,20 @@ def find_lock(file: Path) -> Path:
     return file.resolve().parent / FILE
 
 
+def lock_text(file: Path) -> str:
+    """Return the text of the lock of an app; nothing where there is none. :raises ConfigurationError: it is no text."""
+    at = find_lock(file)
+    try:
+        return at.read_text("utf-8") if at.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{at} cannot be read: {error}") from error
+
+
+def stored_classes(facts: Facts) -> list[StoredClass]:
+    """Return the event classes that are written: not those that are only inherited from, or inside functions."""
+    return [each for each in facts.events if not each.is_base and "<locals>" not in each.where.name]
+
+
 def read_lock(text: str) -> Lock:
     """Read a lock; an empty text is an empty one. :raises ConfigurationError: it is none."""
     if not text.strip():
@@ -72,41 +86,53 @@ def write_lock(lock: Lock) -> str:
     return f'{{\n  "about": {json.dumps(_ABOUT)},\n  "events": {body}\n}}\n'
 
 
-def grow(lock: Lock, events: Iterable[EventFact]) -> Grown:
+def grow(lock: Lock, events: Iterable[StoredClass]) -> Grown:
     """Add what the code has and the lock has not.
 
-    A field that has a default is added to the version it was added to. A version with a field that is gone or is
-    stored in another way is refused: old payloads have it, so it needs a new version.
+    A field that has a default is added to the version it was added to. A version with a field that is gone or takes
+    less is refused: old payloads have it, so the class needs a new version.
     """
     grown = {name: dict(versions) for name, versions in lock.items()}
     added, refused = list[str](), list[str]()
-    for event in sorted(events, key=lambda one: (one.stored_name, one.version)):
-        mine = {name: field.stored for name, field in sorted(event.fields.items())}
-        versions = grown.setdefault(event.stored_name, {})
-        known = versions.get(event.version)
-        called = f"{event.stored_name} v{event.version}"
+    for event in sorted(events, key=lambda one: (one.event, one.version)):
+        mine = {name: json.loads(shape) for name, shape in event.fields.items()}
+        versions = grown.setdefault(event.event, {})
+        known, called = versions.get(event.version), f"{event.event} v{event.version}"
         if known is None:
             versions[event.version] = Locked(mine)
             added.append(called)
             continue
-        wrong = list(_changed(known, event))
-        refused += [f"{called}: {problem}" for problem in wrong]
+        wrong = [*removed(known, event), *narrowed(known, event), *demanded(known, event)]
+        refused += [f"{called}: {name} is {what}" for name, what in wrong]
         if not wrong and mine != known.fields:
-            new = [name for name in mine if name not in known.fields]
             versions[event.version] = Locked({**known.fields, **mine})
+            new = [name for name in mine if name not in known.fields]
             added.append(f"{called}: {', '.join(new)}" if new else f"{called}: its fields take more than before")
     return Grown(grown, added, refused)
 
 
-def _changed(known: Locked, event: EventFact) -> Iterable[str]:
-    for name, schema in known.fields.items():
-        if name not in event.fields:
-            yield f"{name} is gone"
-        elif not is_readable(event.fields[name].read, schema):
-            yield f"{name} no longer takes what was stored"
-    for name, field in event.fields.items():
-        if name not in known.fields and field.is_required:
-            yield f"{name} is new and has no default"
+def removed(known: Locked, event: StoredClass) -> list[tuple[str, str]]:
+    """Fields that were stored and that the class does not have."""
+    return [(name, "gone") for name in known.fields if name not in event.fields]
+
+
+def narrowed(known: Locked, event: StoredClass) -> list[tuple[str, str]]:
+    """Fields that no longer take all that was stored."""
+    return [
+        (name, "read in another way than it was stored")
+        for name, shape in known.fields.items()
+        if name in event.fields and not _takes(event, name, shape)
+    ]
+
+
+def _takes(event: StoredClass, name: str, shape: Schema) -> bool:
+    """Whether a field takes what was stored; one that writes it just as before surely does."""
+    return any(is_readable(json.loads(shapes[name]), shape) for shapes in (event.fields, event.read))
+
+
+def demanded(known: Locked, event: StoredClass) -> list[tuple[str, str]]:
+    """Fields that old payloads lack and the class requires."""
+    return [(name, "new and has no default") for name in sorted(event.required) if name not in known.fields]
 
 
 def _fields(one: Locked) -> str:

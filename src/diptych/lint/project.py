@@ -51,16 +51,6 @@ class Project:
         """Return the module of this name."""
         return self._by_name.get(dotted)
 
-    @cached_property
-    def _by_path(self) -> dict[str, Module]:
-        return {module.path: module for module in self.modules}
-
-    def written(self, path: str, name: str) -> Found | None:
-        """Return the function or class of this qualified name in a file, if that file is under check."""
-        module = self._by_path.get(path)
-        node = module.defined.get(name) if module is not None else None
-        return Found(module, node, name) if module is not None and node is not None else None
-
     def find(self, dotted: str) -> Found | None:
         """Return the function or class of the project that a dotted name leads to, through imports of others too."""
         if dotted not in self._found:

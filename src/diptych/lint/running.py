@@ -32,25 +32,8 @@ def run(project: Project, rules: Iterable[AnyRule], facts: Facts | None = None) 
             found += () if facts is None else rule.check_facts(facts, project)
         elif isinstance(rule, ProjectRule):
             found += rule.check_all(project)
-        elif isinstance(rule, Rule):
+        else:
             found += (finding for module in project.modules for finding in check_module(rule, module, project))
-    return _sorted(found)
-
-
-def run_registry(facts: Facts | Fault | None, project: Project, rules: Iterable[AnyRule]) -> list[Finding]:
-    """Return what the rules find that need the app itself. Without facts: what they find in source alone."""
-    found: list[Finding] = []
-    for rule in rules:
-        if not isinstance(rule, RegistryRule):
-            continue
-        if isinstance(facts, Facts):
-            found += rule.check_registry(facts, project)
-        elif rule.check_source is not None:
-            found += rule.check_source(project)
-    return _sorted(found)
-
-
-def _sorted(found: Iterable[Finding]) -> list[Finding]:
     return sorted(set(found), key=lambda finding: (finding.place, finding.rule, finding.message))
 
 

@@ -1,29 +1,16 @@
-"""JSON schemas of events: what a field holds, and whether what was stored can still be read.
+"""Whether what was stored under one JSON schema can be read under another.
 
 Rule: what is not understood is taken as readable, so that nobody is told of a break that is none.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+Schema = Mapping[str, Any]
 
-from diptych.lint.facts import EventField, Schema
-
-_PROSE: Final = frozenset({"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"})
 _LEAST: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _MOST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _SAME: Final = ("pattern", "format", "multipleOf")
-
-
-def fields_of(cls: type[BaseModel]) -> dict[str, EventField]:
-    """Return an event's fields. One whose schema cannot be said has an empty one, which fits everything."""
-    stored, read = _properties(cls, "serialization"), _properties(cls, "validation")
-    return {
-        name: EventField(stored.get(name, {}), read.get(name, {}), field.is_required())
-        for name, field in cls.model_fields.items()
-    }
 
 
 def is_readable(read: Any, stored: Any) -> bool:
@@ -40,35 +27,6 @@ def is_readable(read: Any, stored: Any) -> bool:
     if allowed is not None:
         return given is not None and all(one in allowed for one in given)
     return _fits_type(read, stored) and _fits_limits(read, stored) and _fits_parts(read, stored)
-
-
-def _properties(cls: type[BaseModel], mode: Literal["validation", "serialization"]) -> dict[str, Schema]:
-    try:
-        whole = cls.model_json_schema(by_alias=False, mode=mode)
-    except (PydanticInvalidForJsonSchema, PydanticUserError):
-        return {}
-    known = whole.get("$defs", {})
-    if "$ref" in whole:
-        whole = known.get(whole["$ref"].rpartition("/")[2], {})
-    return {name: _plain(schema, known, ()) for name, schema in whole.get("properties", {}).items()}
-
-
-def _plain(schema: Any, known: Mapping[str, Any], within: tuple[str, ...]) -> Any:
-    """Leave out prose, and put what is referred to in place; what holds itself keeps its name where it comes again."""
-    if isinstance(schema, list):
-        return [_plain(each, known, within) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return {"$ref": name} if name in within else _plain(known.get(name, {}), known, (*within, name))
-    found = dict[str, Any]()
-    for key, value in schema.items():
-        if key == "properties":
-            found[key] = {name: _plain(each, known, within) for name, each in value.items()}
-        elif key not in _PROSE:
-            found[key] = sorted(value) if key == "required" else _plain(value, known, within)
-    return found
 
 
 def _members(schema: Schema) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from diptych.lint.rule import AnyRule
 from diptych.lint.rules import (
     applying,
     deciding,
+    history,
     projecting,
     recording,
     refusing,
@@ -21,6 +22,7 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
         (
             *applying.RULES,
             *deciding.RULES,
+            *history.RULES,
             *projecting.RULES,
             *recording.RULES,
             *refusing.RULES,

@@ -48,9 +48,9 @@ def _twice(project: Project) -> Iterator[Finding]:
 def _unused(facts: Facts, project: Project) -> Iterator[Finding]:
     for event in facts.events:
         place = place_of(event.where, project)
-        if place is not None and event.event not in facts.consumed:
+        if place is not None and event.event not in facts.consumed and not (event.is_inert or event.is_base):
             message = f"event `{event.event}` is taken by no aggregate and no projection"
-            hint = "Fine if it is only history; else give it an @on method."
+            hint = "Give it an @on method; or, if it is only history, say so: `class ...(DomainEvent, inert=True)`."
             yield Finding("DP603", place, message, hint, event.where.name, "nobody looks")
 
 

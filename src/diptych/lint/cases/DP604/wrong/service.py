@@ -1,5 +1,0 @@
-"""The one app."""
-
-from diptych import App
-
-app = App("sqlite:///orders.db")
