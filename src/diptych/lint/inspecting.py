@@ -3,6 +3,7 @@
 Rule: nothing is opened or started.
 """
 
+import gc
 import inspect
 import json
 import sys
@@ -33,7 +34,9 @@ def told(app: App) -> dict[str, Any]:
 
 
 def _handled(app: App) -> Any:
-    for module in app.everything():
+    """Who handles what: in this app, and in others that were made while it was imported."""
+    others = [one for one in gc.get_objects() if isinstance(one, App) and one is not app]
+    for module in (module for each in (app, *others) for module in each.everything()):
         for handlers in (module.command_handlers, module.query_handlers):
             for message, handler, _ in handlers.items():
                 yield {"message": _dotted(message), "where": _where(handler)}

@@ -7,13 +7,16 @@ from diptych.lint.rule import AnyRule
 from diptych.lint.rules import (
     applying,
     deciding,
+    fields,
     history,
     projecting,
     recording,
     refusing,
+    remembering,
     repeating,
     schema,
     separation,
+    waiting,
     wiring,
 )
 
@@ -22,13 +25,16 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
         (
             *applying.RULES,
             *deciding.RULES,
+            *fields.RULES,
             *history.RULES,
             *projecting.RULES,
             *recording.RULES,
             *refusing.RULES,
+            *remembering.RULES,
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
+            *waiting.RULES,
             *wiring.RULES,
         ),
         key=lambda rule: rule.id,
