@@ -13,9 +13,11 @@ from diptych.errors import ConfigurationError
 from diptych.lint.facts import Facts, StoredClass, Where
 from diptych.lint.lock import find_lock, grow, read_lock, stored_classes, write_lock
 from diptych.lint.registry import ask
-from diptych.lint.rules.history import RULES
+from diptych.lint.rules import history, schema
 from diptych.lint.running import parse, run
 from diptych.lint.schemas import is_readable
+
+RULES = (*history.RULES, *schema.RULES)
 
 HEAD = """from datetime import datetime
 from decimal import Decimal
@@ -31,6 +33,7 @@ app = App("memory:")
 
 """
 PLACED = "class OrderPlaced(DomainEvent{}):\n{}\n"
+UP = '\n\n@app.upcast("OrderPlaced", from_version=1)\ndef up(old: dict) -> dict:\n    return {"b": str(old["a"])}\n'
 TEXT, WHOLE, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
 
 
@@ -100,7 +103,14 @@ def test_what_would_leave_old_events_unread_is_found(tmp_path: Path) -> None:
 
 
 def test_a_new_version_may_be_anything(tmp_path: Path) -> None:
-    assert found(tmp_path, placed("a: int"), placed("b: str", args=", version=2")) == []
+    assert found(tmp_path, placed("a: int"), placed("b: str", args=", version=2") + UP) == []
+
+
+def test_a_locked_version_needs_a_way_up(tmp_path: Path) -> None:
+    step = '\n\n@app.upcast("OrderPlaced", from_version=2)\ndef up(old: dict) -> dict:\n    return old\n'
+    after = placed("a: int", args=", version=3") + step
+    assert found(tmp_path, placed("a: int", args=", version=2"), after) == []
+    assert found(tmp_path, placed("a: int"), after) == ["DP406 OrderPlaced"]
 
 
 def test_a_version_that_went_back_is_found(tmp_path: Path) -> None:

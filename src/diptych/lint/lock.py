@@ -76,6 +76,14 @@ def read_lock(text: str) -> Lock:
         ) from error
 
 
+def locked(facts: Facts) -> Lock:
+    """Return the lock of an app; an empty one where it cannot be read, which `diptych event lock` tells of."""
+    try:
+        return read_lock(facts.lock)
+    except ConfigurationError:
+        return {}
+
+
 def write_lock(lock: Lock) -> str:
     """Return a lock as text: sorted, a line for each field, so that a change of one is a line in a review."""
     names = []

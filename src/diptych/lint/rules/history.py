@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from diptych.errors import ConfigurationError
 from diptych.lint.facts import Facts, StoredClass, Where
 from diptych.lint.findings import Finding, Place, Severity
-from diptych.lint.lock import Lock, Locked, demanded, narrowed, read_lock, removed, stored_classes
+from diptych.lint.lock import Locked, demanded, locked, narrowed, removed, stored_classes
 from diptych.lint.project import Project
 from diptych.lint.rule import RegistryRule
 from diptych.lint.rules.wiring import place_of
@@ -14,15 +13,8 @@ from diptych.lint.rules.wiring import place_of
 _START: Final = "<module>"
 
 
-def _lock(facts: Facts) -> Lock:
-    try:
-        return read_lock(facts.lock)
-    except ConfigurationError:
-        return {}  # `diptych event lock` tells of it
-
-
 def _gone(facts: Facts, project: Project) -> Iterator[Finding]:
-    lock, classes = _lock(facts), {each.event: each for each in stored_classes(facts)}
+    lock, classes = locked(facts), {each.event: each for each in stored_classes(facts)}
     for name, versions in lock.items():
         newest = max(versions, default=0)
         known = classes.get(name)
@@ -38,7 +30,7 @@ def _gone(facts: Facts, project: Project) -> Iterator[Finding]:
 
 def _without_class(name: str, known: Locked, facts: Facts, project: Project) -> Iterator[Finding]:
     """Point at the class that it may have become: one with its fields that was never stored; else at the app."""
-    lock = _lock(facts)
+    lock = locked(facts)
     like = [
         each
         for each in stored_classes(facts)
@@ -61,7 +53,7 @@ def _without_class(name: str, known: Locked, facts: Facts, project: Project) -> 
 
 
 def _known(facts: Facts, project: Project) -> Iterator[tuple[StoredClass, Locked, Place]]:
-    lock = _lock(facts)
+    lock = locked(facts)
     for event in stored_classes(facts):
         known, place = lock.get(event.event, {}).get(event.version), place_of(event.where, project)
         if known is not None and place is not None:
