@@ -1,5 +1,7 @@
 """The three forbidden things, each tried in the ways that people find, and what looks like one and is none."""
 
+from pathlib import Path
+
 import pytest
 
 from diptych.lint.rules.table import ON
@@ -173,3 +175,9 @@ def test_what_stays_unseen_is_left_to_the_guards() -> None:
     """A stored procedure, a name made at run time: nobody can tell from the source."""
     assert rules(query("return await read.sql(int, 'SELECT count_all_of_it()')")) == []
     assert rules(query("return await read.sql(int, ' '.join(['SELECT 1 FROM', query.table]))")) == []
+
+
+def test_the_page_lists_every_way() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "checking.md").read_text()
+    assert f"by way of: {', '.join(READ_EVENTS)}." in page
+    assert f"by way of: {', '.join(WRITE_ROWS)}." in page

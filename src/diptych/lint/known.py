@@ -58,8 +58,6 @@ BLOCKING_LOCAL: Final[Mapping[str, frozenset[str]]] = {  # no files: a local fil
     "subprocess": _RUN,
     "os": frozenset({"system"}),
     "builtins": frozenset({"input"}),
-    "sqlite3": frozenset({"connect"}),
-    "sqlite3.connect": _SQL,
 }
 OTHER_IO: Final[Mapping[str, frozenset[str]]] = {
     "builtins": frozenset({"open", "input"}),
@@ -76,6 +74,8 @@ OTHER_IO: Final[Mapping[str, frozenset[str]]] = {
         "rmdir", "iterdir", "exists", "glob",
     }),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move", "rmtree"}),
+    "sqlite3": frozenset({"connect"}),
+    "sqlite3.connect": _SQL,
     "subprocess": _RUN | {"Popen"},
     "tempfile": frozenset({"mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"}),
 }  # fmt: skip

@@ -7,12 +7,15 @@ from diptych.lint.rule import AnyRule
 from diptych.lint.rules import (
     applying,
     deciding,
+    fields,
     projecting,
     recording,
     refusing,
+    remembering,
     repeating,
     schema,
     separation,
+    waiting,
     wiring,
 )
 
@@ -21,12 +24,15 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
         (
             *applying.RULES,
             *deciding.RULES,
+            *fields.RULES,
             *projecting.RULES,
             *recording.RULES,
             *refusing.RULES,
+            *remembering.RULES,
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
+            *waiting.RULES,
             *wiring.RULES,
         ),
         key=lambda rule: rule.id,

@@ -1,0 +1,8 @@
+from uuid import UUID
+
+from diptych import Command
+
+
+class PayOrder(Command):
+    order_id: UUID
+    amount: float
