@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from diptych.cli.main import cli
-from diptych.lint.rules.table import RULES
+from diptych.errors import ConfigurationError
+from diptych.lint.rules.table import BY_ID, META, RULES
+from diptych.lint.settings import read_settings
 
 WRONG = """\
 from diptych import Aggregate
@@ -218,4 +220,27 @@ def test_each_rule_has_a_page(id: str) -> None:
 
 def test_rules_are_listed() -> None:
     result = CliRunner().invoke(cli, ["rule"])
-    assert [line.split()[0] for line in result.stdout.splitlines()] == [rule.id for rule in RULES]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [*(rule.id for rule in RULES), *META]
+
+
+@pytest.mark.parametrize("id", META)
+def test_what_is_said_of_comments_and_files_has_a_page_too(id: str) -> None:
+    result = CliRunner().invoke(cli, ["rule", id])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{id}: ")
+    assert len(result.stdout.split("\n\n")[2]) > 80, "why it is said"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tool = 3\n", "[tool]\ndiptych = 3\n", "[tool.diptych]\ncheck = 3\n", "[tool.diptych]\napp = 3\n", "tool", "\\"],
+)
+def test_a_setting_of_another_kind_is_refused_in_a_sentence(project: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"pyproject\.toml"):
+        typed()
+
+
+def test_the_heart_stays_on_whatever_a_project_selects(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.diptych.check]\nselect = ["DP3"]\n')
+    assert {"DP101", "DP103", "DP201", "DP202", "DP3"} == set(read_settings(project, [*BY_ID]).select)

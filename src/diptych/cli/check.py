@@ -20,7 +20,7 @@ from diptych.lint.facts import Facts
 from diptych.lint.files import write_source
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.fixing import fixed
-from diptych.lint.pages import page
+from diptych.lint.pages import meta_page, meta_titles, page
 from diptych.lint.plugins import all_rules
 from diptych.lint.registry import Fault, ask
 from diptych.lint.report.documents import as_json, gitlab, junit, sarif
@@ -166,6 +166,11 @@ def tell_rule(id: str | None) -> int:
     if id is None:
         for rule in rules.values():
             print(f"{rule.id}  {rule.severity:8} {'' if rule.fix == 'none' else rule.fix:7} {rule.title}")
+        for each, title in meta_titles().items():
+            print(f"{each}  {META[each]:8} {'safe' if each == 'DP902' else '':7} {title}")
+        return 0
+    if id.upper() in META:
+        print(meta_page(id.upper()))
         return 0
     rule_ = rules.get(id.upper())
     if rule_ is None:
