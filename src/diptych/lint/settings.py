@@ -59,7 +59,7 @@ def _said(file: Path) -> dict[str, Any]:
             raise ConfigurationError(f"{file}: {key} is no table. Write [tool.diptych].")
     if not isinstance(said.get("app", ""), str):
         raise ConfigurationError(f'{file}: app in [tool.diptych] must be a string, such as "shop.main:app".')
-    return said
+    return dict(said)
 
 
 def check_rules(named: Collection[str], ignored: Collection[str], known: Collection[str]) -> None:
