@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from diptych.cli.main import cli
-from diptych.lint.rules.table import RULES
+from diptych.errors import ConfigurationError
+from diptych.lint.rules.table import BY_ID, META, RULES
+from diptych.lint.settings import read_settings
 
 WRONG = """\
 from diptych import Aggregate
@@ -105,6 +107,77 @@ def test_a_part_of_the_project_tells_of_nothing_stale_elsewhere(project: Path) -
     assert typed("other.py").stdout == ""
 
 
+def test_a_part_of_the_rules_or_of_the_project_loses_nothing_of_a_baseline(project: Path) -> None:
+    typed("--baseline", "write")
+    file = project / "diptych-baseline.toml"
+    before = file.read_text()
+    for words in (["--select", "DP2"], ["--ignore", "DP304"], ["shop"]):
+        (project / "shop" / "orders.py").write_text("")
+        assert typed("--format", "concise", *words).stdout == "", words
+        for act in ("prune", "write"):
+            assert typed("--baseline", act, *words).exit_code == 0
+            assert file.read_text() == before, (words, act)
+
+
+def test_a_file_that_cannot_be_read_hides_nothing_that_is_stale(project: Path) -> None:
+    typed("--baseline", "write")
+    (project / "shop" / "orders.py").write_text("def (\n")
+    assert "DP903" not in typed("--format", "concise").stdout
+    (project / "shop" / "orders.py").unlink()
+    assert "DP903 1 entry looks mended" in typed("--format", "concise").stdout
+
+
+def test_a_baseline_that_is_empty_does_not_grow_either(project: Path) -> None:
+    (project / "shop" / "orders.py").write_text("")
+    typed("--baseline", "write")
+    (project / "shop" / "orders.py").write_text(WRONG)
+    with pytest.raises(Exception, match="a baseline only shrinks"):
+        typed("--baseline", "write")
+
+
+def test_a_comment_for_a_rule_that_did_not_run_is_left_alone(project: Path) -> None:
+    """Nor where only a part of the project was looked at: what it hides may need a file that was not."""
+    text = "x = 1  # diptych: ignore[DP304] once\ny = 1  # diptych: ignore[DP601] its handler is a plugin's\n"
+    (project / "shop" / "orders.py").write_text(text)
+    for words in (["--select", "DP2"], ["--ignore", "DP304"], ["shop"], ["shop/orders.py"]):
+        assert typed("--fix", *words).exit_code == 0
+        assert (project / "shop" / "orders.py").read_text() == text, words
+    assert [line.split()[2] for line in typed("--format", "concise").stdout.splitlines()] == ["DP902"]
+
+
+def test_what_is_said_of_comments_can_be_ignored_too(project: Path) -> None:
+    (project / "shop" / "orders.py").write_text("x = 1  # diptych: ignore[DP304]\n")
+    assert [line.split()[2] for line in typed("--format", "concise").stdout.splitlines()] == ["DP901", "DP902"]
+    assert typed("--ignore", "DP902", "--format", "concise").stdout.split()[2] == "DP901"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\xef\xbb\xbfx = 1  # diptych: ignore[DP304] once\n", b"\xef\xbb\xbfx = 1\n"),
+        (b"x = 1  # diptych: ignore[DP304] once\r\ny = 2\r\n", b"x = 1\r\ny = 2\r\n"),
+        (
+            b"# coding: latin-1\nx = '\xe4'  # diptych: ignore[DP304] once\n",
+            b"# coding: latin-1\nx = '\xe4'\n",
+        ),
+    ],
+)
+def test_a_fix_leaves_a_file_written_as_it_was(project: Path, before: bytes, after: bytes) -> None:
+    file = project / "shop" / "orders.py"
+    file.write_bytes(before)
+    file.chmod(0o750)
+    assert typed("--fix").exit_code == 0
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (after, 0o750)
+    assert [each.name for each in (project / "shop").iterdir()] == ["orders.py"]
+
+
+@pytest.mark.parametrize("data", [b"x = '\xe4'\n", b"# coding: klingon\n", b"x = 1\x00\n"])
+def test_a_file_that_is_no_text_is_one_finding_and_the_others_are_checked(project: Path, data: bytes) -> None:
+    (project / "shop" / "noise.py").write_bytes(data)
+    lines = typed("--format", "concise").stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["DP904", "DP304"]
+
+
 def test_a_setting_that_is_not_known_is_refused_with_the_nearest(project: Path) -> None:
     (project / "pyproject.toml").write_text('[tool.diptych.check]\nselct = ["DP3"]\n')
     with pytest.raises(Exception, match=r"knows no selct. Did you mean select\?"):
@@ -147,4 +220,27 @@ def test_each_rule_has_a_page(id: str) -> None:
 
 def test_rules_are_listed() -> None:
     result = CliRunner().invoke(cli, ["rule"])
-    assert [line.split()[0] for line in result.stdout.splitlines()] == [rule.id for rule in RULES]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [*(rule.id for rule in RULES), *META]
+
+
+@pytest.mark.parametrize("id", META)
+def test_what_is_said_of_comments_and_files_has_a_page_too(id: str) -> None:
+    result = CliRunner().invoke(cli, ["rule", id])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{id}: ")
+    assert len(result.stdout.split("\n\n")[2]) > 80, "why it is said"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tool = 3\n", "[tool]\ndiptych = 3\n", "[tool.diptych]\ncheck = 3\n", "[tool.diptych]\napp = 3\n", "tool", "\\"],
+)
+def test_a_setting_of_another_kind_is_refused_in_a_sentence(project: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"pyproject\.toml"):
+        typed()
+
+
+def test_the_heart_stays_on_whatever_a_project_selects(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.diptych.check]\nselect = ["DP3"]\n')
+    assert {"DP101", "DP103", "DP201", "DP202", "DP3"} == set(read_settings(project, [*BY_ID]).select)

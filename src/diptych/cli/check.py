@@ -17,9 +17,10 @@ from diptych.lint import baseline
 from diptych.lint.cache import FOLDER
 from diptych.lint.checking import Checked, check
 from diptych.lint.facts import Facts
+from diptych.lint.files import write_source
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.fixing import fixed
-from diptych.lint.pages import page
+from diptych.lint.pages import meta_page, meta_titles, page
 from diptych.lint.plugins import all_rules
 from diptych.lint.registry import Fault, ask
 from diptych.lint.report.documents import as_json, gitlab, junit, sarif
@@ -56,15 +57,16 @@ def run(paths: Sequence[Path], asked: Asked, *, app: str | None, is_cached: bool
         checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
     file = settings.root / settings.baseline
     known = baseline.read(file)
+    sorted_out = baseline.sort_out(checked.findings, known, checked.silent)
     if base == "write":
-        return _write(file, known, checked.findings)
-    sorted_out = baseline.sort_out(checked.findings, known, checked.texts)
+        return _write(file, known, sorted_out, checked.findings)
     if base == "prune":
         left = Counter(known)
         left.subtract(Counter(sorted_out.stale))
         baseline.write(file, left.elements())
         talk(f"{len(sorted_out.stale)} entries taken out, {left.total()} left.")
-    findings = sorted_out.new + ([] if base == "prune" else baseline.told(sorted_out.stale, settings.baseline))
+    is_told = base != "prune" and not "DP903".startswith(settings.ignore)
+    findings = sorted_out.new + (baseline.told(sorted_out.stale, settings.baseline) if is_told else [])
     _show(findings, checked, rules, form)
     _tell(findings, checked, rules, known.total() - len(sorted_out.stale))
     return 1 if any(one.rule != "DP903" for one in findings) else 0
@@ -106,7 +108,7 @@ def _mend(
             break
         for path, text in texts.items():
             if text != checked.texts[path]:
-                (settings.root / path).write_text(text, "utf-8")
+                write_source(settings.root / path, text)
         checked = check(paths, rules.values(), settings)
         texts = dict(checked.texts)
     if fixes == "diff":
@@ -117,15 +119,19 @@ def _mend(
     return checked
 
 
-def _write(file: Path, known: Counter[baseline.Entry], findings: Sequence[Finding]) -> int:
-    found = baseline.entries_of(findings)
-    if known and found - known:
-        raise ConfigurationError(
-            f"{file.name} exists, and a baseline only shrinks: {(found - known).total()} findings are not in it. "
-            "Mend them, or ignore them where they are with a reason."
-        )
-    baseline.write(file, found.elements())
-    talk(f"{found.total()} findings written to {file.name}.")
+def _write(file: Path, known: Counter[baseline.Entry], sorted_out: baseline.Sorted, findings: Sequence[Finding]) -> int:
+    """Write a baseline. From one that is there only what is mended is taken: a part of the project keeps the rest."""
+    entries = baseline.entries_of(findings)
+    if file.exists():
+        new = (entries - known).total()
+        if new:
+            raise ConfigurationError(
+                f"{file.name} exists, and a baseline only shrinks: {new} findings are not in it. "
+                "Mend them, or ignore them where they are with a reason."
+            )
+        entries = known - Counter(sorted_out.stale)
+    baseline.write(file, entries.elements())
+    talk(f"{entries.total()} findings written to {file.name}.")
     return 0
 
 
@@ -160,6 +166,11 @@ def tell_rule(id: str | None) -> int:
     if id is None:
         for rule in rules.values():
             print(f"{rule.id}  {rule.severity:8} {'' if rule.fix == 'none' else rule.fix:7} {rule.title}")
+        for each, title in meta_titles().items():
+            print(f"{each}  {META[each]:8} {'safe' if each == 'DP902' else '':7} {title}")
+        return 0
+    if id.upper() in META:
+        print(meta_page(id.upper()))
         return 0
     rule_ = rules.get(id.upper())
     if rule_ is None:

@@ -60,8 +60,8 @@ def write(file: Path, entries: Iterable[Entry]) -> None:
     file.write_text("\n".join(lines), "utf-8")
 
 
-def sort_out(findings: Sequence[Finding], known: Counter[Entry], looked_at: Collection[str]) -> Sorted:
-    """Compare findings with a baseline. Of files that were not looked at nothing is stale."""
+def sort_out(findings: Sequence[Finding], known: Counter[Entry], silent: Collection[str] | None) -> Sorted:
+    """Compare findings with a baseline. Of rules that did not run nothing is stale; None: nothing at all."""
     left = Counter(known)
     new = []
     for finding in findings:
@@ -70,7 +70,7 @@ def sort_out(findings: Sequence[Finding], known: Counter[Entry], looked_at: Coll
             left[entry] -= 1
         else:
             new.append(finding)
-    stale = [entry for entry in left.elements() if entry.path in looked_at]
+    stale = [] if silent is None else [entry for entry in left.elements() if entry.rule not in silent]
     return Sorted(new, sorted(stale))
 
 

@@ -3,30 +3,36 @@
 Rule: nothing is printed here.
 """
 
+import gc
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from diptych.errors import ConfigurationError
 from diptych.lint.cache import Cache, closures
 from diptych.lint.comments import applied
 from diptych.lint.facts import Facts
-from diptych.lint.files import find_files
+from diptych.lint.files import find_files, read_source
 from diptych.lint.findings import Finding
 from diptych.lint.project import Project
-from diptych.lint.rule import AnyRule, Rule
-from diptych.lint.running import dotted_name, parse, run, run_module
+from diptych.lint.rule import AnyRule, RegistryRule, Rule
+from diptych.lint.running import dotted_name, not_parsed, parse, run, run_module
 from diptych.lint.settings import Settings
 
 _LIBRARY: Final = "diptych"
 
 
 class Checked(NamedTuple):
-    """What was looked at, and what was found, by file and line. `texts` are the files as they were read."""
+    """What was looked at, and what was found, by file and line. `texts` are the files as they were read.
+
+    `silent` are the rules that did not run, None where not everything could be looked at: a part of the project, or
+    files that are no Python. What was not found then may be there all the same.
+    """
 
     texts: dict[str, str]
     findings: list[Finding]
+    silent: frozenset[str] | None
 
 
 def chosen(rules: Iterable[AnyRule], settings: Settings) -> list[AnyRule]:
@@ -51,30 +57,66 @@ def check(
 ) -> Checked:
     """Hold the rules against files; what was found before is taken from a cache.
 
-    :raises ConfigurationError: a path is not there, or a file is no UTF-8.
+    :raises ConfigurationError: a path is not there.
     """
-    texts = {name: _read(name, path) for name, path in find_files(paths, settings.root, settings.exclude).items()}
-    on = _of_use(chosen(rules, settings), texts)
+    rules = tuple(rules)
+    texts, faults = _read(find_files(paths, settings.root, settings.exclude))
+    on = chosen(rules, settings)
+    is_all = not faults and any(settings.root.resolve().is_relative_to(path.resolve()) for path in paths)
+    silent = _silent(rules, on, facts) if is_all else None
     known = Cache(cache, on)
-    key = known.key("all of it", *texts, *texts.values())
+    key = known.key("all of it", "part" if silent is None else ", ".join(sorted(silent)), *texts, *texts.values())
     found = known.findings(key) if facts is None else None
     if found is None:
-        found = _found(texts, on, known, facts)
+        with _uncollected():
+            found = _found(texts, _of_use(on, texts), known, facts, silent)
         if facts is None:
             known.keep(key, found)
         known.write()
-    return Checked(texts, found)
+    if any(one.rule == "DP904" for one in found):
+        silent = None
+    left = [one for one in faults + found if not one.rule.startswith(settings.ignore)]
+    return Checked(texts, sorted(left, key=lambda one: (one.place, one.rule)), silent)
 
 
-def _read(name: str, path: Path) -> str:
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Trees are kept until the end: to look again and again for what could be freed takes half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{name} is no UTF-8: {error}. Mend it, or exclude the file.") from error
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _found(texts: Mapping[str, str], on: Sequence[AnyRule], known: Cache, facts: Facts | None) -> list[Finding]:
+def _silent(rules: Iterable[AnyRule], on: Sequence[AnyRule], facts: Facts | None) -> frozenset[str]:
+    """The rules that do not run: those that are off, and those about an app where none was asked."""
+    running = {rule.id for rule in on if facts is not None or not isinstance(rule, RegistryRule)}
+    return frozenset(rule.id for rule in rules) - running
+
+
+def _read(files: Mapping[str, Path]) -> tuple[dict[str, str], list[Finding]]:
+    texts, faults = {}, []
+    for name, path in files.items():
+        try:
+            texts[name] = read_source(path)
+        except (SyntaxError, UnicodeDecodeError) as error:
+            faults.append(not_parsed(name, error))
+    return texts, faults
+
+
+def _found(
+    texts: Mapping[str, str],
+    on: Sequence[AnyRule],
+    known: Cache,
+    facts: Facts | None,
+    silent: frozenset[str] | None,
+) -> list[Finding]:
     project, found = parse(texts)
+    if found:
+        silent = None
     by_file: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in run(project, [rule for rule in on if not isinstance(rule, Rule)], facts):
         by_file[finding.place.path].append(finding)
@@ -85,8 +127,8 @@ def _found(texts: Mapping[str, str], on: Sequence[AnyRule], known: Cache, facts:
         if mine is None:
             mine = run_module(project, module, of_source)
         known.keep(keys[module.path], mine)
-        found += applied(module, [*mine, *by_file[module.path]])
-    return sorted(found, key=lambda one: (one.place, one.rule))
+        found += applied(module, [*mine, *by_file[module.path]], silent)
+    return found
 
 
 def _keys(project: Project, known: Cache) -> Mapping[str, str]:

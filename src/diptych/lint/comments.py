@@ -7,7 +7,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,8 +54,14 @@ def ignores(module: Module) -> list[Ignore]:
     return found
 
 
-def applied(module: Module, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield what is left of a file's findings, and what is to be said of its comments."""
+def applied(
+    module: Module, findings: Iterable[Finding], silent: Collection[str] | None = frozenset()
+) -> Iterator[Finding]:
+    """Yield what is left of a file's findings, and what is to be said of its comments.
+
+    A comment is not called unused for the sake of a rule that is `silent`, one that did not run. None: not everything
+    was looked at, so that none is.
+    """
     comments = ignores(module)
     for finding in findings:
         hiding = [one for one in comments if finding.place.line in one.lines and finding.rule in one.rules]
@@ -64,11 +70,12 @@ def applied(module: Module, findings: Iterable[Finding]) -> Iterator[Finding]:
         if not hiding or finding.rule in _NOT_HIDDEN:
             yield finding
     for one in comments:
-        yield from _faults(one, module)
+        yield from _unexplained(one)
+        if silent is not None:
+            yield from _unused(one, module, silent)
 
 
-def _faults(one: Ignore, module: Module) -> Iterator[Finding]:
-    name = "<module>"
+def _unexplained(one: Ignore) -> Iterator[Finding]:
     if not one.why:
         ids = ", ".join(sorted(one.rules)) or "nothing"
         yield Finding(
@@ -76,10 +83,13 @@ def _faults(one: Ignore, module: Module) -> Iterator[Finding]:
             one.place,
             f"the comment that ignores {ids} says no reason",
             "Write why after the bracket: the next reader will ask.",
-            name,
+            "<module>",
             "why?",
         )
-    unused = one.rules - one.used
+
+
+def _unused(one: Ignore, module: Module, silent: Collection[str]) -> Iterator[Finding]:
+    unused = one.rules.difference(one.used, silent)
     if unused or not one.rules:
         ids = ", ".join(sorted(unused)) or "no rule"
         yield Finding(
@@ -87,7 +97,7 @@ def _faults(one: Ignore, module: Module) -> Iterator[Finding]:
             one.place,
             f"nothing here violates {ids}",
             "Remove it.",
-            name,
+            "<module>",
             "not needed",
             fix=_without(one, unused, module),
         )

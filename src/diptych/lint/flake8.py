@@ -29,5 +29,5 @@ class Flake8Plugin:
     def run(self) -> Iterator[tuple[int, int, str, type[Any]]]:
         """Yield what is found: line, column from 0, text, and this class."""
         found = run(Project([self._module]), [rule for rule in RULES if rule.is_default])
-        for one in applied(self._module, found):
+        for one in applied(self._module, found, None):  # other files may need a comment that this one does not
             yield one.place.line, one.place.column - 1, f"{one.rule} {one.message}", type(self)

@@ -156,6 +156,16 @@ def children(node: ast.AST) -> list[ast.AST]:
     return found
 
 
+def _below(node: ast.AST) -> list[ast.AST]:
+    """Return the statements right below one, and its handlers and cases, which are none but hold some."""
+    found: list[ast.AST] = []
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            found += value
+    return found
+
+
 def walked(node: ast.AST) -> list[ast.AST]:
     """Return a node and all below it, those above before those below, as `ast.walk` does."""
     found = [node]
@@ -199,7 +209,7 @@ def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Defin
             yield f"{prefix}{node.name}", node
             yield from _definitions(node.body, f"{prefix}{node.name}.<locals>.")
         else:
-            for inner in ast.iter_child_nodes(node):
+            for inner in _below(node):
                 if isinstance(inner, ast.stmt):
                     yield from _definitions([inner], prefix)
                 elif isinstance(inner, ast.ExceptHandler | ast.match_case):

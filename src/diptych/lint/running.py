@@ -20,7 +20,7 @@ def parse(files: Mapping[str, str]) -> tuple[Project, list[Finding]]:
         try:
             modules.append(Module(path, dotted_name(path), text))
         except (SyntaxError, ValueError, RecursionError) as error:
-            faults.append(_not_parsed(path, error))
+            faults.append(not_parsed(path, error))
     return Project(modules), faults
 
 
@@ -59,7 +59,8 @@ def dotted_name(path: str) -> str:
     return ".".join(parts)
 
 
-def _not_parsed(path: str, error: Exception) -> Finding:
+def not_parsed(path: str, error: Exception) -> Finding:
+    """Return what is found in a file that cannot be read as Python (DP904)."""
     line = getattr(error, "lineno", None) or 1
     column = getattr(error, "offset", None) or 1
     message = f"{error.msg if isinstance(error, SyntaxError) else error}; the file is not checked"

@@ -36,16 +36,30 @@ def read_settings(start: Path, known: Collection[str]) -> Settings:
     """
     root = next((each for each in (start, *start.parents) if (each / "pyproject.toml").is_file()), start)
     file = root / "pyproject.toml"
-    try:
-        said = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("diptych", {}) if file.is_file() else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}.") from error
+    said = _said(file)
     found = said.get("check", {})
     _check_keys(found, file)
     select, ignore, exclude = (tuple(found.get(key, ())) for key in _LISTS)
     check_rules((*select, *ignore), ignore, known)
+    if select:
+        select = (*select, *sorted(HEART))
     baseline = found.get("baseline", "diptych-baseline.toml")
     return Settings(root, select, ignore, exclude, baseline, found.get("app", said.get("app")))
+
+
+def _said(file: Path) -> dict[str, Any]:
+    """What `[tool.diptych]` says."""
+    try:
+        said: Any = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}.") from error
+    for key in ("tool", "diptych"):
+        said = said.get(key, {})
+        if not isinstance(said, dict):
+            raise ConfigurationError(f"{file}: {key} is no table. Write [tool.diptych].")
+    if not isinstance(said.get("app", ""), str):
+        raise ConfigurationError(f'{file}: app in [tool.diptych] must be a string, such as "shop.main:app".')
+    return dict(said)
 
 
 def check_rules(named: Collection[str], ignored: Collection[str], known: Collection[str]) -> None:

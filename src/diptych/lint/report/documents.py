@@ -1,9 +1,13 @@
 """Whole documents for programs: JSON, SARIF 2.1.0 (OASIS), GitLab's code quality, JUnit."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from diptych.lint.findings import Finding, Place, Severity
@@ -12,6 +16,7 @@ from diptych.lint.rule import AnyRule
 
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _GRADES: Final = {Severity.ERROR: "critical", Severity.WARNING: "major", Severity.INFO: "info"}
+_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_json(findings: Sequence[Finding], rules: Mapping[str, AnyRule]) -> str:
@@ -55,18 +60,24 @@ def sarif(findings: Sequence[Finding], rules: Mapping[str, AnyRule], version: st
                 {**_location(one.place), "logicalLocations": [{"fullyQualifiedName": one.name or "<module>"}]}
             ],
             "relatedLocations": [{**_location(note.place), "message": {"text": note.text}} for note in one.notes],
-            "partialFingerprints": {"diptych/v1": fingerprint(one)},
+            "partialFingerprints": {"diptych/v1": mark},
         }
-        for one in findings
+        for one, mark in zip(findings, fingerprints(findings), strict=True)
     ]
     runs = [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}]
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
     return json.dumps({"$schema": schema, "version": "2.1.0", "runs": runs}, indent=2)
 
 
-def fingerprint(one: Finding) -> str:
-    """Return what stays the same when lines move: rule, file, name and message."""
-    return sha256("\0".join((one.rule, one.place.path, one.name, one.message)).encode()).hexdigest()[:32]
+def fingerprints(findings: Sequence[Finding]) -> list[str]:
+    """Return for each what stays when lines move: rule, file, name, message, and which of several such it is."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    made = []
+    for one in findings:
+        it = (one.rule, one.place.path, one.name, one.message)
+        made.append(sha256("\0".join((*it, *([str(seen[it])] if seen[it] else []))).encode()).hexdigest()[:32])
+        seen[it] += 1
+    return made
 
 
 def _rule(id: str, rule: AnyRule | None) -> dict[str, Any]:
@@ -82,7 +93,14 @@ def _location(place: Place) -> dict[str, Any]:
         "endLine": place.end_line,
         "endColumn": place.end_column,
     }
-    return {"physicalLocation": {"artifactLocation": {"uri": place.path}, "region": region}}
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(place.path)}, "region": region}}
+
+
+def _uri(path: str) -> str:
+    for kind in (PurePosixPath, PureWindowsPath):
+        if kind(path).is_absolute():
+            return kind(path).as_uri()
+    return quote(path)
 
 
 def gitlab(findings: Sequence[Finding], rules: Mapping[str, AnyRule]) -> str:
@@ -93,11 +111,11 @@ def gitlab(findings: Sequence[Finding], rules: Mapping[str, AnyRule]) -> str:
                 "check_name": one.rule,
                 "description": one.message,
                 "content": {"body": one.hint},
-                "fingerprint": fingerprint(one),
+                "fingerprint": mark,
                 "severity": _GRADES[severity_of(one, rules)],
                 "location": {"path": one.place.path, "lines": {"begin": one.place.line, "end": one.place.end_line}},
             }
-            for one in findings
+            for one, mark in zip(findings, fingerprints(findings), strict=True)
         ],
         indent=2,
     )
@@ -113,4 +131,5 @@ def junit(findings: Sequence[Finding], files: int) -> str:
         for one in findings
     ] or [f'  <testcase classname="diptych check" name="{files} files" />']
     head = f'<testsuite name="diptych check" tests="{len(cases)}" failures="{len(findings)}" errors="0">'
-    return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *cases, "</testsuite>"])
+    text = "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *cases, "</testsuite>"])
+    return _NO_XML.sub("\ufffd", text)
