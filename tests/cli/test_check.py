@@ -1,6 +1,7 @@
 """`diptych check` and `diptych rule`, as they are typed."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -244,3 +245,10 @@ def test_a_setting_of_another_kind_is_refused_in_a_sentence(project: Path, text:
 def test_the_heart_stays_on_whatever_a_project_selects(project: Path) -> None:
     (project / "pyproject.toml").write_text('[tool.diptych.check]\nselect = ["DP3"]\n')
     assert {"DP101", "DP103", "DP201", "DP202", "DP3"} == set(read_settings(project, [*BY_ID]).select)
+
+
+def test_without_the_parser_of_sql_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlglot", None)
+    result = typed("--no-cache")
+    assert "SQL in strings was not looked at: pip install 'diptych[lint]'." in result.stderr
+    assert "error[DP304]" in result.stdout

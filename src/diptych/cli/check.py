@@ -29,6 +29,7 @@ from diptych.lint.report.lines import concise, github
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules.table import META
 from diptych.lint.settings import Settings, check_rules, read_settings
+from diptych.lint.sql import is_available
 
 _ROUNDS: Final = 10  # of fixes: those that touch each other wait for the next
 _CODES: Final = {"red": "31", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
@@ -49,6 +50,8 @@ def run(paths: Sequence[Path], asked: Asked, *, app: str | None, is_cached: bool
     select, ignore, form, fixes, base = asked
     rules = all_rules()
     settings = _settings(select, ignore, rules)
+    if not is_available():
+        talk("SQL in strings was not looked at: pip install 'diptych[lint]'.")
     facts = _facts(app or settings.app, Path.cwd() if app else settings.root)
     cache = settings.root / FOLDER / "check.json" if is_cached else None
     checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
