@@ -125,14 +125,15 @@ def _found(
 
 def _keys(project: Project, known: Cache) -> Mapping[str, str]:
     """A key for each file, of all that decides what is found in it: what it imports, and all classes there are."""
-    texts = {module.path: module.text for module in project.modules}
+    if not known.is_kept:
+        return {module.path: module.path for module in project.modules}
+    texts = {module.path: known.key(module.path, module.text) for module in project.modules}
     names = {name: module.path for module in project.modules for name in _names(module.path)}
     shared = known.key("classes", *(f"{cls.dotted} {', '.join(project.bases(cls))}" for cls in project.classes))
     imported = {module.path: module.imported for module in project.modules}
-    return {
-        path: known.key(shared, path, *(f"{each}\0{texts[each]}" for each in sorted(files)))
-        for path, files in closures(imported, names).items()
-    }
+    needed = closures(imported, names)
+    together = {files: known.key(*(texts[each] for each in sorted(files))) for files in set(needed.values())}
+    return {path: known.key(shared, path, together[files]) for path, files in needed.items()}
 
 
 def _names(path: str) -> Iterator[str]:
