@@ -18,7 +18,7 @@ from examples.orders.values import OrderItem, business_time
 module, router = Module("credit_notes"), APIRouter(prefix="/credit-notes", tags=["credit notes"])
 
 
-class CreditNoteIssued(DomainEvent):
+class CreditNoteIssued(DomainEvent, inert=True):
     """A customer gets money back; the lines follow."""
 
     customer_id: UUID

@@ -52,7 +52,7 @@ class StockReleased(DomainEvent):
     value: Decimal
 
 
-class StockShipped(DomainEvent):
+class StockShipped(DomainEvent, inert=True):
     """Goods set aside left the house."""
 
     order_id: UUID

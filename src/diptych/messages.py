@@ -138,18 +138,25 @@ def with_envelope(command: Command[Any], envelope: Envelope, *, is_first: bool) 
 
 
 class DomainEvent(_Message):
-    """A fact. Stored under its class name as version 1 unless the class says `name=` and `version=`."""
+    """A fact. Stored under its class name as version 1 unless the class says `name=` and `version=`.
+
+    `inert=True` says that it is kept as history only: no `@on` has to take it, and `diptych check` asks for none.
+    """
 
     event_name: ClassVar[str] = "DomainEvent"
     schema_version: ClassVar[int] = 1
+    is_inert: ClassVar[bool] = False
 
-    def __init_subclass__(cls, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, name: str | None = None, version: int = 1, *, inert: bool = False, **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
-        _refuse_reserved(cls, ("event_name", "schema_version"))
+        _refuse_reserved(cls, ("event_name", "schema_version", "is_inert"))
         if type(version) is not int or not 0 < version < 2**31:
             raise TypeError(f"{cls.__name__}: version={version!r}; a schema version is a whole number from 1 on.")
         cls.event_name = name or cls.__name__
         cls.schema_version = version
+        cls.is_inert = inert
         _declared.add(cls)
 
 

@@ -1,9 +1,13 @@
 """The service whose projections are operated from the shell, as a file; what runs it, and what fills its log."""
 
 STALL = '''
-"""A stall: one isolated projection, one that is not. POISON is a product that they cannot take."""
+"""A stall: one isolated projection, one that is not. POISON is a product that they cannot take.
+
+SLOW are the seconds that each sale takes.
+"""
 
 import os
+import time
 from typing import Annotated
 from uuid import UUID
 
@@ -35,6 +39,7 @@ class Total(ReadModel):
 class Sales(Projection[SaleRow]):
     @on
     def sold(self, event: Sold, meta: Metadata) -> SaleRow:
+        time.sleep(float(os.environ.get("SLOW", "0")))
         if event.product == os.environ.get("POISON"):
             raise ValueError(f"no {event.product}, please")
         return SaleRow(id=meta.stream.id, product=event.product)

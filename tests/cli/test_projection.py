@@ -114,12 +114,12 @@ class Stall:
         connection.close()
 
     def rebuilds(self, name: str) -> "subprocess.Popen[str]":
-        """Start a rebuild, and return when its build has begun."""
+        """Start a rebuild that takes some seconds, and return when its build has begun."""
         command = [sys.executable, "-m", "diptych.cli", "projection", "rebuild", name, "--yes"]
+        slowly, pipe = self.environment(SLOW="0.0005"), subprocess.PIPE
         process = subprocess.Popen(
-            command, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            command, cwd=self.folder, env=slowly, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        )
         assert process.stderr is not None
         while not (line := process.stderr.readline()).startswith("begin"):
             assert line, "it ended"

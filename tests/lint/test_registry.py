@@ -66,3 +66,16 @@ time.sleep(60)
 def test_a_child_that_lives_on_keeps_nobody_waiting(tmp_path: Path) -> None:
     code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n{APP}"
     assert isinstance(asked(tmp_path, code), Facts)
+
+
+def test_an_app_that_forks_tells_once(tmp_path: Path) -> None:
+    assert isinstance(asked(tmp_path, f"import os\nif os.fork():\n    os.wait()\n{APP}"), Facts)
+
+
+def test_a_child_that_it_leaves_behind_does_not_hold_it_up(tmp_path: Path) -> None:
+    forking = "import os, threading\nif os.fork() == 0:\n    threading.Event().wait()\n"
+    assert isinstance(asked(tmp_path, f"{forking}{APP}"), Facts)
+
+
+def test_an_app_that_ends_its_process_is_told_of(tmp_path: Path) -> None:
+    assert "ended with code 3" in fault(tmp_path, f"import os\n{APP}os._exit(3)\n")

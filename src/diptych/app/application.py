@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 
@@ -199,7 +199,6 @@ class App(Module):
             codec = Codec(_upcasters(self.everything()))
             resolving = Resolving(self.everything(), self._expected, (self.commands, self.queries))
             wired, definitions = await resolving.resolve(codec, stack)
-            _watch_handlers(wired, self.mode)
             stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
@@ -221,9 +220,9 @@ class App(Module):
             await engine.start()
             self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
             stack.callback(self._close)
-            self._open(self._running, stack)
             if self.mode == "development":
-                _install_guards(stack, is_unguarded, note)
+                _watch_handlers(wired, stack)
+            self._open(self._running, stack)
             watch = _watch(self, self._running)
             stack.push_async_callback(watch.stop)
             watch.start()
@@ -259,16 +258,12 @@ def _watch(app: App, running: _Running) -> Watch:
     return Watch(Watched(app.status, app.lag_limits, running.engine.worker), running.views, sinks, app.tuning.rounds)
 
 
-def _install_guards(stack: AsyncExitStack, is_exempt: Callable[[], bool], note: Callable[[Aggregate], None]) -> None:
-    guard.install(is_exempt, note)
+def _watch_handlers(wired: Wired, stack: AsyncExitStack) -> None:
+    """Have what handlers may not do be an error, until the stack unwinds."""
+    guard.install(is_unguarded, note)
     stack.callback(guard.uninstall)
     blocking.install()
     stack.callback(blocking.uninstall)
-
-
-def _watch_handlers(wired: Wired, mode: str) -> None:
-    if mode != "development":
-        return
     for command, call in wired.commands.items():
         wired.commands[command] = blocking.watched(call, command)
     for query, reading in wired.queries.items():

@@ -34,6 +34,11 @@ class Target:
         place = self.module if self.file is None else str(self.file)
         return f"{place}:{self.attribute}" if self.attribute else place
 
+    @property
+    def path(self) -> Path:
+        """The file of the module, once it is loaded."""
+        return self.file or Path(self.load().__file__ or self.folder / self.module).resolve()
+
     def load(self) -> ModuleType:
         """Import the module. :raises ConfigurationError: it cannot be; the sentence names the user's own line."""
         for folder in (str(Path.cwd()), str(self.folder)):

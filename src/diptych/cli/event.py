@@ -31,3 +31,11 @@ def stats(app: AppOption = None, as_json: AsJson = False) -> None:
     from diptych.cli.event_looks import count
 
     raise typer.Exit(count(app, as_json=as_json))
+
+
+@event.command()
+def lock(app: AppOption = None) -> None:
+    """Write down what events look like, in events.lock. Exit 1 when what may be stored could not be read."""
+    from diptych.cli.event_lock import write_down
+
+    raise typer.Exit(write_down(app))

@@ -43,19 +43,20 @@ def calls(scope: Scope) -> Sequence[Called]:
     """Return the calls in a function, inner functions and lambdas too, that can be resolved, in their order."""
     known: Sequence[Called] | None = scope.project.memory.get(("calls", scope.function))
     if known is None:
-        found = (call for node in scope.function.body for call in _calls(node, scope, is_inner=False))
-        known = scope.project.memory["calls", scope.function] = tuple(found)
+        known = scope.project.memory["calls", scope.function] = tuple(_calls(scope))
     return known
 
 
-def _calls(node: ast.AST, scope: Scope, *, is_inner: bool) -> Iterator[Called]:
-    if isinstance(node, ast.Call):
-        dotted = scope.dotted(node.func)
-        if dotted is not None:
-            yield Called(node, dotted, scope.module, is_inner)
-    is_inner = is_inner or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    for child in children(node):
-        yield from _calls(child, scope, is_inner=is_inner)
+def _calls(scope: Scope) -> Iterator[Called]:
+    ahead: list[tuple[ast.AST, bool]] = [(node, False) for node in reversed(scope.function.body)]
+    while ahead:  # no recursion: a sum of a thousand texts is a tree a thousand deep
+        node, is_inner = ahead.pop()
+        if isinstance(node, ast.Call):
+            dotted = scope.dotted(node.func)
+            if dotted is not None:
+                yield Called(node, dotted, scope.module, is_inner)
+        is_inner = is_inner or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        ahead += [(child, is_inner) for child in reversed(children(node))]
 
 
 def reached(

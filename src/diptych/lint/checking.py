@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from diptych.lint.cache import Cache, closures
 from diptych.lint.comments import applied
@@ -19,6 +19,8 @@ from diptych.lint.project import Project
 from diptych.lint.rule import AnyRule, RegistryRule, Rule
 from diptych.lint.running import dotted_name, not_parsed, parse, run, run_module
 from diptych.lint.settings import Settings
+
+_LIBRARY: Final = "diptych"
 
 
 class Checked(NamedTuple):
@@ -39,6 +41,12 @@ def chosen(rules: Iterable[AnyRule], settings: Settings) -> list[AnyRule]:
     return [rule for rule in wanted if not (settings.ignore and rule.id.startswith(settings.ignore))]
 
 
+def _of_use(rules: Iterable[AnyRule], texts: Mapping[str, str]) -> list[AnyRule]:
+    """Leave our own rules out where nothing is of Diptych: they would find nothing, and take their time."""
+    is_ours = any(_LIBRARY in text for text in texts.values())
+    return [rule for rule in rules if is_ours or not rule.id.startswith("DP")]
+
+
 def check(
     paths: Sequence[Path],
     rules: Iterable[AnyRule],
@@ -52,10 +60,11 @@ def check(
     :raises ConfigurationError: a path is not there.
     """
     rules = tuple(rules)
-    on = chosen(rules, settings)
     texts, faults = _read(find_files(paths, settings.root, settings.exclude))
+    wanted = chosen(rules, settings)
     is_all = not faults and any(settings.root.resolve().is_relative_to(path.resolve()) for path in paths)
-    silent = _silent(rules, on, facts) if is_all else None
+    silent = _silent(rules, wanted, facts) if is_all else None
+    on = _of_use(wanted, texts)
     known = Cache(cache, on)
     key = known.key("all of it", "part" if silent is None else ", ".join(sorted(silent)), *texts, *texts.values())
     found = known.findings(key) if facts is None else None

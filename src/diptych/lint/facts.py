@@ -23,17 +23,26 @@ class Handled(NamedTuple):
 
 
 class StoredClass(NamedTuple):
-    """A class of events: its stored name and version, and each field's JSON schema, canonical."""
+    """A class of events: its stored name and version, and each field's JSON schema, canonical.
+
+    `fields` are as they are written, `read` as they are accepted. `is_base`: others inherit from it, nothing takes it.
+    """
 
     event: str
     version: int
     where: Where
     fields: Mapping[str, str]
     required: frozenset[str]
+    read: Mapping[str, str]
+    is_base: bool
+    is_inert: bool
 
 
 class Facts(NamedTuple):
-    """All of it. `problems` are what a start would refuse, each beginning with where it is."""
+    """All of it. `problems` are what a start would refuse, each beginning with where it is.
+
+    `file` is where the app was found, `lock` the text of the events.lock that belongs to it, if there is one.
+    """
 
     handled: tuple[Handled, ...]
     events: tuple[StoredClass, ...]
@@ -41,6 +50,8 @@ class Facts(NamedTuple):
     consumed: frozenset[str]  # stored names that an aggregate or a projection takes
     problems: tuple[str, ...]
     files: frozenset[str]  # of the modules that were imported
+    file: str = ""
+    lock: str = ""
 
 
 def facts_of(said: Mapping[str, Any]) -> Facts:
@@ -48,13 +59,13 @@ def facts_of(said: Mapping[str, Any]) -> Facts:
     return Facts(
         tuple(Handled(each["message"], Where(*each["where"])) for each in said["handled"]),
         tuple(
-            StoredClass(
-                each["event"], each["version"], Where(*each["where"]), each["fields"], frozenset(each["required"])
-            )
+            StoredClass(**{**each, "where": Where(*each["where"]), "required": frozenset(each["required"])})
             for each in said["events"]
         ),
         frozenset((name, version) for name, version in said["upcasts"]),
         frozenset(said["consumed"]),
         tuple(said["problems"]),
         frozenset(said["files"]),
+        said.get("file", ""),
+        said.get("lock", ""),
     )

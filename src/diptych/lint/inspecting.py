@@ -3,10 +3,11 @@
 Rule: nothing is opened or started.
 """
 
+import gc
 import inspect
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from diptych.app.application import App
 from diptych.app.outline import outline
@@ -24,7 +25,7 @@ def told(app: App) -> dict[str, Any]:
     modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     return {
         "handled": list(_handled(app)),
-        "events": [_event(cls) for cls in events],
+        "events": [_event(cls, cls in taken) for cls in events],
         "upcasts": sorted({step for module in app.everything() for step in module.upcasters.steps()}),
         "consumed": sorted({event.event_name for event in taken}),
         "problems": found.problems,
@@ -33,7 +34,9 @@ def told(app: App) -> dict[str, Any]:
 
 
 def _handled(app: App) -> Any:
-    for module in app.everything():
+    """Who handles what: in this app, and in others that were made while it was imported."""
+    others = [one for one in gc.get_objects() if isinstance(one, App) and one is not app]
+    for module in (module for each in (app, *others) for module in each.everything()):
         for handlers in (module.command_handlers, module.query_handlers):
             for message, handler, _ in handlers.items():
                 yield {"message": _dotted(message), "where": _where(handler)}
@@ -46,15 +49,23 @@ def _handled(app: App) -> Any:
                     yield {"message": _dotted(first.annotation), "where": _where(handler)}
 
 
-def _event(cls: type[DomainEvent]) -> dict[str, Any]:
-    try:
-        schema = cls.model_json_schema(mode="serialization")
-    except Exception:  # a field without a schema is no reason not to look at the others
-        schema = {}
-    shapes = {name: _shape(shape, schema.get("$defs", {})) for name, shape in schema.get("properties", {}).items()}
+def _event(cls: type[DomainEvent], is_taken: bool) -> dict[str, Any]:
     required = [name for name, field in cls.model_fields.items() if field.is_required()]
     named = {"event": cls.event_name, "version": cls.schema_version, "where": _where(cls)}
-    return {**named, "fields": shapes, "required": required}
+    shapes = {"fields": _shapes(cls, "serialization"), "read": _shapes(cls, "validation"), "required": required}
+    is_base = bool(cls.__subclasses__()) and not is_taken
+    return {**named, **shapes, "is_base": is_base, "is_inert": cls.is_inert}
+
+
+def _shapes(cls: type[DomainEvent], mode: Literal["serialization", "validation"]) -> dict[str, str]:
+    """Each field's schema, by the name under which it is stored; an empty one where it cannot be said."""
+    try:
+        schema = cls.model_json_schema(by_alias=False, mode=mode)
+    except Exception:  # a field without a schema is no reason not to look at the others
+        schema = {}
+    shared = schema.get("$defs", {})
+    known = schema.get("properties") or shared.get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
+    return {name: _shape(known.get(name, {}), shared) for name in cls.model_fields}
 
 
 def _shape(shape: Any, shared: dict[str, Any]) -> str:
@@ -71,7 +82,13 @@ def _bare(shape: Any, shared: dict[str, Any], seen: tuple[str, ...]) -> Any:
     if name in shared:
         return {"$ref": name} if name in seen else _bare(shared[name], shared, (*seen, name))
     words = ("title", "description", "default", "examples")
-    return {key: _bare(value, shared, seen) for key, value in shape.items() if key not in words}
+    return {
+        key: {name: _bare(each, shared, seen) for name, each in value.items()}
+        if key == "properties"  # a field may have one of these words as its name
+        else _bare(value, shared, seen)
+        for key, value in shape.items()
+        if key not in words
+    }
 
 
 def _dotted(cls: type) -> str:

@@ -51,10 +51,7 @@ class Module:
 
     @cached_property
     def _importing(self) -> tuple[ast.AST, ...]:
-        found: list[ast.AST] = [self.tree]
-        for each in found:  # it grows as it is walked; statements only, as no expression imports
-            found += _below(each)
-        return tuple(node for node in found if isinstance(node, ast.Import | ast.ImportFrom))
+        return tuple(node for node in statements(self.tree) if isinstance(node, ast.Import | ast.ImportFrom))
 
     @cached_property
     def imported(self) -> frozenset[str]:
@@ -122,7 +119,15 @@ class Module:
 
     def source(self, node: ast.AST) -> str:
         """Return the text of a node, as written."""
-        return ast.get_source_segment(self.text, node) or ""
+        line, end = getattr(node, "lineno", None), getattr(node, "end_lineno", None)
+        if line is None or end is None:
+            return ""
+        start = self._character(line, getattr(node, "col_offset", 0))
+        stop = self._character(end, getattr(node, "end_col_offset", 0))
+        lines = self.lines[line - 1 : end]
+        lines[-1] = lines[-1][:stop]  # first, as it may be the same line
+        lines[0] = lines[0][start:]
+        return "\n".join(lines)
 
     def _character(self, line: int, offset: int) -> int:
         """Characters before an offset that Python counts in bytes."""
@@ -167,6 +172,15 @@ def walked(node: ast.AST) -> list[ast.AST]:
     for each in found:  # it grows as it is walked
         found += children(each)
     return found
+
+
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield all statements of a tree, without a look at the expressions in them."""
+    ahead: list[ast.AST] = [tree]
+    while ahead:
+        node = ahead.pop()
+        yield node
+        ahead += reversed(_below(node))
 
 
 def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:

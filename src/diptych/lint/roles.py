@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from diptych.lint.module import Function, Module
+from diptych.lint.module import Function, Module, walked
 from diptych.lint.project import Project
 from diptych.lint.scope import Scope, annotated, scope_for
 
@@ -20,7 +20,7 @@ class Part(Enum):
 
     COMMAND = "command handler"
     QUERY = "query handler"
-    APPLY = "@on method of an aggregate"
+    APPLY = "@on method of an aggregate"  # and a private method that only those call
     DECIDE = "method of an aggregate"  # any other one, also private: it decides and records
     PROJECT = "@on method of a projection"
     PROJECT_SQL = "handle() of a projection"
@@ -58,14 +58,44 @@ def roles(module: Module, project: Project) -> tuple[Role, ...]:
 
 
 def _roles(module: Module, project: Project) -> Iterator[Role]:
+    helping = _helping(module, project)
     for name, node in module.defined.items():
         if isinstance(node, ast.ClassDef):
             continue
         outer, _, _ = name.rpartition(".")
         owner = f"{module.name}.{outer}" if isinstance(module.defined.get(outer), ast.ClassDef) else None
-        part = _part(node, owner, project)
+        part = Part.APPLY if name in helping else _part(node, owner, project)
         if part is not None:
             yield Role(part, node, module, name, owner, _message(node, owner, module, project))
+
+
+def _helping(module: Module, project: Project) -> set[str]:
+    """The private methods of aggregates that are called by `@on` methods, and by no other."""
+    found: set[str] = set()
+    for name, node in module.defined.items():
+        if isinstance(node, ast.ClassDef) and project.is_a(f"{module.name}.{name}", "Aggregate"):
+            found.update(f"{name}.{each}" for each in _called_by_on(node))
+    return found
+
+
+def _called_by_on(cls: ast.ClassDef) -> set[str]:
+    methods = {node.name: node for node in cls.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    applying = {name for name, node in methods.items() if "on" in dict(decorators(node))}
+    callers: dict[str, set[str]] = {}
+    for caller, node in methods.items():
+        for each in walked(node):
+            if isinstance(each, ast.Attribute) and each.attr in methods:
+                callers.setdefault(each.attr, set()).add(caller)
+    found: set[str] = set()
+    while True:
+        more = {
+            name
+            for name, by in callers.items()
+            if name.startswith("_") and name not in applying | found and by - {name} and by - {name} <= applying | found
+        }
+        if not more:
+            return found
+        found |= more
 
 
 def decorators(function: Function | ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:

@@ -134,6 +134,9 @@ class Scope:
         made = self.module.constants.get(node.id)
         if node.id not in self.module.defined and isinstance(made, ast.Call):
             return self._returned(self.project.dotted(made.func, self.module))
+        if isinstance(made, ast.Attribute) and isinstance(made.value, ast.Name):
+            of = self._outer(made.value) if isinstance(self.module.constants.get(made.value.id), ast.Call) else None
+            return self._attribute(of, made.attr) if of else self.project.dotted(made, self.module)
         if node.id in _BUILTINS and not self.module.binds(node.id):
             return f"builtins.{node.id}"
         return self.project.dotted(node, self.module)

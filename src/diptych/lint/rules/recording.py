@@ -27,11 +27,23 @@ def _untaken(module: Module, project: Project) -> Iterator[Finding]:
                 continue
             event = scope.dotted(call.node.args[0]) if isinstance(call.node.args[0], ast.Call) else None
             inherits = len(list(project.ancestors(role.owner or ""))) > 2  # a base class may take it
-            if project.is_a(event, "DomainEvent") and event not in taken[role.owner] and not inherits:
+            is_open = None in taken[role.owner]  # a method that takes several, or what is not known
+            if inherits or is_open or event in taken[role.owner] or _is_inert(event, project):
+                continue
+            if project.is_a(event, "DomainEvent"):
                 name = str(event).rpartition(".")[2]
                 message = f"`{role.name}` records `{name}`, and no @on method of the aggregate takes it"
-                hint = f"Write `@on def _{name.lower()}(self, event: {name})` if a later decision depends on it."
+                hint = f"Write `@on def _{name.lower()}(self, event: {name})` if a later decision depends on it; "
+                hint += f"if it is only history, say so: `class {name}(DomainEvent, inert=True)`."
                 yield Finding("DP306", module.place(call.node), message, hint, role.name, "changes nothing here")
+
+
+def _is_inert(event: str | None, project: Project) -> bool:
+    """Whether its class says that it is only history; of one that is not found, nobody knows."""
+    found = project.find(event) if event is not None else None
+    if found is None or not isinstance(found.node, ast.ClassDef):
+        return True
+    return any(keyword.arg == "inert" for keyword in found.node.keywords)
 
 
 RULES = (

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 
 from diptych.lint.facts import Facts, StoredClass
 from diptych.lint.findings import Finding, Note, Severity
+from diptych.lint.lock import locked
 from diptych.lint.project import Project
 from diptych.lint.rule import RegistryRule
 from diptych.lint.rules.wiring import place_of
 
 
 def _gaps(facts: Facts, project: Project) -> Iterator[Finding]:
+    lock = locked(facts)
     for event in facts.events:
         place = place_of(event.where, project)
         if place is None:
             continue
         steps = {version for name, version in facts.upcasts if name == event.event}
-        begin = min(steps, default=event.version - 1)
+        begin = min([*steps, *lock.get(event.event, ())], default=event.version - 1)
         for version in range(max(begin, 1), event.version):
             if version not in steps:
                 message = f"`{event.event}` is version {event.version}, and nothing leads from {version} to the next"

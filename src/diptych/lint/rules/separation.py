@@ -78,7 +78,7 @@ def _of_function(
             if role is not None and it.is_of(role.owner):
                 continue
             yield _written(name, one, it)
-    for node in ast.walk(function):
+    for node in scope.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ROW_VERBS:
             model = scope.dotted(node.func.value)
             found = project.find(model) if model is not None and project.is_a(model, "ReadModel") else None

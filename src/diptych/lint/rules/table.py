@@ -6,8 +6,11 @@ from diptych.lint.findings import Severity
 from diptych.lint.rule import AnyRule
 from diptych.lint.rules import (
     applying,
+    committing,
     deciding,
+    edge,
     fields,
+    history,
     projecting,
     recording,
     refusing,
@@ -15,6 +18,7 @@ from diptych.lint.rules import (
     repeating,
     schema,
     separation,
+    upcasting,
     waiting,
     wiring,
 )
@@ -23,8 +27,11 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
     sorted(
         (
             *applying.RULES,
+            *committing.RULES,
             *deciding.RULES,
+            *edge.RULES,
             *fields.RULES,
+            *history.RULES,
             *projecting.RULES,
             *recording.RULES,
             *refusing.RULES,
@@ -32,6 +39,7 @@ RULES: Final[tuple[AnyRule, ...]] = tuple(
             *repeating.RULES,
             *schema.RULES,
             *separation.RULES,
+            *upcasting.RULES,
             *waiting.RULES,
             *wiring.RULES,
         ),

@@ -1,13 +1,16 @@
 """DP601, DP602, DP603, DP604, DP605: everything has somebody who handles it, once, and is imported."""
 
+import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Final
 
 from diptych.lint.facts import Facts, Where
 from diptych.lint.findings import Finding, Note, Place, Severity
-from diptych.lint.project import Found, Project
-from diptych.lint.roles import BUS, Part, roles
+from diptych.lint.module import Module
+from diptych.lint.project import Project
+from diptych.lint.roles import BUS, Role, decorators, roles
 from diptych.lint.rule import ProjectRule, RegistryRule
 
 _TWICE: Final = "Two handlers"
@@ -18,7 +21,7 @@ def _without_handler(facts: Facts, project: Project) -> Iterator[Finding]:
     parents = {base for cls in project.classes for base in project.bases(cls)}
     for cls in project.classes_of("Command", "Query"):
         name = cls.name.rpartition(".")[2]
-        if not _is_imported(cls, facts) or name in handled or cls.dotted in parents or "<locals>" in cls.name:
+        if not _is_loaded(cls.module, facts) or name in handled or cls.dotted in parents or "<locals>" in cls.name:
             continue
         kind = "query" if project.is_a(cls.dotted, "Query") else "command"
         near = get_close_matches(name, handled, 1, 0.85)
@@ -31,39 +34,91 @@ def _without_handler(facts: Facts, project: Project) -> Iterator[Finding]:
 
 
 def _twice(project: Project) -> Iterator[Finding]:
-    first: dict[str, Found] = {}
-    for module in project.modules:
-        for role in roles(module, project):
-            if role.part not in BUS or role.message is None or "<locals>" in role.name:
-                continue
-            here = Found(module, role.function, role.name)
-            known = first.setdefault(f"{role.part} {role.message}", here)
-            if known is not here:
-                message = f"`{role.message.rpartition('.')[2]}` has two handlers: `{known.name}` and `{role.name}`"
-                hint = "Delete one, or split the message in two. Events may have many handlers; these have one."
-                there = Note(known.module.place(known.node), "the other one")
-                yield Finding("DP602", module.place(role.function), message, hint, role.name, "again", (there,))
+    """Only of handlers that one object registers, both always: two apps may each have theirs."""
+    first: dict[tuple[str, str], Role] = {}
+    for role, on in registered(project):
+        if role.message is None:
+            continue
+        known = first.setdefault((on, role.message), role)
+        if known is not role:
+            message = f"`{role.message.rpartition('.')[2]}` has two handlers: `{known.name}` and `{role.name}`"
+            hint = "Delete one, or split the message in two. Events may have many handlers; these have one."
+            there = Note(known.module.place(known.function), "the other one")
+            place = role.module.place(role.function)
+            yield Finding("DP602", place, message, hint, role.name, "again", (there,))
 
 
 def _unused(facts: Facts, project: Project) -> Iterator[Finding]:
     for event in facts.events:
         place = place_of(event.where, project)
-        if place is not None and event.event not in facts.consumed:
+        if place is not None and event.event not in facts.consumed and not (event.is_inert or event.is_base):
             message = f"event `{event.event}` is taken by no aggregate and no projection"
-            hint = "Fine if it is only history; else give it an @on method."
+            hint = "Give it an @on method; or, if it is only history, say so: `class ...(DomainEvent, inert=True)`."
             yield Finding("DP603", place, message, hint, event.where.name, "nobody looks")
 
 
 def _not_imported(facts: Facts, project: Project) -> Iterator[Finding]:
-    for module in project.modules:
-        if any(file.endswith(f"/{module.path}") or file == module.path for file in facts.files):
+    by_file: defaultdict[str, list[Role]] = defaultdict(list)
+    for role, on in registered(project):
+        if _is_loaded(role.module, facts) or _is_test(role.module.path):
             continue
-        found = [role for role in roles(module, project) if role.part in (*BUS, Part.PROJECT) and role.message]
-        if found and not _is_test(module.path):
-            count = f"{len(found)} handlers" if len(found) > 1 else "a handler"
-            message = f"`{module.path}` has {count} and is never imported by the app"
-            hint = "Import it where the app is put together, or include its Module."
-            yield Finding("DP604", module.place(found[0].function), message, hint, found[0].name, "never registered")
+        if _would_be_of(on, role.module, facts, project):
+            by_file[role.module.path].append(role)
+    for path, found in by_file.items():
+        count = f"{len(found)} handlers" if len(found) > 1 else "a handler"
+        message = f"`{path}` has {count} and is never imported by the app"
+        hint = "Import it where the app is put together, or include its Module."
+        place = found[0].module.place(found[0].function)
+        yield Finding("DP604", place, message, hint, found[0].name, "never registered")
+
+
+def registered(project: Project) -> Iterator[tuple[Role, str]]:
+    """Yield the handlers at the top of files that are decorated, with the object that it is by: `shop.main.app`."""
+    for module in project.modules:
+        for role in roles(module, project):
+            if role.part not in BUS or role.function not in module.tree.body:
+                continue
+            for name, node in decorators(role.function):
+                if name in ("command_handler", "query_handler") and isinstance(node, ast.Attribute):
+                    on = _made(project.dotted(node.value, module), project)
+                    if on is not None:
+                        yield role, on
+
+
+def _made(dotted: str | None, project: Project, depth: int = 5) -> str | None:
+    """Follow a name to the file that makes what it stands for, by a call at its top."""
+    outer, _, name = (dotted or "").rpartition(".")
+    module = project.module(outer)
+    if module is None or not depth:
+        return None
+    if isinstance(module.constants.get(name), ast.Call):
+        return f"{module.name}.{name}"
+    through = module.imports.get(name)
+    return _made(through, project, depth - 1) if through != dotted else None
+
+
+def _would_be_of(on: str, mine: Module, facts: Facts, project: Project) -> bool:
+    """Whether a handler would be registered with an object of the app, or with a Module that nobody can include.
+
+    A file that another one imports, or that is a program, belongs to something else than this app.
+    """
+    outer, _, name = on.rpartition(".")
+    module = project.module(outer)
+    if module is None or "__main__" in mine.text or _imports(project, mine):
+        return False
+    made = module.constants[name]
+    kind = project.dotted(made.func, module) if isinstance(made, ast.Call) else None
+    return _is_loaded(module, facts) or (module is mine and kind == "diptych.Module")
+
+
+def _imports(project: Project, wanted: Module) -> bool:
+    tail = wanted.name.rpartition(".")[2]
+    names = {name for module in project.modules if module is not wanted for name in module.imported if tail in name}
+    return any(project.module(each) is wanted for name in names for each in (name, name.rpartition(".")[0]))
+
+
+def _is_loaded(module: Module, facts: Facts) -> bool:
+    return any(file == module.path or file.endswith(f"/{module.path}") for file in facts.files)
 
 
 def _problems(facts: Facts, project: Project) -> Iterator[Finding]:
@@ -79,10 +134,6 @@ def _problems(facts: Facts, project: Project) -> Iterator[Finding]:
             what, _, instead = said.partition("; ")
             hint = f"{instead[:1].upper()}{instead[1:]}" if instead else "See what the annotations promise."
             yield Finding("DP605", place, f"`{name}`: {what}", hint, name, "would not start")
-
-
-def _is_imported(cls: Found, facts: Facts) -> bool:
-    return any(file.endswith(f"/{cls.module.path}") for file in facts.files)
 
 
 def _is_test(path: str) -> bool:
