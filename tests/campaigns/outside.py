@@ -17,6 +17,10 @@ PROJECTS: Final = ("fastapi-users", "chromadb", "prefect", "litellm", "open-webu
 """Well-known services that use FastAPI."""
 
 
+# Ours are left out where nothing is of Diptych; here they are to run, so they go by ids of somebody else.
+_NAMED_ANEW: Final = [rule._replace(id=f"OUT{rule.id.removeprefix('DP')}") for rule in RULES]
+
+
 class Looked(NamedTuple):
     """What came of one project; the seconds are of one core."""
 
@@ -29,7 +33,7 @@ class Looked(NamedTuple):
 def look(name: str, folder: Path) -> Looked:
     """Hold every rule that reads source against a folder."""
     begun = time.process_time()
-    checked = check([folder], RULES, Settings(folder.resolve()))
+    checked = check([folder], _NAMED_ANEW, Settings(folder.resolve()))
     return Looked(name, len(checked.texts), time.process_time() - begun, checked.findings)
 
 

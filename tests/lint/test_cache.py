@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -93,3 +94,20 @@ def test_what_imports_go_in_a_circle_belong_together() -> None:
     names = {"a": "a.py", "b": "b.py", "c": "c.py", "d": "d.py"}
     assert closures(imported, names)["a.py"] == {"a.py", "b.py", "c.py"}
     assert closures(imported, names)["d.py"] == {"a.py", "b.py", "c.py", "d.py"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_everything_that_imports_lead_to_belongs_to_a_file(seed: int) -> None:
+    random = Random(seed)
+    imported = {f"m{at}.py": [f"m{random.randrange(30)}" for _ in range(random.randrange(3))] for at in range(30)}
+    found = closures(imported, {f"m{at}": f"m{at}.py" for at in range(30)})
+    for path, files in found.items():
+        reached = {path}
+        for _ in imported:
+            reached |= {f"{name}.py" for each in reached for name in imported[each]}
+        assert files == reached
+
+
+def test_without_a_place_to_keep_it_no_key_is_made(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "closures", None)
+    assert found(project, cached=False) == ["DP904 broken.py", "DP103 fixing.py"]

@@ -26,6 +26,11 @@ class Cache:
         self._known = _read(file)
         self._used: dict[str, Any] = {}
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is any use in a key."""
+        return self._file is not None
+
     def findings(self, key: str) -> list[Finding] | None:
         """Return what was found under a key."""
         found = self._known.get(key)
@@ -68,8 +73,12 @@ def closures(imported: Mapping[str, Iterable[str]], names: Mapping[str, str]) ->
         seen, waiting = {path}, [path]
         while waiting:
             new = direct[waiting.pop()] - seen
-            seen |= new
-            waiting.extend(new)
+            for each in new:
+                if each in found:
+                    seen |= found[each]  # all of it at once: in a large circle everything leads to everything
+                else:
+                    seen.add(each)
+                    waiting.append(each)
         found[path] = frozenset(seen)
     return found
 

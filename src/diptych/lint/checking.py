@@ -61,15 +61,16 @@ def check(
     """
     rules = tuple(rules)
     texts, faults = _read(find_files(paths, settings.root, settings.exclude))
-    on = chosen(rules, settings)
+    wanted = chosen(rules, settings)
     is_all = not faults and any(settings.root.resolve().is_relative_to(path.resolve()) for path in paths)
-    silent = _silent(rules, on, facts) if is_all else None
+    silent = _silent(rules, wanted, facts) if is_all else None
+    on = _of_use(wanted, texts)
     known = Cache(cache, on)
     key = known.key("all of it", "part" if silent is None else ", ".join(sorted(silent)), *texts, *texts.values())
     found = known.findings(key) if facts is None else None
     if found is None:
         with _uncollected():
-            found = _found(texts, _of_use(on, texts), known, facts, silent)
+            found = _found(texts, on, known, facts, silent)
         if facts is None:
             known.keep(key, found)
         known.write()
@@ -133,14 +134,15 @@ def _found(
 
 def _keys(project: Project, known: Cache) -> Mapping[str, str]:
     """A key for each file, of all that decides what is found in it: what it imports, and all classes there are."""
-    texts = {module.path: module.text for module in project.modules}
+    if not known.is_kept:
+        return {module.path: module.path for module in project.modules}
+    texts = {module.path: known.key(module.path, module.text) for module in project.modules}
     names = {name: module.path for module in project.modules for name in _names(module.path)}
     shared = known.key("classes", *(f"{cls.dotted} {', '.join(project.bases(cls))}" for cls in project.classes))
     imported = {module.path: module.imported for module in project.modules}
-    return {
-        path: known.key(shared, path, *(f"{each}\0{texts[each]}" for each in sorted(files)))
-        for path, files in closures(imported, names).items()
-    }
+    needed = closures(imported, names)
+    together = {files: known.key(*(texts[each] for each in sorted(files))) for files in set(needed.values())}
+    return {path: known.key(shared, path, together[files]) for path, files in needed.items()}
 
 
 def _names(path: str) -> Iterator[str]:

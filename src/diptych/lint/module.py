@@ -180,10 +180,7 @@ def statements(tree: ast.Module) -> Iterator[ast.AST]:
     while ahead:
         node = ahead.pop()
         yield node
-        for name in ("finalbody", "orelse", "cases", "handlers", "body"):
-            inner = getattr(node, name, None)
-            if isinstance(inner, list):
-                ahead += reversed(inner)
+        ahead += reversed(_below(node))
 
 
 def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
