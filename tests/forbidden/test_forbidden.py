@@ -65,7 +65,8 @@ def _app(url: str, way: Way | None = None) -> App:
     app.include(shop)
     if way is not None:
         module = ModuleType("way")
-        exec(compile(way.module, f"<{way.name}>", "exec"), module.__dict__)
+        code = way.module.replace("import sqlite3\n", "from tests.forbidden import one_library as sqlite3\n")
+        exec(compile(code, f"<{way.name}>", "exec"), module.__dict__)
         app.include(module.way)
     return app
 

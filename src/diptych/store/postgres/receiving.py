@@ -14,6 +14,7 @@ from diptych.errors import CorruptedEventError, OtherHistoryError, StoreUnavaila
 from diptych.events.recorded import StoredEvent, chained, text_of
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
 from diptych.store.postgres.connections import close_connection
+from diptych.store.postgres.fence import LET_IN
 from diptych.store.postgres.migrations import in_schema, lock_key, migrate
 from diptych.store.protocols import Head
 
@@ -235,7 +236,7 @@ class Target:
 
 async def open_target(database: Database) -> Target:
     """Connect to where a store is to be moved."""
-    return Target(await open_connection(database, {"lock_timeout": "30000"}, answers_within=None), database)
+    return Target(await open_connection(database, {"lock_timeout": "30000", **LET_IN}, answers_within=None), database)
 
 
 def _stored(rows: Sequence[Any]) -> Iterator[StoredEvent]:
