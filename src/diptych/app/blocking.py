@@ -66,7 +66,9 @@ def uninstall() -> None:
 
 def watched(call: Call, message: type) -> Call:
     """Return a handler's call as one whose blocking calls are refused while this process is watched."""
-    return partial(_handle, call, message.__name__)
+    watching = partial(_handle, call, message.__name__)
+    vars(watching)["__wrapped__"] = call  # who asks for its name is told the handler's
+    return watching
 
 
 async def _handle(call: Call, name: str, *given: Any, **named: Any) -> Any:

@@ -6,6 +6,7 @@ Rule: an app that nobody observes runs none of this.
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import unwrap
 from typing import Any, cast
 
 from diptych.messages import Command, Query, Receipt
@@ -116,5 +117,6 @@ def traced(metadata: str, traceparent: str) -> str:
 
 def _code(call: Callable[..., Any]) -> str:
     """The function that handles a message, as `code.function.name` wants it."""
-    function = call.func if isinstance(call, partial) else call
+    inner = unwrap(call)
+    function = inner.func if isinstance(inner, partial) else inner
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
