@@ -5,11 +5,11 @@ Rule: a text is SQL only where it is given to something that runs SQL. What peop
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from diptych.lint.calls import DEPTH, Called, calls, scope_of
-from diptych.lint.mapped import mapped_statements
+from diptych.lint.mapped import mapped_statements, mapped_tables
 from diptych.lint.module import Function
 from diptych.lint.project import Project
 from diptych.lint.scope import Scope
@@ -21,7 +21,9 @@ _RUNS: Final = re.compile(
     r"execute\w*|exec|exec_driver_sql|fetch|fetch_?(row|rows|val|one|all|many)|scalars?|stream|stream_scalars|iterate"
     r"|cursor|prepare|sql|rows|raw|query|read_sql|read_sql_query"
 )
-_MAY_RUN: Final = re.compile(rf"\b({_RUNS.pattern}|text|SQL|sqlalchemy|__tablename__|objects|save)\b")
+_MAY_RUN: Final = re.compile(
+    rf"\b({_RUNS.pattern}|text|SQL|sqlalchemy)\(|\b(?i:select|insert|update|delete|merge|replace|drop)\s"
+)
 _RUNNERS: Final = (
     "to_thread", "run_in_executor", "submit", "Thread", "Timer", "Process", "run_sync", "run_in_threadpool",
     "create_task", "add_task", "call_soon", "call_later", "partial", "map", "apply_async",
@@ -68,8 +70,16 @@ def own_statements(scope: Scope) -> Sequence[Statement]:
     """Return the SQL that a function gives to what runs it."""
     known: Sequence[Statement] | None = scope.project.memory.get(("sql", scope.function))
     if known is None:
-        may_run = is_available() and _MAY_RUN.search(scope.module.text)
-        known = scope.project.memory["sql", scope.function] = tuple(_own_statements(scope)) if may_run else ()
+        known = scope.project.memory["sql", scope.function] = tuple(_own_statements(scope)) if _may_run(scope) else ()
+    return known
+
+
+def _may_run(scope: Scope) -> bool:
+    """Whether it is worth a look at the functions of a module."""
+    known: bool | None = scope.project.memory.get(("may run", scope.module))
+    if known is None:
+        is_worth = bool(mapped_tables(scope.project)) or _MAY_RUN.search(scope.module.text) is not None
+        known = scope.project.memory["may run", scope.module] = is_available() and is_worth
     return known
 
 
@@ -100,42 +110,30 @@ def _handed_over(call: Called, scope: Scope) -> Iterator[str]:
 
 def _own_statements(scope: Scope) -> Iterator[Statement]:
     for call in scope.nodes:
-        if not isinstance(call, ast.Call):
-            continue
-        for node in _run_by(call, scope):
-            found = [(text, meaning) for text in texts(node, scope) if (meaning := _meaning(text)) is not None]
-            if found:
-                meaning = _settled(together([each for _, each in found]), call, scope)
-                yield Statement(node, call, found[0][0], meaning, scope)
+        if isinstance(call, ast.Call):
+            for node in _run_by(call, scope, lambda each: any(map(verb, texts(each, scope)))):
+                found = [(text, meaning) for text in texts(node, scope) if verb(text) and (meaning := parsed(text))]
+                if found:
+                    meaning = _settled(together([each for _, each in found]), call, scope)
+                    yield Statement(node, call, found[0][0], meaning, scope)
     for call, text, meaning in mapped_statements(scope):
         yield Statement(call, call, text, meaning, scope)
 
 
-def _meaning(text: str) -> Meaning | None:
-    return parsed(text) if verb(text) else None
-
-
-def _run_by(call: ast.Call, scope: Scope) -> Iterator[ast.expr]:
+def _run_by(call: ast.Call, scope: Scope, is_wanted: Callable[[ast.expr], bool]) -> Iterator[ast.expr]:
     """The arguments of a call that are run as SQL: of what runs it by its name, and of functions that pass it on."""
     if is_wrapper(call):
         yield call.args[0]
         return
     runs = _RUNS.fullmatch(_name(call)) is not None
     for node in [*call.args, *(each.value for each in call.keywords)]:
-        is_none = isinstance(node, ast.Starred) or is_wrapper(node) or not (runs or _may_be_text(node))
-        if not is_none and (runs or _passes_on(call, node, scope)):
+        is_text = not isinstance(node, ast.Starred) and not is_wrapper(node) and is_wanted(node)
+        if is_text and (runs or _passes_on(call, node, scope)):
             yield node
 
 
 def _name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-
-
-def _may_be_text(node: ast.expr) -> bool:
-    """Whether it is worth a look at what is called."""
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, str) and verb(node.value) is not None
-    return isinstance(node, ast.Name | ast.Attribute | ast.JoinedStr | ast.BinOp)
 
 
 def _passes_on(call: ast.Call, node: ast.expr, scope: Scope) -> bool:
@@ -159,8 +157,14 @@ def _run_parameters(function: Function, scope: Scope) -> frozenset[str]:
     known: frozenset[str] | None = memory.get(("run", function))
     if known is None:
         memory["run", function] = frozenset()  # for functions that call each other
+        taken = function.args
+        names = {each.arg for each in [*taken.posonlyargs, *taken.args, *taken.kwonlyargs]}
         calls = [node for node in scope.nodes if isinstance(node, ast.Call)]
-        run = (node for call in calls for node in _run_by(call, scope))
+        run = (
+            node
+            for call in calls
+            for node in _run_by(call, scope, lambda each: isinstance(each, ast.Name) and each.id in names)
+        )
         known = memory["run", function] = frozenset(node.id for node in run if isinstance(node, ast.Name))
     return known
 
@@ -185,7 +189,7 @@ def _settled(meaning: Meaning, call: ast.Call, scope: Scope) -> Meaning:
 def not_understood(scope: Scope) -> Iterator[ast.expr]:
     """Yield what a function gives to `Db` or to `ReadModels.sql` as SQL, and nobody can read before it runs."""
     known = {id(one.node): one for one in own_statements(scope)}
-    for call in scope.nodes if is_available() and _MAY_RUN.search(scope.module.text) else ():
+    for call in scope.nodes if _may_run(scope) else ():
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
             owner = (scope.dotted(call.func) or "").rpartition(".")[0]
             at = {"execute": ("Db", 0), "rows": ("Db", 0), "sql": ("ReadModels", 1)}.get(call.func.attr)
