@@ -27,6 +27,7 @@ from diptych import Key, ReadModel
 class {name}(ReadModel):
     id: Annotated[UUID, Key]
 """
+OWNER = "from diptych import Projection\nfrom models import {model}\n\n\nclass Rows(Projection[{model}]):\n    pass\n"
 WRITER = "from db import run\n\n\ndef fix():\n    run('UPDATE order_summary SET cents = 1')\n"
 
 
@@ -34,7 +35,7 @@ WRITER = "from db import run\n\n\ndef fix():\n    run('UPDATE order_summary SET 
 def project(tmp_path: Path) -> Path:
     (tmp_path / "models.py").write_text(MODEL.format(name="OrderSummary"))
     (tmp_path / "fixing.py").write_text(WRITER)
-    (tmp_path / "db.py").write_text("def run(sql): ...\n")
+    (tmp_path / "db.py").write_text("def run(sql):\n    con.execute(sql)\n")
     (tmp_path / "broken.py").write_text("def (\n")
     return tmp_path
 
@@ -63,7 +64,7 @@ def test_a_change_anywhere_gives_what_is_found_without_it(project: Path, name: s
 
 def test_only_what_a_change_concerns_is_looked_at(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found(project)
-    (project / "db.py").write_text("def run(sql):\n    print(sql)\n")
+    (project / "db.py").write_text("def run(sql):\n    print(sql)\n    con.execute(sql)\n")
     looked: list[str] = []
 
     def run(project: Project, module: Module, rules: Iterable[Rule]) -> list[Finding]:
@@ -80,6 +81,17 @@ def test_one_that_cannot_be_read_is_begun_anew(project: Path, text: str) -> None
     first = found(project)
     (project / ".diptych_cache" / "check.json").write_text(text)
     assert found(project) == first
+
+
+def test_an_owner_that_nobody_imports_is_seen(project: Path) -> None:
+    """Which projection has a table, and where it stands, is in the finding of a file that imports neither."""
+    (project / "rows.py").write_text(OWNER.format(model="Other"))
+    found(project)
+    for model, owner in (("OrderSummary", "owned by `Rows`"), ("Other", "which only a projection writes")):
+        (project / "rows.py").write_text(OWNER.format(model=model))
+        cache = project / ".diptych_cache" / "check.json"
+        said = [one.message for one in check([project], RULES, Settings(project), cache=cache).findings]
+        assert f"`fix` writes `order_summary`, {owner}" in said
 
 
 def test_other_rules_do_not_see_it(project: Path) -> None:

@@ -19,6 +19,7 @@ from diptych.lint.project import Project
 from diptych.lint.rule import AnyRule, RegistryRule, Rule
 from diptych.lint.running import dotted_name, not_parsed, parse, run, run_module
 from diptych.lint.settings import Settings
+from diptych.lint.tables import ownership
 
 _LIBRARY: Final = "diptych"
 
@@ -133,12 +134,13 @@ def _found(
 
 
 def _keys(project: Project, known: Cache) -> Mapping[str, str]:
-    """A key for each file, of all that decides what is found in it: what it imports, and all classes there are."""
+    """A key for each file, of what decides about it: what it imports, all classes, and whose table is which."""
     if not known.is_kept:
         return {module.path: module.path for module in project.modules}
     texts = {module.path: known.key(module.path, module.text) for module in project.modules}
     names = {name: module.path for module in project.modules for name in _names(module.path)}
-    shared = known.key("classes", *(f"{cls.dotted} {', '.join(project.bases(cls))}" for cls in project.classes))
+    classes = (f"{cls.dotted} {', '.join(project.bases(cls))}" for cls in project.classes)
+    shared = known.key("classes", *classes, "tables", *ownership(project))
     imported = {module.path: module.imported for module in project.modules}
     needed = closures(imported, names)
     together = {files: known.key(*(texts[each] for each in sorted(files))) for files in set(needed.values())}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from diptych.lint.module import Function, Module, walked
+from diptych.lint.module import Definition, Function, Module, walked
 from diptych.lint.project import Found, Project
 
 _WRAPPERS = {"Annotated", "Optional", "Final", "ClassVar"}
@@ -28,7 +28,6 @@ class Scope:
         self.function, self.module, self.project, self.owner = function, module, project, owner
         self._types: dict[str, str | None] = {}
         self._annotations: dict[str, ast.expr | None] = {}
-        self.assigned: dict[str, list[ast.expr]] = {}  # all that is assigned to each name
         taken = function.args
         positional = [*taken.posonlyargs, *taken.args]
         for argument in [*positional, *taken.kwonlyargs]:
@@ -57,6 +56,10 @@ class Scope:
     def type_of(self, name: str) -> str | None:
         """Return the class of a parameter or variable."""
         return self._types.get(name)
+
+    def binds(self, name: str) -> bool:
+        """Whether a name is a parameter or a variable of the function."""
+        return name in self._types
 
     def dotted(self, node: ast.expr | None) -> str | None:
         """Return what an expression is or is made by: `httpx.AsyncClient` for an object of it, and `.post` of that."""
@@ -99,10 +102,6 @@ class Scope:
             for name, value in _bound(node):
                 simple[name] += 1
                 self._bind(name, self.dotted(value))
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        self.assigned.setdefault(target.id, []).append(node.value)
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 stored[node.id] += 1
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node is not self.function:
@@ -169,6 +168,18 @@ def scope_for(function: Function, module: Module, project: Project) -> Scope:
         outer = module.name_of(function).rpartition(".")[0]
         owner = f"{module.name}.{outer}" if isinstance(module.defined.get(outer), ast.ClassDef) else None
         known = project.memory["scope", function] = Scope(function, module, project, owner)
+    assert isinstance(known, Scope)
+    return known
+
+
+def scope_of_module(module: Module, project: Project) -> Scope:
+    """Return what names mean at a module's top level, as if it were a function."""
+    known = project.memory.get(("scope", module))
+    if known is None:
+        body = [node for node in module.tree.body if not isinstance(node, Definition)]
+        empty = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+        top = ast.FunctionDef("<module>", empty, body, [], lineno=1, col_offset=0)
+        known = project.memory["scope", module] = Scope(top, module, project)
     assert isinstance(known, Scope)
     return known
 

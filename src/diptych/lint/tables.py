@@ -1,6 +1,6 @@
 """Whose table is which: those of events, and those of read models with the projection that owns each.
 
-Rule: names are made as the framework makes them.
+Rule: names are made as the framework makes them; a test holds the tables of events against the schemas.
 """
 
 import ast
@@ -14,10 +14,14 @@ EVENT_TABLES: Final = frozenset(
     {"events", "streams", "event_types", "commands", "event_store", "subscriptions", "store"}
 )
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_ATTACH: Final = re.compile(r"\bATTACH\b[^\n]*?\bAS\s+[\"'\\]*(\w+)", re.IGNORECASE)
 
 
 class Owned(NamedTuple):
-    """A read model's table. `owners` are its projections, as far as the project has them: one, if all is well."""
+    """A read model's table. `owners` are its projections, as far as the project has them: one, if all is well.
+
+    Where several services in one project have a table of this name, they are the projections of all of them.
+    """
 
     table: str
     model: Found
@@ -35,14 +39,28 @@ class Owned(NamedTuple):
 
 def owned_tables(project: Project) -> Mapping[str, Owned]:
     """Return the tables of the project's read models, by name."""
-    found = _known.get(id(project))
-    if found is None or found[0] is not project:
-        _known.clear()
-        found = _known[id(project)] = (project, _owned(project))
-    return found[1]
+    known: Mapping[str, Owned] | None = project.memory.get(("tables", "owned"))
+    if known is None:
+        known = project.memory["tables", "owned"] = _owned(project)
+    return known
 
 
-_known: dict[int, tuple[Project, Mapping[str, Owned]]] = {}
+def attached_names(project: Project) -> frozenset[str]:
+    """Return the names by which the project attaches other files of SQLite."""
+    known: frozenset[str] | None = project.memory.get(("tables", "attached"))
+    if known is None:
+        found = (_ATTACH.findall(module.text) for module in project.modules if "ATTACH" in module.text.upper())
+        known = frozenset(name.lower() for names in found for name in names)
+        project.memory["tables", "attached"] = known
+    return known
+
+
+def ownership(project: Project) -> Iterator[str]:
+    """Yield, as text, all that decides whose table is which and is said in other files than the one that is checked."""
+    yield from sorted(attached_names(project))
+    for table, it in sorted(owned_tables(project).items()):
+        places = [(each.dotted, each.module.place(each.node)) for each in (it.model, *it.owners)]
+        yield f"{table} {places}"
 
 
 def _owned(project: Project) -> Mapping[str, Owned]:
@@ -50,10 +68,12 @@ def _owned(project: Project) -> Mapping[str, Owned]:
     for cls in project.classes_of("Projection"):
         for model in dict.fromkeys(rows_of(cls, project)):
             owners.setdefault(model, []).append(cls)
-    found = {}
+    found: dict[str, Owned] = {}
     for cls in project.classes_of("ReadModel"):
         table = table_name(cls.name.rpartition(".")[2])
-        found[table] = Owned(table, cls, tuple(owners.get(cls.dotted, ())))
+        mine = tuple(owners.get(cls.dotted, ()))
+        known = found.get(table)
+        found[table] = Owned(table, cls, mine) if known is None else known._replace(owners=(*known.owners, *mine))
     return found
 
 
@@ -63,10 +83,21 @@ def rows_of(cls: Found, project: Project) -> Iterator[str]:
         if isinstance(base, ast.Subscript):
             for node in ast.walk(base.slice):
                 if isinstance(node, ast.Name | ast.Attribute):
-                    dotted = project.dotted(node, cls.module)
-                    found = project.find(dotted) if dotted else None
+                    found = _found(node, cls, project)
                     if found is not None:
                         yield found.dotted
+
+
+def _found(node: ast.Name | ast.Attribute, cls: Found, project: Project) -> Found | None:
+    """The class that a name in a class's brackets is: of the functions around it, else of the module."""
+    around = cls.name
+    while "." in around and isinstance(node, ast.Name):
+        around = around.rpartition(".")[0]
+        inner = project.find(f"{cls.module.name}.{around}.{node.id}")
+        if inner is not None:
+            return inner
+    dotted = project.dotted(node, cls.module)
+    return project.find(dotted) if dotted else None
 
 
 def table_name(model: str) -> str:

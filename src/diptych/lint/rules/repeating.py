@@ -1,6 +1,7 @@
 """DP201, DP202: what a projection writes may be written twice, and must be the same then."""
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,10 +10,13 @@ from diptych.lint.module import Module
 from diptych.lint.project import Project
 from diptych.lint.roles import PROJECTING, roles
 from diptych.lint.rule import Rule
-from diptych.lint.sql import Statement, statements
+from diptych.lint.sql import parsed
+from diptych.lint.statements import DATABASES, Statement, statements
 from diptych.lint.tables import Owned, owned_tables
+from diptych.lint.texts import constant_of
 
 _DB: Final = "Db"
+_VALUES: Final = re.compile(r"\s*INSERT\s+INTO\s+\w+\s*\(([\w\s,]+)\)\s*VALUES\s*\([^;]*\)\s*", re.IGNORECASE)
 
 
 def _plain_inserts(module: Module, project: Project) -> Iterator[Finding]:
@@ -21,6 +25,8 @@ def _plain_inserts(module: Module, project: Project) -> Iterator[Finding]:
         if role.part not in PROJECTING:
             continue
         for one in statements(role.scope(project), project):
+            if one.meaning.is_or_else and not _is_ours(one, project):
+                continue
             for table in sorted(one.meaning.plain_inserts):
                 message = (
                     f"`{role.name}` inserts into `{table}` without ON CONFLICT; delivered again, it fails or doubles"
@@ -36,7 +42,7 @@ def _relative_updates(module: Module, project: Project) -> Iterator[Finding]:
         if role.part not in PROJECTING:
             continue
         for one in statements(role.scope(project), project):
-            if _is_ours(one, project) or one.meaning.has_guard:
+            if not _is_beside(one) or one.meaning.has_guard:
                 continue
             for table, column in one.meaning.relative:
                 message = (
@@ -55,6 +61,11 @@ def _is_ours(one: Statement, project: Project) -> bool:
     return receiver is not None and project.is_a(receiver.rpartition(".")[0], _DB)
 
 
+def _is_beside(one: Statement) -> bool:
+    """Whether it goes through a connection of its own: `sqlite3.connect("totals.db")`. An unknown one may be ours."""
+    return (one.receiver or "").partition(".")[0] in DATABASES
+
+
 def _where(one: Statement, module: Module) -> tuple[Place, tuple[Note, ...]]:
     place = one.scope.module.place(one.node)
     if not one.path:
@@ -63,20 +74,29 @@ def _where(one: Statement, module: Module) -> tuple[Place, tuple[Note, ...]]:
 
 
 def _with_conflict(one: Statement, it: Owned | None) -> Fix | None:
-    """Add the clause, where the text is one constant in one line and its columns are named."""
-    node = one.node
-    if it is None or not isinstance(node, ast.Constant) or node.lineno != node.end_lineno or "(" not in one.text:
+    """Add the clause, where the text is one constant that names its columns."""
+    node = constant_of(one.node, one.scope)
+    said = _VALUES.fullmatch(one.text)
+    if it is None or node is None or said is None or one.text != node.value:
         return None
     keys = _keys(it)
-    columns = [each.strip() for each in one.text.partition("(")[2].partition(")")[0].split(",")]
+    columns = [each.strip() for each in said.group(1).split(",")]
     others = [each for each in columns if each not in keys]
     if not keys or not set(keys) <= set(columns):
         return None
     sets = ", ".join(f"{each} = excluded.{each}" for each in others)
     clause = f" ON CONFLICT ({', '.join(keys)}) DO {f'UPDATE SET {sets}' if others else 'NOTHING'}"
+    meaning = parsed(one.text + clause)
+    if meaning is None or meaning.plain_inserts:
+        return None
     place = one.scope.module.place(node)
-    end = place._replace(line=place.end_line, column=place.end_column - 1, end_column=place.end_column - 1)
-    return Fix("Let the last one win", (Edit(end, clause),))
+    quotes = 3 if one.scope.module.source(node).endswith(('"""', "'''")) else 1
+    at = place.end_column - quotes
+    return Fix(
+        "Let the last one win",
+        (Edit(place._replace(line=place.end_line, column=at, end_column=at), clause),),
+        is_safe=False,
+    )
 
 
 def _keys(it: Owned) -> list[str]:

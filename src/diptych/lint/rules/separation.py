@@ -6,12 +6,13 @@ from typing import Final
 
 from diptych.lint.calls import Called, reached, scope_of
 from diptych.lint.findings import Finding, Note, Severity
-from diptych.lint.module import Function, Module
+from diptych.lint.module import Module
 from diptych.lint.project import Found, Project
 from diptych.lint.roles import PROJECTING, Part, Role, roles
 from diptych.lint.rule import Rule
-from diptych.lint.scope import annotated
-from diptych.lint.sql import Statement, own_statements, statements
+from diptych.lint.scope import Scope, annotated, scope_of_module
+from diptych.lint.sql import verb
+from diptych.lint.statements import Statement, own_statements, statements
 from diptych.lint.tables import EVENT_TABLES, Owned, owned_tables
 
 _READS: Final = ("Repository", "EventStore")
@@ -54,39 +55,68 @@ def _rows_written(module: Module, project: Project) -> Iterator[Finding]:
     if not owned:
         return
     parts = {id(role.function): role for role in roles(module, project)}
-    for name, function in module.defined.items():
-        if isinstance(function, ast.ClassDef):
-            continue
-        role = parts.get(id(function))
-        if role is not None and role.part is Part.QUERY:
-            continue  # that is DP102, whoever owns the table
-        yield from _of_function(name, function, role, module, project, owned)
+    seen: set[int] = set()  # inner functions come first: what they do is not said of those around them
+    for name, function in reversed(module.defined.items()):
+        if not isinstance(function, ast.ClassDef):
+            scope = scope_of(Found(module, function, name), function, project)
+            yield from _of_function(name, scope, parts.get(id(function)), owned, seen)
+    yield from _of_function("<module>", scope_of_module(module, project), None, owned, seen)
 
 
 def _of_function(
-    name: str, function: Function, role: Role | None, module: Module, project: Project, owned: Mapping[str, Owned]
+    name: str, scope: Scope, role: Role | None, owned: Mapping[str, Owned], seen: set[int]
 ) -> Iterator[Finding]:
-    scope = scope_of(Found(module, function, name), function, project)
-    is_projection = role is not None and role.part in PROJECTING
-    if not is_projection and any(
-        project.is_a(annotated(each.annotation, module, project), "Db") for each in function.args.args
-    ):
-        return  # it works for a projection, with its `db`
+    is_query = role is not None and role.part is Part.QUERY  # that is DP102, whoever owns the table
     for one in own_statements(scope):
-        for table in sorted(one.meaning.writes & owned.keys()):
-            it = owned[table]
-            if role is not None and it.is_of(role.owner):
-                continue
-            yield _written(name, one, it)
+        for table in sorted(one.meaning.writes & owned.keys()) if id(one.node) not in seen and not is_query else ():
+            if not _is_by_owner(one, role, owned[table]):
+                yield _written(name, one, owned[table])
+        seen.add(id(one.node))
     for node in scope.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ROW_VERBS:
-            model = scope.dotted(node.func.value)
-            found = project.find(model) if model is not None and project.is_a(model, "ReadModel") else None
-            if found is not None and project.find(f"{found.dotted}.{node.func.attr}") is None:
-                for it in [each for each in owned.values() if each.model.dotted == found.dotted]:
-                    message = f"`{name}` writes a row of `{found.name}` by `{node.func.attr}`, {_whose(it)}"
-                    place = module.place(node)
-                    yield Finding("DP103", place, message, _LET_IT, name, "written by hand", _notes(it))
+            if id(node) not in seen and not is_query:
+                yield from _by_verb(name, node, scope, owned)
+            seen.add(id(node))
+
+
+def _is_by_owner(one: Statement, role: Role | None, it: Owned) -> bool:
+    """Whether a projection writes its own table, itself or in a function that works for it with its `db`."""
+    project = one.scope.project
+    if role is not None:
+        return it.is_of(role.owner) or (role.part in PROJECTING and not it.owners)
+    receiver = (one.receiver or "").rpartition(".")[0]
+    if project.is_a(receiver, "Db"):
+        return True
+    return not receiver and id(one.node) in _written_by_owners(project)
+
+
+def _written_by_owners(project: Project) -> frozenset[int]:
+    """The SQL by which projections write their tables, in functions that they call too."""
+    known: frozenset[int] | None = project.memory.get(("tables", "by owners"))
+    if known is None:
+        owned = owned_tables(project)
+        known = project.memory["tables", "by owners"] = frozenset(
+            id(one.node)
+            for module in project.modules
+            for role in roles(module, project)
+            if role.part in PROJECTING
+            for one in statements(role.scope(project), project)
+            if all(owned[table].is_of(role.owner) for table in one.meaning.writes & owned.keys())
+        )
+    return known
+
+
+def _by_verb(name: str, node: ast.Call, scope: Scope, owned: Mapping[str, Owned]) -> Iterator[Finding]:
+    """`OrderSummary(...).save()`: what the class itself does not define, somebody has put there."""
+    assert isinstance(node.func, ast.Attribute)
+    project, verb = scope.project, node.func.attr
+    model = scope.dotted(node.func.value)
+    found = project.find(model) if model is not None and project.is_a(model, "ReadModel") else None
+    if found is None or project.find(f"{found.dotted}.{verb}") is not None:
+        return
+    for it in [each for each in owned.values() if each.model.dotted == found.dotted]:
+        message = f"`{name}` writes a row of `{found.name}` by `{verb}`, {_whose(it)}"
+        yield Finding("DP103", scope.module.place(node), message, _LET_IT, name, "written by hand", _notes(it))
 
 
 def _written(name: str, one: Statement, it: Owned) -> Finding:
@@ -168,13 +198,13 @@ def _is_write(call: Called) -> bool:
 def _is_question(call: Called) -> bool:
     name, _, verb = call.dotted.rpartition(".")
     is_bus = name.rpartition(".")[2] == "QueryBus" or name.endswith(".App.queries")
-    return name.startswith("diptych") and is_bus and verb == "dispatch"
+    return name.startswith("diptych") and is_bus and verb in ("dispatch", "answer")
 
 
 def _verb(one: Statement) -> str:
     if one.meaning.attaches:
         return "ATTACH"
-    word = one.text.split(maxsplit=1)[0].upper()
+    word = verb(one.text) or one.text
     return f"{word} that writes" if one.meaning.writes and word in ("WITH", "SELECT") else word
 
 
