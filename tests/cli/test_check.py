@@ -252,3 +252,15 @@ def test_without_the_parser_of_sql_it_says_so(monkeypatch: pytest.MonkeyPatch) -
     result = typed("--no-cache")
     assert "SQL in strings was not looked at: pip install 'diptych[lint]'." in result.stderr
     assert "error[DP304]" in result.stdout
+
+
+def test_a_diff_shows_what_is_unsafe_only_when_asked_and_changes_nothing(project: Path) -> None:
+    file = project / "shop" / "orders.py"
+    file.write_text("from diptych import DomainEvent\n\n\nclass Paid(DomainEvent):\n    price: float\n")
+    before = file.read_text()
+    assert "+    price: Decimal\n" not in typed("--diff", "--format", "concise").stdout
+    result = typed("--diff", "--unsafe-fixes", "--format", "concise")
+    assert "-    price: float\n" in result.stdout
+    assert "+    price: Decimal\n" in result.stdout
+    assert "1 would be fixed." in result.stderr
+    assert file.read_text() == before

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches, unified_diff
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -36,41 +37,43 @@ _CODES: Final = {"red": "31", "yellow": "33", "blue": "34", "cyan": "36", "bold"
 
 
 class Asked(NamedTuple):
-    """What was typed. `fixes` is "", "safe", "unsafe" or "diff"; `base` is "", "write" or "prune"."""
+    """What was typed. `fixes` is "", "safe" or "unsafe"; `base` is "", "write" or "prune"."""
 
     select: Sequence[str]
     ignore: Sequence[str]
     form: str
     fixes: str
+    is_diff: bool  # what would be fixed is shown, and nothing done
     base: str
 
 
 def run(paths: Sequence[Path], asked: Asked, *, app: str | None, is_cached: bool) -> int:
     """Check, and write what was found. Returns the exit code."""
-    select, ignore, form, fixes, base = asked
     rules = all_rules()
-    settings = _settings(select, ignore, rules)
+    settings = _settings(asked.select, asked.ignore, rules)
     if not is_available():
         talk("SQL in strings was not looked at: pip install 'diptych[lint]'.")
     facts = _facts(app or settings.app, Path.cwd() if app else settings.root)
     cache = settings.root / FOLDER / "check.json" if is_cached else None
-    checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
-    if fixes:
-        checked = _mend(paths or [Path()], checked, settings, rules, fixes)
-        checked = check(paths or [Path()], rules.values(), settings, facts, cache=cache)
+    look = partial(check, paths or [Path()], rules.values(), settings, facts, cache=cache)
+    checked = look()
+    if asked.is_diff:
+        _differ(checked, is_unsafe=asked.fixes == "unsafe")
+    elif asked.fixes:
+        checked = _mend(checked, look, settings.root, is_unsafe=asked.fixes == "unsafe")
     file = settings.root / settings.baseline
     known = baseline.read(file)
     sorted_out = baseline.sort_out(checked.findings, known, checked.silent)
-    if base == "write":
+    if asked.base == "write":
         return _write(file, known, sorted_out, checked.findings)
-    if base == "prune":
+    if asked.base == "prune":
         left = Counter(known)
         left.subtract(Counter(sorted_out.stale))
         baseline.write(file, left.elements())
         talk(f"{len(sorted_out.stale)} entries taken out, {left.total()} left.")
-    is_told = base != "prune" and not "DP903".startswith(settings.ignore)
+    is_told = asked.base != "prune" and not "DP903".startswith(settings.ignore)
     findings = sorted_out.new + (baseline.told(sorted_out.stale, settings.baseline) if is_told else [])
-    _show(findings, checked, rules, form)
+    _show(findings, checked, rules, asked.form)
     _tell(findings, checked, rules, known.total() - len(sorted_out.stale))
     return 1 if any(one.rule != "DP903" for one in findings) else 0
 
@@ -94,32 +97,36 @@ def _facts(app: str | None, folder: Path) -> Facts | None:
     return found
 
 
-def _mend(
-    paths: Sequence[Path], checked: Checked, settings: Settings, rules: Mapping[str, AnyRule], fixes: str
-) -> Checked:
-    """Carry out fixes until nothing is left to be mended; with `diff`, only say what would be."""
-    begun, texts = dict(checked.texts), dict(checked.texts)
+def _differ(checked: Checked, *, is_unsafe: bool) -> None:
+    """Show what would be fixed, as a diff."""
+    count = 0
+    for path, text in checked.texts.items():
+        after, done = _fixed(path, checked, is_unsafe=is_unsafe)
+        count += len(done)
+        sys.stdout.writelines(unified_diff(text.splitlines(True), after.splitlines(True), path, path))
+    talk(f"{count} would be fixed.")
+
+
+def _mend(checked: Checked, look: Callable[[], Checked], root: Path, *, is_unsafe: bool) -> Checked:
+    """Carry out fixes until nothing is left to be mended, and return what is found then."""
     count = 0
     for _ in range(_ROUNDS):
-        changed = False
-        for path, text in texts.items():
-            mine = [one for one in checked.findings if one.place.path == path]
-            after, done = fixed(text, mine, is_unsafe=fixes == "unsafe")
-            if done:
-                changed, count, texts[path] = True, count + len(done), after
-        if not changed or fixes == "diff":
+        mended = {path: _fixed(path, checked, is_unsafe=is_unsafe) for path in checked.texts}
+        done = sum(len(fixes) for _, fixes in mended.values())
+        if not done:
             break
-        for path, text in texts.items():
-            if text != checked.texts[path]:
-                write_source(settings.root / path, text)
-        checked = check(paths, rules.values(), settings)
-        texts = dict(checked.texts)
-    if fixes == "diff":
-        for path, text in texts.items():
-            lines = unified_diff(begun[path].splitlines(True), text.splitlines(True), path, path)
-            sys.stdout.writelines(lines)
-    talk(f"{count} {'would be ' if fixes == 'diff' else ''}fixed.")
+        count += done
+        for path, (after, fixes) in mended.items():
+            if fixes:
+                write_source(root / path, after)
+        checked = look()
+    talk(f"{count} fixed.")
     return checked
+
+
+def _fixed(path: str, checked: Checked, *, is_unsafe: bool) -> tuple[str, list[Finding]]:
+    mine = [one for one in checked.findings if one.place.path == path]
+    return fixed(checked.texts[path], mine, is_unsafe=is_unsafe)
 
 
 def _write(file: Path, known: Counter[baseline.Entry], sorted_out: baseline.Sorted, findings: Sequence[Finding]) -> int:

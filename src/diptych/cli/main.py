@@ -172,7 +172,7 @@ def check(
     form: Annotated[Form, typer.Option("--format", help="How findings are written.")] = Form.FULL,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without changing any meaning.")] = False,
     unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Mend also what may change it.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would do, and change nothing.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what would be mended, and change nothing.")] = False,
     base: Annotated[
         Base | None, typer.Option("--baseline", help="Write what is known, or take out what is mended.")
     ] = None,
@@ -186,8 +186,8 @@ def check(
     from diptych.cli.check import Asked
     from diptych.cli.check import run as run_check
 
-    fixes = "diff" if diff else "unsafe" if unsafe_fixes else "safe" if fix else ""
-    how = Asked(tuple(select or ()), tuple(ignore or ()), form.value, fixes, base.value if base else "")
+    fixes = "unsafe" if unsafe_fixes else "safe" if fix else ""
+    how = Asked(tuple(select or ()), tuple(ignore or ()), form.value, fixes, diff, base.value if base else "")
     raise typer.Exit(run_check(paths or [], how, app=app, is_cached=not no_cache))
 
 
