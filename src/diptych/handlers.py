@@ -101,7 +101,13 @@ class Signature(NamedTuple):
 
 
 def where(function: Any) -> str:
-    """Say where something was written: `file:line name`."""
+    """Say where something was written: `file:line name`; the name alone where nobody knows."""
+    path, line, name = written_at(function)
+    return f"{path}:{line} {name}" if line else name
+
+
+def written_at(function: Any) -> tuple[str, int, str]:
+    """Return the file, the line and the qualified name of a function or class; line 0 where nobody knows."""
     target = inspect.unwrap(function)
     target = getattr(target, "__func__", target)
     name = getattr(target, "__qualname__", repr(target))
@@ -109,8 +115,8 @@ def where(function: Any) -> str:
         path = inspect.getsourcefile(target) or "?"
         line = target.__code__.co_firstlineno if isinstance(target, FunctionType) else inspect.getsourcelines(target)[1]
     except (TypeError, OSError):
-        return name
-    return f"{path}:{line} {name}"
+        return "?", 0, name
+    return path, line, name
 
 
 def is_async(function: Any) -> bool:

@@ -93,19 +93,17 @@ def _ways(scope: Scope, wanted: _Wanted, depth: int, seen: frozenset[int]) -> It
             break  # one way through each call is enough to tell
 
 
-def notes(way: Reached) -> tuple[Note, ...]:
-    """Return the calls on the way, after the first, for the notes of a finding."""
-    last = len(way.path) - 1
+def notes(path: Sequence[Called], *, is_all: bool = True) -> tuple[Note, ...]:
+    """Return the calls on a way, after the first, for the notes of a finding; `is_all`: it ends with the last."""
+    last = len(path) - 1 if is_all else len(path)
     return tuple(
-        Note(call.module.place(call.node), "here" if at == last else "from there")
-        for at, call in enumerate(way.path)
-        if at
+        Note(call.module.place(call.node), "here" if at == last else "from there") for at, call in enumerate(path) if at
     )
 
 
 def at_call(rule: str, role: Role, way: Reached, message: str, hint: str, label: str) -> Finding:
     """Return a finding that points at the call in a role's function, and tells the rest of the way in its notes."""
-    return Finding(rule, role.module.place(way.path[0].node), message, hint, role.name, label, notes(way))
+    return Finding(rule, role.module.place(way.path[0].node), message, hint, role.name, label, notes(way.path))
 
 
 def scope_of(found: Found, function: Function, project: Project) -> Scope:

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterable, Sequence
 from difflib import unified_diff
 
-from diptych.lint.findings import Edit, Finding, Fix
+from diptych.lint.findings import Edit, Finding
 
 
 def fixed(text: str, findings: Iterable[Finding], *, is_unsafe: bool = False) -> tuple[str, list[Finding]]:
@@ -67,11 +67,6 @@ def changed_lines(finding: Finding, text: str) -> list[str]:
         return []
     diff = list(unified_diff(text.split("\n"), after.split("\n"), n=0, lineterm=""))
     return [line for line in diff[2:] if not line.startswith("@@")]
-
-
-def is_fixable(fix: Fix | None, *, is_unsafe: bool) -> bool:
-    """Whether this may be carried out."""
-    return fix is not None and (fix.is_safe or is_unsafe)
 
 
 def _applied(text: str, spans: Iterable[tuple[int, int, str]]) -> str:

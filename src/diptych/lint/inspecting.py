@@ -4,14 +4,13 @@ Rule: nothing is opened or started.
 """
 
 import gc
-import inspect
 import json
 import sys
 from typing import Any, Literal
 
 from diptych.app.application import App
 from diptych.app.outline import outline
-from diptych.handlers import signature
+from diptych.handlers import signature, written_at
 from diptych.messages import DomainEvent, declared_events
 from diptych.write.aggregate import appliers
 
@@ -39,19 +38,19 @@ def _handled(app: App) -> Any:
     for module in (module for each in (app, *others) for module in each.everything()):
         for handlers in (module.command_handlers, module.query_handlers):
             for message, handler, _ in handlers.items():
-                yield {"message": _dotted(message), "where": _where(handler)}
+                yield {"message": _dotted(message), "where": written_at(handler)}
             for handler, names in handlers.decorated:
                 try:
                     first = signature(getattr(handler, "handle", handler), names).message
                 except (NameError, TypeError):
                     continue  # it is among the problems
                 if first is not None and isinstance(first.annotation, type):
-                    yield {"message": _dotted(first.annotation), "where": _where(handler)}
+                    yield {"message": _dotted(first.annotation), "where": written_at(handler)}
 
 
 def _event(cls: type[DomainEvent], is_taken: bool) -> dict[str, Any]:
     required = [name for name, field in cls.model_fields.items() if field.is_required()]
-    named = {"event": cls.event_name, "version": cls.schema_version, "where": _where(cls)}
+    named = {"event": cls.event_name, "version": cls.schema_version, "where": written_at(cls)}
     shapes = {"fields": _shapes(cls, "serialization"), "read": _shapes(cls, "validation"), "required": required}
     is_base = bool(cls.__subclasses__()) and not is_taken
     return {**named, **shapes, "is_base": is_base, "is_inert": cls.is_inert}
@@ -93,12 +92,3 @@ def _bare(shape: Any, shared: dict[str, Any], seen: tuple[str, ...]) -> Any:
 
 def _dotted(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _where(target: Any) -> tuple[str, int, str]:
-    inner = inspect.unwrap(target)
-    name = getattr(inner, "__qualname__", repr(inner))
-    try:
-        return inspect.getsourcefile(inner) or "?", inspect.getsourcelines(inner)[1], name
-    except (TypeError, OSError):
-        return "?", 1, name

@@ -135,6 +135,11 @@ def spoken(dotted: str) -> str:
     return dotted.removeprefix("datetime.") if dotted.startswith("datetime.date") else dotted
 
 
+def short(dotted: str) -> str:
+    """Return the last two names of a dotted one: `Repository.get`."""
+    return ".".join(dotted.split(".")[-2:])
+
+
 def _is_in(dotted: str, *tables: Mapping[str, frozenset[str]]) -> bool:
     owner, _, name = dotted.rpartition(".")
     return any(name in table.get(owner, ()) for table in tables)

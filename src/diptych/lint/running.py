@@ -3,7 +3,7 @@
 Rule: files come in as text and findings go out; reading, caching and printing are for others.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from diptych.lint.facts import Facts
@@ -33,19 +33,14 @@ def run(project: Project, rules: Iterable[AnyRule], facts: Facts | None = None) 
         elif isinstance(rule, ProjectRule):
             found += rule.check_all(project)
         else:
-            found += (finding for module in project.modules for finding in check_module(rule, module, project))
+            found += (finding for module in project.modules for finding in rule.check(module, project))
     return sorted(set(found), key=lambda finding: (finding.place, finding.rule, finding.message))
 
 
 def run_module(project: Project, module: Module, rules: Iterable[Rule]) -> list[Finding]:
     """Return what rules of source find in one file."""
-    found = {finding for rule in rules for finding in check_module(rule, module, project)}
+    found = {finding for rule in rules for finding in rule.check(module, project)}
     return sorted(found, key=lambda finding: (finding.place, finding.rule, finding.message))
-
-
-def check_module(rule: Rule, module: Module, project: Project) -> Iterator[Finding]:
-    """Yield what one rule finds in one file."""
-    yield from rule.check(module, project)
 
 
 def dotted_name(path: str) -> str:

@@ -1,6 +1,6 @@
 """Whose table is which: those of events, and those of read models with the projection that owns each.
 
-Rule: names are made as the framework makes them; a test holds the tables of events against the schemas.
+Rule: the framework itself makes the names; a test holds the tables of events against the schemas.
 """
 
 import ast
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from diptych.lint.project import Found, Project
+from diptych.read.models import snake_case
 
 EVENT_TABLES: Final = frozenset(
     {"events", "streams", "event_types", "commands", "event_store", "subscriptions", "store"}
 )
-_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ATTACH: Final = re.compile(r"\bATTACH\b[^\n]*?\bAS\s+[\"'\\]*(\w+)", re.IGNORECASE)
 
 
@@ -70,7 +70,7 @@ def _owned(project: Project) -> Mapping[str, Owned]:
             owners.setdefault(model, []).append(cls)
     found: dict[str, Owned] = {}
     for cls in project.classes_of("ReadModel"):
-        table = table_name(cls.name.rpartition(".")[2])
+        table = snake_case(cls.name.rpartition(".")[2])
         mine = tuple(owners.get(cls.dotted, ()))
         known = found.get(table)
         found[table] = Owned(table, cls, mine) if known is None else known._replace(owners=(*known.owners, *mine))
@@ -98,8 +98,3 @@ def _found(node: ast.Name | ast.Attribute, cls: Found, project: Project) -> Foun
             return inner
     dotted = project.dotted(node, cls.module)
     return project.find(dotted) if dotted else None
-
-
-def table_name(model: str) -> str:
-    """Return the table of a read model's class: `HTTPRequestLog` is `http_request_log`."""
-    return _WORD.sub("_", model).lower()

@@ -127,21 +127,20 @@ class Mender:
         Returns what became of it. As the answer to a request it is written with that, so that it is never done unsaid.
         """
         carrier, rest = self._carrier, [event for event in events if event.position != left_out]
-        said = f"{says_left_out(left_out)} " if left_out else ""
+        first = f"{says_left_out(left_out)} " if left_out else ""
         try:
             batch = Draft()
             async with self._work.alone.turn():
                 if rest:
                     await self._work.tenure.mark(lane.number, attempt=rest[0].position)
                     batch = await carrier.folding.parked(await self._stored(rest))
-                said += f"{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
+                said = f"{first}{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
                 await self._write(lane, batch, (), key, _answer(request, said))
         except StoreError:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
             why = _said(error)
-            said = f"{says_left_out(left_out)} " if left_out else ""
-            said += f"{key} stays parked: {why}"
+            said = f"{first}{key} stays parked: {why}"
             await self._park_again(lane, key, rest, why, _answer(request, said))
             _log.error("%s still parks %s: %s", self._work.name, key, why)
             return said

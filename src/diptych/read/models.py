@@ -139,7 +139,12 @@ def _learn(model: type[ReadModel]) -> _Known:
 
 def table_name(model: type[ReadModel]) -> str:
     """Return the class name in snake_case: `HTTPRequestLog` is `http_request_log`."""
-    return _WORD.sub("_", model.__name__).lower()
+    return snake_case(model.__name__)
+
+
+def snake_case(name: str) -> str:
+    """Return a class's name as a table's."""
+    return _WORD.sub("_", name).lower()
 
 
 def _table(model: type[ReadModel]) -> Table:

@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,6 @@ OTHERS: Final = (
 """How the names of files begin that hold nobody's own code."""
 
 _DATA = (list, dict, set, int, float, str)
-_INNER = ("_is_applying", "_pending", "version")
 
 
 class Step(NamedTuple):
@@ -67,11 +66,19 @@ class Run:
 @contextmanager
 def following(kind: type) -> Iterator[Run]:
     """Note what the user's code does, in this thread and in those that begin meanwhile."""
-    run, before = Run(kind), sys.gettrace()
-    threading.settrace(run.follow)
-    sys.settrace(run.follow)
-    try:
+    run = Run(kind)
+    with told(run.follow):
         yield run
+
+
+@contextmanager
+def told(follow: Callable[[FrameType, str, Any], Any]) -> Iterator[None]:
+    """Have a function told of each line that is run, in this thread and in those that begin meanwhile."""
+    before = sys.gettrace()
+    threading.settrace(follow)
+    sys.settrace(follow)
+    try:
+        yield
     finally:
         sys.settrace(before)
         threading.settrace(before)
@@ -115,5 +122,5 @@ def _step(place: str, frame: FrameType, kind: type, more: Mapping[str, Any]) -> 
 def _attributes(me: Any) -> dict[str, Any]:
     """Return what an object holds, and the data of its class that it shares with others."""
     shared = {name: value for name, value in vars(type(me)).items() if isinstance(value, _DATA) and name[0] != "_"}
-    own = {name: value for name, value in getattr(me, "__dict__", {}).items() if name not in _INNER}
+    own = guard.state_of(getattr(me, "__dict__", {}))
     return {f"self.{name}": copied(value) for name, value in {**shared, **own}.items()}

@@ -3,15 +3,13 @@
 Rule: only used once the guard has found that something was changed; what happened is played again for it.
 """
 
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from types import FrameType
 from typing import Any
 
-from diptych.testing.tracing import OTHERS
+from diptych.testing.tracing import OTHERS, told
 from diptych.write import guard
 from diptych.write.aggregate import Aggregate, appliers, pending, replay
 from diptych.write.comparing import differing
@@ -46,7 +44,7 @@ class Watched:
 @contextmanager
 def watching() -> Iterator[Watched]:
     """Watch what is played in this thread and in those that begin meanwhile."""
-    watched, snapshot, before = Watched(), guard.snapshot, sys.gettrace()
+    watched, snapshot = Watched(), guard.snapshot
 
     def noted(aggregate: Aggregate) -> dict[str, Any]:
         state = snapshot(aggregate)
@@ -54,13 +52,10 @@ def watching() -> Iterator[Watched]:
         return state
 
     setattr(guard, "snapshot", noted)  # noqa: B010 - it is called when a command has loaded an aggregate
-    threading.settrace(watched.line)
-    sys.settrace(watched.line)
     try:
-        yield watched
+        with told(watched.line):
+            yield watched
     finally:
-        sys.settrace(before)
-        threading.settrace(before)
         setattr(guard, "snapshot", snapshot)  # noqa: B010 - what was there before
 
 

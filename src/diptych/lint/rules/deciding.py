@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from diptych.lint.calls import Called, Reached, at_call, reached
 from diptych.lint.findings import Edit, Finding, Fix, Severity
-from diptych.lint.known import is_changing, is_io, is_new_id, is_now, spoken
+from diptych.lint.known import is_changing, is_io, is_new_id, is_now, short, spoken
 from diptych.lint.module import Module
 from diptych.lint.ours import aggregate_of, is_of, records
 from diptych.lint.project import Found, Project
@@ -38,7 +38,7 @@ def _reaches(module: Module, project: Project) -> Iterator[Finding]:
 
         for way in _ways(role, project, is_other):
             other = records(way.last.dotted, project)
-            what = f"changes another aggregate by `{_short(way.last.dotted)}`" if other else "loads another aggregate"
+            what = f"changes another aggregate by `{short(way.last.dotted)}`" if other else "loads another aggregate"
             yield at_call("DP106", role, way, f"`{role.name}` {what}", hint, "beyond its boundary")
 
 
@@ -105,10 +105,6 @@ def in_place_of(call: Called, text: str, title: str) -> Fix:
     """Return the fix that puts another time, which is aware, in place of now: safe where now was aware, too."""
     is_aware = bool(call.node.args or call.node.keywords)
     return Fix(title, (Edit(call.module.place(call.node), text),), is_safe=is_aware)
-
-
-def _short(dotted: str) -> str:
-    return ".".join(dotted.split(".")[-2:])
 
 
 _PASS_IT = (

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from diptych.lint.calls import Called, Reached, at_call, reached
 from diptych.lint.findings import Finding, Fix, Severity
-from diptych.lint.known import is_changing, is_io, is_now, spoken
+from diptych.lint.known import is_changing, is_io, is_now, short, spoken
 from diptych.lint.module import Module
 from diptych.lint.ours import aggregate_of, is_dispatch, is_of, records
 from diptych.lint.project import Project
@@ -61,7 +61,7 @@ def _appends(module: Module, project: Project) -> Iterator[Finding]:
 
     hint = "Record the event in the aggregate, in the command that is its cause: it is stored once, in the same commit."
     for role, way in _ways(module, project, is_append):
-        message = f"`{role.name}` records an event by `{_short(way.last.dotted)}`; a rebuild would record it again"
+        message = f"`{role.name}` records an event by `{short(way.last.dotted)}`; a rebuild would record it again"
         yield at_call("DP205", role, way, message, hint, "the log is not the projection's")
 
 
@@ -89,10 +89,6 @@ def _recorded_at(role: Role, way: Reached, project: Project) -> Fix | None:
 
 def _owner(role: Role) -> str:
     return role.name.rpartition(".")[0].rpartition(".")[2]
-
-
-def _short(dotted: str) -> str:
-    return ".".join(dotted.split(".")[-2:])
 
 
 RULES = (

@@ -21,9 +21,7 @@ def _failures(module: Module, project: Project) -> Iterator[Finding]:
             if isinstance(node, ast.Raise) and node.exc is not None:
                 name = _failure(node.exc, role, project)
                 if name is not None:
-                    hint = (
-                        f"class {name if name not in _BUILTIN else 'NotPossible'}Error(DomainError): the answer is 409."
-                    )
+                    hint = "Raise one of its own: `class NotPossibleError(DomainError)`. The answer is 409 then."
                     message = f"`{role.name}` raises `{name}`, which is no DomainError: over HTTP it is a 500"
                     yield Finding("DP804", module.place(node), message, hint, role.name, "a failure, not a refusal")
 

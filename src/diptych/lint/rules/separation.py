@@ -4,9 +4,11 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from diptych.lint.calls import Called, reached, scope_of
+from diptych.lint.calls import Called, at_call, notes, reached, scope_of
 from diptych.lint.findings import Finding, Note, Severity
+from diptych.lint.known import short
 from diptych.lint.module import Module
+from diptych.lint.ours import is_of
 from diptych.lint.project import Found, Project
 from diptych.lint.roles import PROJECTING, Part, Role, roles
 from diptych.lint.rule import Rule
@@ -15,10 +17,20 @@ from diptych.lint.sql import verb
 from diptych.lint.statements import Statement, own_statements, statements
 from diptych.lint.tables import EVENT_TABLES, Owned, owned_tables
 
-_READS: Final = ("Repository", "EventStore")
+_READS: Final = ("Repository", "EventStore", "App.events")
 _READING: Final = ("get", "find", "get_or_new", "read_stream", "read_log", "head", "streams_of", "find_command")
 _WRITING: Final = ("append", "add", "record", "dispatch", "execute", "commit")
-_WRITERS: Final = ("CommandBus", "EventStore", "Repository", "Db", "ViewStore", "Aggregate")
+_WRITERS: Final = (
+    "CommandBus",
+    "EventStore",
+    "Repository",
+    "Db",
+    "ViewStore",
+    "Aggregate",
+    "App.events",
+    "App.commands",
+    "App.views",
+)
 _ROW_VERBS: Final = ("save", "insert", "update", "delete", "create", "upsert", "merge", "refresh")
 
 
@@ -32,9 +44,8 @@ def _query_reads_events(module: Module, project: Project) -> Iterator[Finding]:
             if tables:
                 yield _sql("DP101", role, one, f"reads table `{tables[0]}`; queries must use a read model", _USE_ROWS)
         for way in reached(role.scope(project), project, _is_write_model):
-            what = _short(way.last.dotted)
-            said = f"calls `{what}`, of the write model; queries must use a read model"
-            yield _call("DP101", role, way.path, said, _USE_ROWS, "reads the write model")
+            said = f"`{role.name}` calls `{short(way.last.dotted)}`, of the write model; queries must use a read model"
+            yield at_call("DP101", role, way, said, _USE_ROWS, "reads the write model")
 
 
 def _query_writes(module: Module, project: Project) -> Iterator[Finding]:
@@ -46,8 +57,8 @@ def _query_writes(module: Module, project: Project) -> Iterator[Finding]:
             if one.meaning.writes or one.meaning.attaches:
                 yield _sql("DP102", role, one, f"executes {_verb(one)}; queries never change anything", hint)
         for way in reached(role.scope(project), project, _is_write):
-            said = f"calls `{_short(way.last.dotted)}`; queries never change anything"
-            yield _call("DP102", role, way.path, said, hint, "changes something")
+            said = f"`{role.name}` calls `{short(way.last.dotted)}`; queries never change anything"
+            yield at_call("DP102", role, way, said, hint, "changes something")
 
 
 def _rows_written(module: Module, project: Project) -> Iterator[Finding]:
@@ -145,8 +156,8 @@ def _command_asks(module: Module, project: Project) -> Iterator[Finding]:
         if role.part is not Part.COMMAND:
             continue
         for way in reached(role.scope(project), project, _is_question):
-            said = "asks a query while it decides; the answer may be behind"
-            yield _call("DP105", role, way.path, said, _LOAD, "may be behind")
+            said = f"`{role.name}` asks a query while it decides; the answer may be behind"
+            yield at_call("DP105", role, way, said, _LOAD, "may be behind")
 
 
 def _projection_reads_others(module: Module, project: Project) -> Iterator[Finding]:
@@ -165,40 +176,23 @@ def _projection_reads_others(module: Module, project: Project) -> Iterator[Findi
 
 def _sql(rule: str, role: Role, one: Statement, what: str, hint: str, more: tuple[Note, ...] = ()) -> Finding:
     """A finding about SQL: at the call that leads there, if another function has it."""
-    place = one.scope.module.place(one.node)
-    found = Finding(rule, place, f"`{role.name}` {what}", hint, role.name, _verb(one), more)
+    place, message = one.scope.module.place(one.node), f"`{role.name}` {what}"
     if not one.path:
-        return found
-    return _led_to(found._replace(notes=(Note(place, "here"), *more)), role, one.path)
-
-
-def _call(rule: str, role: Role, path: tuple[Called, ...], what: str, hint: str, label: str) -> Finding:
-    message = f"`{role.name}` {what}"
-    return _led_to(Finding(rule, role.module.place(path[0].node), message, hint, role.name, label), role, path)
-
-
-def _led_to(found: Finding, role: Role, path: tuple[Called, ...]) -> Finding:
-    """Point at the call in the function that is at fault; the others on the way are notes."""
-    through = tuple(Note(each.module.place(each.node), "and from there") for each in path[1:])
-    return found._replace(place=role.module.place(path[0].node), notes=(*through, *found.notes))
+        return Finding(rule, place, message, hint, role.name, _verb(one), more)
+    led = (*notes(one.path, is_all=False), Note(place, "here"), *more)
+    return Finding(rule, role.module.place(one.path[0].node), message, hint, role.name, _verb(one), led)
 
 
 def _is_write_model(call: Called) -> bool:
-    name, _, verb = call.dotted.rpartition(".")
-    is_store = name.rpartition(".")[2] in _READS or name.endswith(".App.events")
-    return name.startswith("diptych") and is_store and verb in _READING
+    return any(is_of(call.dotted, owner, *_READING) for owner in _READS)
 
 
 def _is_write(call: Called) -> bool:
-    name, _, verb = call.dotted.rpartition(".")
-    is_writer = name.rpartition(".")[2] in _WRITERS or name.endswith((".App.events", ".App.commands", ".App.views"))
-    return name.startswith("diptych") and is_writer and verb in _WRITING
+    return any(is_of(call.dotted, owner, *_WRITING) for owner in _WRITERS)
 
 
 def _is_question(call: Called) -> bool:
-    name, _, verb = call.dotted.rpartition(".")
-    is_bus = name.rpartition(".")[2] == "QueryBus" or name.endswith(".App.queries")
-    return name.startswith("diptych") and is_bus and verb in ("dispatch", "answer")
+    return any(is_of(call.dotted, owner, "dispatch", "answer") for owner in ("QueryBus", "App.queries"))
 
 
 def _verb(one: Statement) -> str:
@@ -206,10 +200,6 @@ def _verb(one: Statement) -> str:
         return "ATTACH"
     word = verb(one.text) or one.text
     return f"{word} that writes" if one.meaning.writes and word in ("WITH", "SELECT") else word
-
-
-def _short(dotted: str) -> str:
-    return ".".join(dotted.split(".")[-2:])
 
 
 def _whose(it: Owned) -> str:

@@ -60,7 +60,7 @@ _PARK: Final = """
     INSERT INTO diptych.parked_events (projection, generation, position, key, lane, error)
     SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::integer[], $6::text[])
     ON CONFLICT (projection, generation, position, key, tenant) DO UPDATE SET error = excluded.error"""
-_ANSWER: Final = "UPDATE diptych.projection_requests SET outcome = $1 WHERE id = $2"
+ANSWER: Final = "UPDATE diptych.projection_requests SET outcome = $1 WHERE id = $2"
 _UNPARK: Final = "DELETE FROM diptych.parked_events WHERE projection = $1 AND generation = $2 AND key = $3"
 _FIRST_ERRORS: Final = """
     SELECT DISTINCT ON (key) key, error FROM diptych.parked_events
@@ -92,7 +92,7 @@ class Changes:
         self._database, self._judge, self._schema = database, judge, database.schema
         self._known: dict[tuple[Any, ...], str] = {}
         moves = [each.format(onto_event=_ONTO_EVENT if is_beside_log else "") for each in (_MOVE, _MOVE_ALL)]
-        texts = (*moves, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED, _ANSWER)
+        texts = (*moves, _CHECKPOINT, _PLACES, _LIVE, _FITTING, _PARK, _UNPARK, _FIRST_ERRORS, _PARKED, ANSWER)
         placed = [in_schema(text, database.schema) for text in texts]
         self._move, self._move_all, self._checkpoint, self._places, self._live, self._fitting, *of_parked = placed
         self._park, self._unpark, self._first_errors, self._parked, self._answer = of_parked

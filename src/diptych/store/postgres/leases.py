@@ -10,6 +10,7 @@ from typing import Any, Final
 from diptych.errors import ProgrammingError
 from diptych.store.batches import Checkpoint
 from diptych.store.leases import Board, Held, LaneRow, Pause, Request, Verb, Worker
+from diptych.store.postgres.changes import ANSWER
 from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.generations import GENERATIONS, Lending, Seen, generation_of
 from diptych.store.postgres.migrations import in_schema
@@ -77,7 +78,6 @@ INSERT INTO diptych.projection_requests
     (projection, generation, lane, verb, key, position, reason, asked_by, asked_at, outcome)
 SELECT $1, coalesce((SELECT live FROM diptych.projections WHERE projection = $1), 0), 0, $2, '', 0, $3, $4, {NOW}, $5
 """  # noqa: S608 - a constant
-_SETTLE: Final = "UPDATE diptych.projection_requests SET outcome = $1 WHERE id = $2"
 _REQUESTS: Final = f"""
 SELECT {_REQUEST} FROM diptych.projection_requests
 WHERE $1::text IS NULL OR projection = $1 ORDER BY id DESC LIMIT $2
@@ -182,7 +182,7 @@ class PostgresLeases:
         """Note that a request is done, and how. :raises ProgrammingError: it does not say how."""
         if not outcome:
             raise ProgrammingError("A request is settled by saying what became of it.")
-        await self._run(_SETTLE, outcome, request)
+        await self._run(ANSWER, outcome, request)
 
     async def note(self, projection: str, verb: str, *, reason: str, by: str, outcome: str) -> None:
         """Write down something that was done to a projection otherwise."""

@@ -36,7 +36,7 @@ _PARK: Final = (
     "ON CONFLICT DO UPDATE SET error = excluded.error"
 )
 _OF_KEY: Final = "WHERE projection = ? AND generation = ? AND key = ?"
-_ANSWER: Final = "UPDATE projection_requests SET outcome = ? WHERE id = ?"
+ANSWER: Final = "UPDATE projection_requests SET outcome = ? WHERE id = ?"
 _UNPARK: Final = f"DELETE FROM parked_events {_OF_KEY}"  # noqa: S608 - a constant
 _FIRST_ERROR: Final = f"SELECT error FROM parked_events {_OF_KEY} ORDER BY position LIMIT 1"  # noqa: S608 - a constant
 _PARKED: Final = (
@@ -112,7 +112,7 @@ def write_batch(connection: apsw.Connection, batch: ViewBatch, placing: Placing)
         if not connection.changes():  # released already, its events applied: they may not be a second time (P1)
             raise _moved(connection, batch)
     if batch.answer is not None:
-        connection.execute(_ANSWER, (batch.answer.outcome, batch.answer.request))
+        connection.execute(ANSWER, (batch.answer.outcome, batch.answer.request))
     if batch.parked:
         rows = [(*key_of, each.position, each.key, each.lane, each.error) for each in batch.parked]
         connection.executemany(_PARK, rows)

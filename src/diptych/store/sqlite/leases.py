@@ -12,7 +12,7 @@ import apsw
 from diptych.errors import ProgrammingError
 from diptych.store.batches import Checkpoint
 from diptych.store.leases import Board, Held, LaneRow, Pause, Request, Verb, Worker
-from diptych.store.sqlite.changes import read_live
+from diptych.store.sqlite.changes import ANSWER, read_live
 from diptych.store.sqlite.generations import read_generations
 from diptych.store.sqlite.shapes import NOW
 from diptych.store.sqlite.writer import Task
@@ -39,7 +39,6 @@ _REQUESTS: Final = (
 )
 _ASK: Final = f"INSERT INTO projection_requests VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, {NOW}, '') RETURNING id"  # noqa: S608
 _ONE: Final = f"{_REQUESTS} WHERE id = ?"
-_SETTLE: Final = "UPDATE projection_requests SET outcome = ? WHERE id = ?"
 _CONCERNED: Final = """
     SELECT c.generation, c.lane FROM projections p
     JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live
@@ -174,7 +173,7 @@ class SqliteLeases:
         """Note that a request is done, and how. :raises ProgrammingError: it does not say how."""
         if not outcome:
             raise ProgrammingError("A request is settled by saying what became of it.")
-        await self._submit(Task(lambda connection: connection.execute(_SETTLE, (outcome, request))))
+        await self._submit(Task(lambda connection: connection.execute(ANSWER, (outcome, request))))
 
     async def note(self, projection: str, verb: str, *, reason: str, by: str, outcome: str) -> None:
         """Write down something that was done to a projection otherwise."""
@@ -182,7 +181,7 @@ class SqliteLeases:
         def work(connection: apsw.Connection) -> None:
             values = (projection, read_live(connection, projection), 0, verb, "", 0, reason, by)
             number = connection.execute(_ASK, values).get
-            connection.execute(_SETTLE, (outcome, number))
+            connection.execute(ANSWER, (outcome, number))
 
         await self._submit(Task(work))
 
