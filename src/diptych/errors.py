@@ -35,7 +35,8 @@
        |- StoreCorruptedError
        |- OtherHistoryError
        |- SkippedPositionsError
-       `- CheckpointMovedError
+       |- CheckpointMovedError
+       `- RowChangedError
 
 Each keeps its facts as attributes and makes its sentence from them: what failed, on which thing, what to do next.
 Rule: no driver exception leaves `store/`, and no HTTP status lives here (see `web/problems.py`).
@@ -318,3 +319,12 @@ class CheckpointMovedError(StoreError):
         why = is_there or f"not {expected}"
         super().__init__(f"Checkpoint {name}/{lane} is at {actual}, {why}. Reload it.")
         self.name, self.lane, self.expected, self.actual = name, lane, expected, actual
+
+
+class RowChangedError(StoreError):
+    """A row that an append rests on is not what its writer believed: somebody else was there first."""
+
+    def __init__(self, table: str, key: tuple[object, ...], column: str, expected: object) -> None:
+        named = ", ".join(map(str, key))
+        super().__init__(f"{table}: the row {named} is gone, or its {column} is not {expected!r} any more. Reload it.")
+        self.table, self.key, self.column, self.expected = table, key, column, expected

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from diptych.errors import DomainError, ProgrammingError, StoreUnavailableError, WrongExpectedVersionError
-from diptych.store.batches import Fold
+from diptych.store.batches import Fold, ViewBatch
 from diptych.store.protocols import Append, Appended, StoreSettings, StreamWrite
 from diptych.store.sqlite.appending import Appender, AppendJob
 from diptych.store.sqlite.connection import DatabaseFile
@@ -290,18 +290,23 @@ class _Failing:
         return None
 
 
+class _Rows:
+    def fold_inline(self, connection: apsw.Connection, fold: Fold, events: Any, head_before: int) -> bool:
+        connection.execute("CREATE TABLE IF NOT EXISTS seen (head INTEGER)")
+        connection.execute("INSERT INTO seen VALUES (?)", (head_before,))
+        fold.loads(events)
+        return True
+
+    def write_beside(self, connection: apsw.Connection, batch: ViewBatch) -> None:
+        raise AssertionError("nothing is written beside here")
+
+
 async def test_an_inline_fold_that_fails_refuses_its_append_alone(path: str) -> None:
     """L7: and its positions go to the next."""
     writer = SqliteEventStore(path)
     await writer.open()
 
-    def fold(connection: apsw.Connection, fold: Fold, events: Any, head: int) -> bool:
-        connection.execute("CREATE TABLE IF NOT EXISTS seen (head INTEGER)")
-        connection.execute("INSERT INTO seen VALUES (?)", (head,))
-        fold.loads(events)
-        return True
-
-    appender = Appender(writer._signal, writer._now, 30, fold)
+    appender = Appender(writer._signal, writer._now, 30, _Rows())
     names = [stream() for _ in range(3)]
     appends = [Append([StreamWrite(name, ANY, [event(), event()])]) for name in names]
     appends[1] = appends[1]._replace(inline=[_Failing()])

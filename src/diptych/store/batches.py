@@ -65,6 +65,15 @@ class LaneMove(NamedTuple):
     expected: int
 
 
+class RowGuard(NamedTuple):
+    """Guard: the row with this key is there, and one of its columns has this value."""
+
+    table: Table
+    key: tuple[Any, ...]
+    column: str
+    value: Any
+
+
 class Answer(NamedTuple):
     """What is said of the request that a batch carries out, written with it: nothing is done unsaid, or said undone."""
 
@@ -75,7 +84,8 @@ class Answer(NamedTuple):
 class ViewBatch(NamedTuple):
     """What one step of a projection writes, in one transaction with the checkpoints of its lanes (P1, P2).
 
-    `position` is where the lanes stand afterwards, `event_id` and `recorded_at` are of the event there.
+    `position` is where the lanes stand afterwards, `event_id` and `recorded_at` are of the event there. What commits
+    with an append (`Append.beside`) may move no lane, and rest on rows instead.
     """
 
     projection: str
@@ -89,6 +99,7 @@ class ViewBatch(NamedTuple):
     unparked: Sequence[str] = ()  # keys whose parked events are part of `changes`
     script: Callable[[Db], Awaitable[None]] | None = None  # hand-written SQL, run before `changes`
     answer: Answer | None = None  # to the request that this carries out
+    guards: Sequence[RowGuard] = ()
 
 
 class Fold(Protocol):

@@ -86,7 +86,7 @@ class MemoryEventStore:
         """Store all of it or nothing. A caller who is cancelled does not stop it half-way."""
         check_append(append, self._settings.limits)
         self._check_open()
-        if not append.inline and not self._turn.locked():
+        if not append.inline and append.beside is None and not self._turn.locked():
             self._judge(append)
             return self._write(append, self._rows(append))
         running = asyncio.create_task(self._append_in_turn(append), name="append")
@@ -101,6 +101,8 @@ class MemoryEventStore:
             rows = self._rows(append)
             if append.inline:
                 await self.inline.fold(append.inline, rows, len(self._log))
+            if append.beside is not None:
+                await self.inline.commit(append.beside)
             return self._write(append, rows)
 
     def _write(self, append: Append, rows: Sequence[StoredEvent]) -> Appended:

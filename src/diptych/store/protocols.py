@@ -71,6 +71,7 @@ class Append(NamedTuple):
     """All or nothing (L7). `metadata` is JSON text, the same for all events of the append.
 
     `inline` projections are folded inside the same transaction, those only whose checkpoint is at the head before it.
+    `beside` is written there, too, to the rows of `EventStore.inline`, with its guards; its append may have no events.
     """
 
     writes: Sequence[StreamWrite]
@@ -78,6 +79,7 @@ class Append(NamedTuple):
     command: CommandRecord | None = None
     checkpoint: CheckpointMove | None = None
     inline: Sequence[Fold] = ()
+    beside: ViewBatch | None = None
 
 
 class Appended(NamedTuple):
@@ -141,7 +143,8 @@ class EventStore(Protocol):
 
         :raises CommandKeyTaken: the command id was used; looked up before any version is judged.
         :raises WrongExpectedVersionError: a stream is elsewhere; nothing is stored.
-        :raises CheckpointMovedError: the checkpoint is elsewhere; nothing is stored.
+        :raises CheckpointMovedError: the checkpoint, or a lane of `beside`, is elsewhere; nothing is stored.
+        :raises RowChangedError: a row that `beside` rests on is another, or gone; nothing is stored.
         :raises InvalidInputError: too many or too large events.
         :raises UnknownOutcomeError: the commit was sent and not confirmed.
         """

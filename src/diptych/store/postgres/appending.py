@@ -41,6 +41,11 @@ class AppendJob:
                 self.bytes += len(event[3])
 
     @property
+    def has_rows(self) -> bool:
+        """Whether rows are written in its transaction, too."""
+        return self.append.beside is not None or bool(self.count and self.append.inline)
+
+    @property
     def types(self) -> set[str]:
         """The names of the types of its events."""
         return {event[1] for write in self.append.writes for event in write.events}

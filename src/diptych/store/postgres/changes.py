@@ -13,6 +13,7 @@ from diptych.errors import CheckpointMovedError, StoreUnavailableError, ValueDoe
 from diptych.events.recorded import StoredEvent
 from diptych.store.batches import Checkpoint, Fold, LaneMove, Load, ParkedEvent, RowChanges, ViewBatch
 from diptych.store.generations import placed
+from diptych.store.guarding import check_guards, loads_of
 from diptych.store.placing import Known, Placing
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.guard import Judge, first_line
@@ -142,8 +143,13 @@ class Changes:
         """Write a batch and move the checkpoints of its lanes.
 
         :raises LostError: somebody else was there first, or released a parked key that this batch relies on.
+        :raises RowChangedError: a row that it rests on is another, or gone.
         """
-        if batch.script is None:
+        if batch.guards:
+            check_guards(batch.guards, await self.load_rows(connection, batch.generation, loads_of(batch.guards)))
+        if not batch.moves:
+            await self._write_rows(connection, batch)
+        elif batch.script is None:
             await self.write_at_once(connection, batch)
         else:
             await self.write_at_once(connection, batch._replace(changes=()))

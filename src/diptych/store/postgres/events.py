@@ -183,10 +183,12 @@ class PostgresEventStore:
         return StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")
 
     async def _fold(self, connection: Connection, job: AppendJob, appended: Appended) -> None:
-        """Fold one append's events into its inline rows."""
+        """Write the rows that commit with one append."""
         rows = rows_of(job.append, appended)
         for fold in job.append.inline:
             await self.inline.fold_inline(connection, fold, rows, appended.position - len(rows))
+        if job.append.beside is not None:
+            await self.inline.write_beside(connection, job.append.beside)
 
     def _committed(self, position: int) -> None:
         self._signal.announce(position)

@@ -120,7 +120,7 @@ class AppendSession:
         self._is_sent = False
         self._warnings.clear()
         await self._learn_types(jobs)
-        if not self._database.is_pooled and not any(job.append.inline for job in jobs):
+        if not self._database.is_pooled and not any(job.has_rows for job in jobs):
             self._is_sent = True
             outcomes = await self._write(jobs)
             return self._doubted(outcomes)
@@ -131,7 +131,7 @@ class AppendSession:
         try:
             outcomes = await self._write(jobs)
             for job, outcome in zip(jobs, outcomes, strict=True):
-                if isinstance(outcome, Appended) and job.count and job.append.inline:
+                if isinstance(outcome, Appended) and job.has_rows:
                     await self._fold(fold, job, outcome)
             self._is_sent = True
             with self._until_silent():

@@ -164,7 +164,7 @@ class PostgresViewStore:
         placing = known_to(self._known, batch.projection).placing(batch.generation)
         async with self._connection() as (connection, changes):
             try:
-                if batch.script is None and not (batch.parked or batch.unparked or batch.answer):
+                if not _needs_steps(batch):
                     await changes.write_at_once(connection, batch)
                 else:
                     async with transaction(connection):
@@ -206,6 +206,16 @@ class PostgresViewStore:
             raise self._not_open()
         return await self._changes.fold_inline(connection, fold, events, head_before, known_to(self._known, fold.name))
 
+    async def write_beside(self, connection: Connection, batch: ViewBatch) -> None:
+        """Write what commits with one append inside its transaction, whose connection this is."""
+        if self._changes is None:
+            raise self._not_open()
+        placing = known_to(self._known, batch.projection).placing(batch.generation)
+        try:
+            await self._changes.write_batch(connection, batch, placing)
+        except LostError as error:
+            raise await self._changes.moved(connection, batch, error) from error
+
     def _seen(self, swaps: int, live: Mapping[str, int]) -> None:
         if self._readers is not None and self._replica is None:
             self._readers.live.hear(swaps, live)
@@ -230,6 +240,10 @@ class PostgresViewStore:
 
     def _not_open(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self.database} is not open. Open the store first.")
+
+
+def _needs_steps(batch: ViewBatch) -> bool:
+    return bool(batch.script or batch.parked or batch.unparked or batch.answer or batch.guards or not batch.moves)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -7,22 +7,34 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import lru_cache, partial
 from itertools import chain
 from json import dumps, loads
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import apsw
 
 from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
 from diptych.events.recorded import NewEvent, StoredEvent, chained, text_of
-from diptych.store.batches import Fold
+from diptych.store.batches import Fold, ViewBatch
 from diptych.store.heads import HeadSignal
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, Head
 from diptych.store.sqlite.log import read_command
 from diptych.store.sqlite.writer import run_in_savepoint
 from diptych.stream import SLICES, Expected, is_met
 
-FoldInline = Callable[[apsw.Connection, Fold, Sequence[StoredEvent], int], bool]
-"""Fold the events of one append, the log having ended at the given position before it."""
+
+class Beside(Protocol):
+    """The rows that commit with appends, on the connection of their transaction."""
+
+    def fold_inline(
+        self, connection: apsw.Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int
+    ) -> bool:
+        """Fold the events of one append, the log having ended at the given position before it."""
+        ...
+
+    def write_beside(self, connection: apsw.Connection, batch: ViewBatch) -> None:
+        """Write what commits with one append."""
+        ...
+
 
 _LOOK_UP = """
 SELECT (SELECT json_array(position, hex(event_id), recorded_at) FROM events ORDER BY position DESC LIMIT 1),
@@ -85,10 +97,10 @@ class Appender:
     """The runner of appends. Used on the writer's thread alone."""
 
     def __init__(
-        self, signal: HeadSignal, now: Callable[[], int], window_days: int, fold_inline: FoldInline | None = None
+        self, signal: HeadSignal, now: Callable[[], int], window_days: int, rows: Beside | None = None
     ) -> None:
-        """`now` gives microseconds since 1970; `fold_inline` writes the rows that commit with an append."""
-        self._signal, self._now, self._fold_inline = signal, now, fold_inline
+        """`now` gives microseconds since 1970; `rows` are those that commit with an append."""
+        self._signal, self._now, self._beside = signal, now, rows
         self._window = window_days * 86_400_000_000
         self._types: dict[str, int] = {}
         self._is_confirmed, self._head, self._commands = True, 0, 0
@@ -127,10 +139,13 @@ class Appender:
         return max(self._now(), head.recorded_at)
 
     def fold(self, job: AppendJob, events: Sequence[StoredEvent], head: int, connection: apsw.Connection) -> None:
-        """Write the inline rows of one append. What it raises refuses that append."""
-        if self._fold_inline is not None:
-            for fold in job.append.inline:
-                self._fold_inline(connection, fold, events, head)
+        """Write the rows that commit with one append. What it raises refuses that append."""
+        if self._beside is None:
+            return
+        for fold in job.append.inline if events else ():
+            self._beside.fold_inline(connection, fold, events, head)
+        if job.append.beside is not None:
+            self._beside.write_beside(connection, job.append.beside)
 
     def _prune(self, connection: apsw.Connection, group: "_Group") -> None:
         self._commands += group.commands
@@ -183,7 +198,7 @@ class _Group:
             return refusal
         head, count = self.head, len(self._events)
         stored, moved = self._rows(job)
-        if stored and job.append.inline:
+        if job.append.beside is not None or (stored and job.append.inline):
             fold = partial(self._appender.fold, job, stored, head.position)
             failed = run_in_savepoint(self._connection, fold)
             if failed is not None:

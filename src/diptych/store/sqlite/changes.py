@@ -14,6 +14,7 @@ from diptych.errors import CheckpointMovedError, ValueDoesNotFitError
 from diptych.events.recorded import StoredEvent
 from diptych.store.batches import Checkpoint, Fold, LaneMove, Load, ParkedEvent, RowChanges, ViewBatch
 from diptych.store.generations import placed
+from diptych.store.guarding import check_guards, loads_of
 from diptych.store.placing import Known, Placing
 from diptych.store.rows import by_table, quoted
 from diptych.store.sqlite.rows import SqliteRowCodec, codec_of
@@ -101,7 +102,10 @@ def write_batch(connection: apsw.Connection, batch: ViewBatch, placing: Placing)
     """Write a batch and move the checkpoints of its lanes.
 
     :raises CheckpointMovedError: somebody else was there first, or has released a parked key that this batch relies on.
+    :raises RowChangedError: a row that it rests on is another, or gone.
     """
+    if batch.guards:
+        check_guards(batch.guards, load_rows(connection, loads_of(batch.guards), batch.generation))
     move_checkpoints(connection, batch)
     if batch.script is not None:
         ScriptDb(connection, batch.projection, placing).drive(batch.script)
@@ -123,6 +127,8 @@ def write_batch(connection: apsw.Connection, batch: ViewBatch, placing: Placing)
 
 def move_checkpoints(connection: apsw.Connection, batch: ViewBatch) -> None:
     """Compare and set, all lanes or none. :raises CheckpointMovedError: one stands elsewhere, or has another epoch."""
+    if not batch.moves:
+        return
     to = (batch.position, batch.event_id, batch.recorded_at, batch.projection, batch.generation)
     connection.execute(_move(len(batch.moves)), (*to, *chain.from_iterable(batch.moves)))
     if connection.changes() != len(batch.moves):

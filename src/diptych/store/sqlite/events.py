@@ -57,9 +57,7 @@ class SqliteEventStore:
         self._signal = HeadSignal()
         self._writer = Writer(self.file, settings, synchronous=settings.synchronous, prepare=self._prepare)
         self.inline = SqliteViewStore(self.file, settings, writer=self._writer)
-        self._appender = Appender(
-            self._signal, self._now, settings.command_window_days, fold_inline=self.inline.fold_inline
-        )
+        self._appender = Appender(self._signal, self._now, settings.command_window_days, rows=self.inline)
         self._pool = ConnectionPool((path,), self._open_reader, size=_CONNECTIONS)
         self._threads = ThreadPoolExecutor(2, "diptych-log")
         self._watch = HeadWatch(self._signal, self.head, busy=settings.poll_seconds, idle=_IDLE_POLL)

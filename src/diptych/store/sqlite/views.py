@@ -193,6 +193,10 @@ class SqliteViewStore:
         """Fold one append's events inside its transaction; False when the projection was not at `head_before`."""
         return fold_inline(connection, fold, events, head_before, known_to(self._known, fold.name))
 
+    def write_beside(self, connection: apsw.Connection, batch: ViewBatch) -> None:
+        """Write what commits with one append, inside its transaction."""
+        write_batch(connection, batch, known_to(self._known, batch.projection).placing(batch.generation))
+
     async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> None:
         """Fold one append's events in a transaction of this store: for an event store that has none of its own."""
 

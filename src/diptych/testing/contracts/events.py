@@ -1,6 +1,7 @@
 """The whole contract of an event store, in one class to subclass."""
 
 from diptych.testing.contracts.events_append import AppendContract
+from diptych.testing.contracts.events_beside import BesideContract
 from diptych.testing.contracts.events_commands import CommandsContract
 from diptych.testing.contracts.events_concurrency import ConcurrencyContract
 from diptych.testing.contracts.events_inline import InlineContract
@@ -15,6 +16,7 @@ class EventStoreContract(
     ConcurrencyContract,
     CommandsContract,
     InlineContract,
+    BesideContract,
     LimitsContract,
     WaitContract,
     LastingContract,

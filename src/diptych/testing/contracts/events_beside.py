@@ -1,0 +1,103 @@
+"""The contract of rows beside the log: what sagas and reactions keep commits with an append, or not at all."""
+
+import asyncio
+
+import pytest
+
+from diptych.errors import CheckpointMovedError, RowChangedError, WrongExpectedVersionError
+from diptych.store.batches import LaneMove, Load, RowChanges, RowGuard, ViewBatch
+from diptych.store.protocols import Append, EventStore, StreamWrite
+from diptych.stream import ANY, NO_STREAM, Expected
+from diptych.testing.contracts.events_samples import EventStoreHarness, event, everything, stream, to
+from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
+
+_ONE = ("one",)
+
+
+class BesideContract(EventStoreHarness):
+    """An append, the rows beside it, and the lane that moves with them, are one."""
+
+    @pytest.fixture
+    async def kept(self, store: EventStore) -> EventStore:
+        """The store, with a lane that a worker has claimed, under epoch 1, and five events."""
+        await store.inline.open([TALLIES], store_id=store.store_id)
+        assert [held.epoch for held in await store.inline.leases.claim("me", TALLIES.name, 1, [0])] == [1]
+        await store.append(to(stream(), *[event() for _ in range(5)]))
+        return store
+
+    async def test_events_rows_and_lane_commit_together(self, kept: EventStore) -> None:
+        """L7, S1"""
+        await kept.append(Append(_writes(2), beside=await _batch(kept, 0, 3, total=1)))
+        assert await _total(kept) == 1
+        assert (await kept.inline.checkpoint(TALLIES.name)).position == 3
+        assert (await kept.head()).position == 7
+
+    async def test_rows_without_events_are_an_append_too(self, kept: EventStore) -> None:
+        """S1"""
+        appended = await kept.append(Append([], beside=await _batch(kept, 0, 5, total=4)))
+        assert (appended.position, await _total(kept)) == (5, 4)
+
+    async def test_a_lane_that_moved_refuses_all_of_it(self, kept: EventStore) -> None:
+        """P5, L7: of two that begin at one place, one is stored."""
+        batches = [await _batch(kept, 0, 2, total=total) for total in (1, 2)]
+        appends = [Append(_writes(1), beside=batch) for batch in batches]
+        outcomes = await asyncio.gather(*[kept.append(each) for each in appends], return_exceptions=True)
+        refused = [each for each in outcomes if isinstance(each, BaseException)]
+        assert [type(each) for each in refused] == [CheckpointMovedError]
+        assert len(await everything(kept)) == 6
+
+    async def test_an_old_epoch_writes_nothing(self, kept: EventStore) -> None:
+        """P5"""
+        await kept.inline.leases.claim("me", TALLIES.name, 1, [0])
+        beside = await _batch(kept, 0, 2, total=1)
+        with pytest.raises(CheckpointMovedError):
+            await kept.append(Append(_writes(1), beside=beside))
+        assert (len(await everything(kept)), await _total(kept)) == (5, None)
+
+    async def test_a_refused_append_leaves_no_rows(self, kept: EventStore) -> None:
+        """L6, L7"""
+        name = stream()
+        await kept.append(to(name, event()))
+        writes, beside = [StreamWrite(name, NO_STREAM, [event()])], await _batch(kept, 0, 2, total=1)
+        with pytest.raises(WrongExpectedVersionError):
+            await kept.append(Append(writes, beside=beside))
+        assert await _total(kept) is None
+        assert (await kept.inline.checkpoint(TALLIES.name)).position == 0
+
+    async def test_a_row_is_taken_once(self, kept: EventStore) -> None:
+        """S1: of many who rest on one row and change it, one is stored; without a lane, whoever holds it."""
+        await kept.append(Append([], beside=await _batch(kept, 0, 1, total=1)))
+        guards = [RowGuard(TALLY, _ONE, "total", 1)]
+        taking = ViewBatch(TALLIES.name, 1, [], 0, changes=_row(2), guards=guards)
+        appends = [Append(_writes(1), beside=taking) for _ in range(10)]
+        outcomes = await asyncio.gather(*[kept.append(each) for each in appends], return_exceptions=True)
+        assert sum(isinstance(each, RowChangedError) for each in outcomes) == 9
+        assert (len(await everything(kept)), await _total(kept)) == (6, 2)
+
+    async def test_a_row_that_is_gone_refuses(self, kept: EventStore) -> None:
+        """S1"""
+        taking = ViewBatch(TALLIES.name, 1, [], 0, guards=[RowGuard(TALLY, _ONE, "total", 1)])
+        with pytest.raises(RowChangedError, match="gone"):
+            await kept.append(Append(_writes(1), beside=taking))
+        assert len(await everything(kept)) == 5
+
+
+def _writes(count: int, expected: Expected = ANY) -> list[StreamWrite]:
+    return [StreamWrite(stream(), expected, [event() for _ in range(count)])]
+
+
+def _row(total: int) -> list[RowChanges]:
+    return [RowChanges(TALLY, [Tally(name="one", total=total)])]
+
+
+async def _batch(store: EventStore, expected: int, position: int, *, total: int) -> ViewBatch:
+    """A step of the lane from one position onto the event at another."""
+    last = (await everything(store))[position - 1]
+    return ViewBatch(
+        TALLIES.name, 1, [LaneMove(0, 1, expected)], position, last.event_id, last.recorded_at, _row(total)
+    )
+
+
+async def _total(store: EventStore) -> int | None:
+    rows = (await store.inline.load(1, [Load(TALLY, ("name",), [_ONE])]))["tally"]
+    return rows[0].total if rows else None
