@@ -20,10 +20,12 @@ from diptych.errors import (
 from diptych.handlers import on
 from diptych.messages import Command, DomainEvent, Metadata, Query, Receipt
 from diptych.projections.projection import Projection
+from diptych.reactions.reaction import IdempotencyKey
 from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.read.models import Index, Key, ReadModel
 from diptych.read.pages import Page
 from diptych.read.read_models import ReadModels, given
+from diptych.sagas.saga import Rejected, Saga, Timeout
 from diptych.store.batches import Db
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandHandler
@@ -45,6 +47,7 @@ __all__ = [
     "DomainError",
     "DomainEvent",
     "FixedClock",
+    "IdempotencyKey",
     "Index",
     "Key",
     "Metadata",
@@ -58,8 +61,11 @@ __all__ = [
     "ReadModel",
     "ReadModels",
     "Receipt",
+    "Rejected",
     "Repository",
+    "Saga",
     "StaleReadError",
+    "Timeout",
     "UnknownOutcomeError",
     "WrongExpectedVersionError",
     "given",

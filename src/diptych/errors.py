@@ -326,5 +326,6 @@ class RowChangedError(StoreError):
 
     def __init__(self, table: str, key: tuple[object, ...], column: str, expected: object) -> None:
         named = ", ".join(map(str, key))
-        super().__init__(f"{table}: the row {named} is gone, or its {column} is not {expected!r} any more. Reload it.")
+        what = f"is gone, or its {column} is not {expected!r} any more" if column else "is there already"
+        super().__init__(f"{table}: the row {named} {what}. Reload it.")
         self.table, self.key, self.column, self.expected = table, key, column, expected

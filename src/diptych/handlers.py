@@ -17,31 +17,38 @@ _MARK = "__diptych_on__"
 
 
 class On(NamedTuple):
-    """How a method marked with `@on` finds its row: by `key`, or every row where `each` matches; else by stream id."""
+    """How a method marked with `@on` finds its row: by `key`, or every row where `each` matches; else by stream id.
+
+    A saga finds itself by `key`, too, and begins where it `starts`.
+    """
 
     key: Any = None
     each: str | None = None
     names: Mapping[str, Any] | None = None  # the local names where the class was written, for its annotations
+    starts: bool = False
 
 
 @overload
 def on(method: F, /) -> F: ...
 @overload
 def on(
-    *, key: str | tuple[str, ...] | Callable[..., Any] | None = None, each: str | None = None
+    *, key: str | tuple[str, ...] | Callable[..., Any] | None = None, each: str | None = None, starts: bool = False
 ) -> Callable[[F], F]: ...
-def on(method: Any = None, /, *, key: Any = None, each: str | None = None) -> Any:
+def on(method: Any = None, /, *, key: Any = None, each: str | None = None, starts: bool = False) -> Any:
     """Mark the method that takes an event, its class read from the parameter's annotation.
 
     On an aggregate it changes state. On a projection it returns the row as it shall be; `key` finds the row by a
     field of the event, a tuple of fields or a function of (event, meta); `each` names a column, and the method is
     called for every row in which it equals the event's field of that name, or else the stream's id.
+
+    On a saga it takes an event, a timeout or a rejection; `key` says which field of the event names the saga, and
+    `starts` that the event begins one.
     """
     frame = inspect.currentframe()
     names = _enclosing(frame.f_back if frame else None)
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, On(key, each, names))
+        setattr(function, _MARK, On(key, each, names, starts))
         return function
 
     return mark if method is None else mark(method)

@@ -43,7 +43,8 @@ class Envelope:
     """Who sent a command, when, and as part of what. Set by the bus, never by data (I4)."""
 
     __slots__ = (
-        "_command_id", "causation_id", "correlation_id", "expected", "is_known", "tenant", "timestamp", "user_id",
+        "_command_id", "beside", "causation_id", "correlation_id", "expected", "is_known", "tenant", "timestamp",
+        "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class Envelope:
         self._command_id = command_id
         self.is_known = command_id is not None  # somebody may have sent this command before
         self.expected: Mapping[UUID, int] | int | None = None
+        self.beside: Any = None  # what commits with it: rows of whoever sent it
         self.timestamp = time.time()
         self.user_id, self.tenant = user_id, tenant
         self.correlation_id, self.causation_id = correlation_id, causation_id

@@ -25,6 +25,7 @@ from diptych.projections.plan import Definition
 from diptych.read.bus import QueryBus, QueryMiddleware, QueryRoutes, ReadSide
 from diptych.store.opening import open_stores
 from diptych.store.protocols import EventStore, ViewStore
+from diptych.subscriptions.duties import DutyEngine
 from diptych.subscriptions.progress import Progress
 from diptych.telemetry.observer import QUIET, Observer, Running
 from diptych.write import guard
@@ -50,6 +51,7 @@ class _Running(NamedTuple):
     definitions: tuple[Definition, ...]
     wired: Wired
     observer: Observer
+    duties: DutyEngine
 
 
 class App(Module):
@@ -172,6 +174,13 @@ class App(Module):
         """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
         await self._started().engine.caught_up(timeout)
 
+    async def settled(self, timeout: float = 5.0) -> None:
+        """Return when sagas and reactions have done all that follows of what is in the log now, and of that.
+
+        What waits for a time, or was put aside, is left out. :raises StaleReadError: not in time.
+        """
+        await self._started().duties.settled(timeout)
+
     async def __aenter__(self) -> Self:
         self._users += 1
         if self._users == 1:
@@ -197,14 +206,16 @@ class App(Module):
     async def _start(self) -> AsyncExitStack:
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
-            resolving = Resolving(self.everything(), self._expected, (self.commands, self.queries))
-            wired, definitions = await resolving.resolve(codec, stack)
+            buses = (self.commands, self.queries)
+            resolving = Resolving(self.everything(), self._expected, buses, self._command_routes)
+            wired, definitions, duties = await resolving.resolve(codec, stack)
             stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
             _refuse_inline(definitions if self.views_url else ())
             apart = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
-            await stores.events.inline.open(apart["inline"], store_id=stores.events.store_id)
+            beside = [*apart["inline"], *[duty.kept for duty in duties.all]]
+            await stores.events.inline.open(beside, store_id=stores.events.store_id)
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             observer = observer_of(self.observers)
@@ -218,7 +229,10 @@ class App(Module):
             )
             stack.push_async_callback(engine.stop)
             await engine.start()
-            self._running = _Running(stores.events, stores.views, codec, engine, definitions, wired, observer)
+            of_duties = DutyEngine(stores.events, engine.reader, duties.clock, self.tuning.pace, duties.all)
+            self._running = _Running(
+                stores.events, stores.views, codec, engine, definitions, wired, observer, of_duties
+            )
             stack.callback(self._close)
             if self.mode == "development":
                 _watch_handlers(wired, stack)
@@ -226,6 +240,8 @@ class App(Module):
             watch = _watch(self, self._running)
             stack.push_async_callback(watch.stop)
             watch.start()
+            stack.push_async_callback(self._running.duties.stop)
+            await self._running.duties.start(is_worker=self.tuning.runs_projections)
             return stack.pop_all()
 
     def _open(self, running: _Running, stack: AsyncExitStack) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from math import inf
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from typing_extensions import TypeForm
 
@@ -12,12 +12,16 @@ from diptych.events.upcasting import Upcaster, Upcasters
 from diptych.handlers import Handlers, is_async, local_names, where
 from diptych.messages import Command, Query
 from diptych.projections.projection import Projection
+from diptych.reactions.reaction import ATTEMPTS, Begins, Declared, Key
+from diptych.sagas.saga import Saga
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command[Any])
 Q = TypeVar("Q", bound=Query[Any])
 P = ParamSpec("P")
 U = TypeVar("U", bound=Upcaster)
+S = TypeVar("S", bound=Saga)
+R = TypeVar("R", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 AlertSink = TypeVar("AlertSink", bound=AlertHandler)
 
@@ -36,6 +40,8 @@ class Module:
         self.query_handlers = Handlers()
         self.projected: dict[type[Projection[Any]], Mode] = {}
         self.limited: dict[type[Projection[Any]], float] = {}
+        self.sagas: list[type[Saga]] = []
+        self.reactions: list[Declared] = []
         self.alert_handlers: list[AlertHandler] = []
         self.provided: list[tuple[Any, Any, Mapping[str, Any]]] = []
         self.upcasters = Upcasters()
@@ -69,6 +75,43 @@ class Module:
         if lag_limit is not None:
             self.limited[projection] = check_limit(lag_limit, projection.__name__)
         return projection
+
+    def saga(self, saga: type[S]) -> type[S]:
+        """Have a saga carry work across aggregates. May be used as a decorator."""
+        self.sagas.append(saga)
+        return saga
+
+    @overload
+    def reaction(self, function: R, /) -> R: ...
+    @overload
+    def reaction(
+        self, /, *, name: str | None = None, key: Key = None, begins: Begins = "head", attempts: int = ATTEMPTS
+    ) -> Callable[[R], R]: ...
+    def reaction(
+        self,
+        function: Any = None,
+        /,
+        *,
+        name: str | None = None,
+        key: Key = None,
+        begins: Begins = "head",
+        attempts: int = ATTEMPTS,
+    ) -> Any:
+        """Register an async function that does something outside because of an event, its first parameter.
+
+        It is called at least once for each event, those of one `key` (a field, or a function of event and metadata;
+        else the stream) in their order, and tried again when it raises, up to so many times; then it is put aside
+        with all later events of its key until somebody acts. It may ask for `Metadata`, for its `IdempotencyKey`, for
+        a `CommandBus`, and for what is provided. `begins`: what was there before the first start is left alone, or not.
+        """
+        names = local_names()
+
+        def register(chosen: Any) -> Any:
+            called = name or str(getattr(chosen, "__name__", type(chosen).__name__))
+            self.reactions.append(Declared(chosen, names, called, key, begins, attempts))
+            return chosen
+
+        return register if function is None else register(function)
 
     def on_alert(self, handler: AlertSink) -> AlertSink:
         """Register an async function (or a `diptych.alerts.Webhook`) that is told of each change of an alert.

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from diptych.app.duties import Duties, WiringDuties
 from diptych.app.module import Module
 from diptych.app.wiring import Wired, Wiring, either_side
 from diptych.errors import ConfigurationError, NoHandlerFoundError
@@ -18,7 +19,7 @@ from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.providing import Providers
 from diptych.read.bus import QueryBus
-from diptych.write.bus import CommandBus
+from diptych.write.bus import CommandBus, CommandRoutes
 
 Expected: TypeAlias = tuple[type[Command[Any]] | type[Query[Any]], str]
 """A message that something dispatches, and where."""
@@ -30,8 +31,9 @@ class Resolving(NamedTuple):
     modules: Sequence[Module]
     expected: Sequence[Expected]
     buses: tuple[CommandBus, QueryBus]
+    routes: CommandRoutes
 
-    async def resolve(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...]]:
+    async def resolve(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...], Duties]:
         """Wire it; what is provided is made, and unmade with the stack. :raises ConfigurationError: with all faults."""
         problems: list[str] = []
         providers = Providers(either_side)
@@ -51,10 +53,11 @@ class Resolving(NamedTuple):
         for message, place in self.expected:
             if message not in wiring.wired.commands and message not in wiring.wired.queries:
                 problems.extend(NoHandlerFoundError(message.__name__, place).problems)
+        duties = await WiringDuties(codec, providers, self.routes, wiring.wired).wire(self.modules, stack)
         problems.extend(wiring.wired.problems)
         if problems:
             raise ConfigurationError(list(dict.fromkeys(problems)))
-        return wiring.wired, definitions
+        return wiring.wired, definitions, duties
 
 
 def _merged(handlers: Iterable[Handlers]) -> Handlers:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from diptych.lint.project import Found, Project
-from diptych.read.models import snake_case
+from diptych.store.tables import snake_case
 
 EVENT_TABLES: Final = frozenset(
     {"events", "streams", "event_types", "commands", "event_store", "subscriptions", "store"}

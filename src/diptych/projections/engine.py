@@ -49,7 +49,7 @@ class ProjectionEngine:
                 codec.register(event)
         self._store, self._rules, self._observer = event_store, rules or Rules(), observer
         self._definitions = tuple(definitions)
-        self._reader = LogReader(event_store, codec, self._rules.pace)
+        self.reader = LogReader(event_store, codec, self._rules.pace)
         self._group, self._alone = asyncio.TaskGroup(), Alone()
         self._running: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -154,7 +154,7 @@ class ProjectionEngine:
         rules = self._rules
         is_worker = mode == "async" and rules.is_worker
         coordinator = Coordinator(views.leases, rules.pace, is_worker=is_worker, exits_when_hung=rules.exits_when_hung)
-        place = (self._store, views, self._reader, coordinator.id, rules, self._alone)
+        place = (self._store, views, self.reader, coordinator.id, rules, self._alone)
         site = Site(*place, self._begin, coordinator.hurry, self._has_hung, self._observer)
         members = [Following(definition, site) for definition in self._definitions if definition.mode == mode]
         return _Team(mode, views, Crew(members, site), coordinator)
@@ -162,7 +162,7 @@ class ProjectionEngine:
     async def _run(self) -> None:
         async with self._group as group:
             if self._rules.is_worker or self.inline:
-                group.create_task(self._reader.follow(), name="diptych-log-reader")
+                group.create_task(self.reader.follow(), name="diptych-log-reader")
             for team in self._teams:
                 group.create_task(team.coordinator.run(team.crew), name="diptych-coordinator")
 

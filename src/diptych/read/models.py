@@ -3,7 +3,6 @@
 Rule: a read model is data; who writes it is a projection's business, who reads it a query handler's.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from inspect import get_annotations
 from typing import Any, ClassVar, Final, Self, TypeAlias
@@ -16,7 +15,7 @@ from typing_extensions import dataclass_transform
 from diptych.read.accepting import Accept, acceptances
 from diptych.read.columns import column_of
 from diptych.read.normal import normalising
-from diptych.store.tables import Kind, Table, check_identifier
+from diptych.store.tables import Kind, Table, check_identifier, snake_case
 
 _TABLE: Final = "__diptych_table__"
 _Known: TypeAlias = tuple[Mapping[str, Accept], Callable[[dict[str, Any]], Any], int]
@@ -26,7 +25,6 @@ _WRONG_OPTIONS: Final = (
     ("extra", "allow", "what is no field is no column and would be lost"),
     ("use_enum_values", True, "a column gives back members"),
 )
-_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class Key:
@@ -140,11 +138,6 @@ def _learn(model: type[ReadModel]) -> _Known:
 def table_name(model: type[ReadModel]) -> str:
     """Return the class name in snake_case: `HTTPRequestLog` is `http_request_log`."""
     return snake_case(model.__name__)
-
-
-def snake_case(name: str) -> str:
-    """Return a class's name as a table's."""
-    return _WORD.sub("_", name).lower()
 
 
 def _table(model: type[ReadModel]) -> Table:

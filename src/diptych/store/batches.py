@@ -66,12 +66,12 @@ class LaneMove(NamedTuple):
 
 
 class RowGuard(NamedTuple):
-    """Guard: the row with this key is there, and one of its columns has this value."""
+    """Guard: the row with this key is there, and a column has this value; without a column, that it is not there."""
 
     table: Table
     key: tuple[Any, ...]
-    column: str
-    value: Any
+    column: str = ""
+    value: Any = None
 
 
 class Answer(NamedTuple):

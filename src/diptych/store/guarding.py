@@ -19,5 +19,6 @@ def check_guards(guards: Sequence[RowGuard], rows: Mapping[str, Sequence[Any]]) 
     """Look at the rows, by table name. :raises RowChangedError: one is another, or gone."""
     for table, key, column, value in guards:
         found = [row for row in rows[table.name] if tuple(getattr(row, name) for name in table.key) == key]
-        if not found or getattr(found[0], column) != value:
+        is_so = not found if not column else bool(found) and getattr(found[0], column) == value
+        if not is_so:
             raise RowChangedError(table.name, key, column, value)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 PLACED: Final = re.compile(r"[a-z][a-z0-9_]{0,47}__g\d{1,12}")
 
 
@@ -73,6 +74,11 @@ class Bound(NamedTuple):
 
     column: Column
     value: Any
+
+
+def snake_case(name: str) -> str:
+    """Return a class's name as a table's."""
+    return _WORD.sub("_", name).lower()
 
 
 def check_identifier(name: str, what: str) -> str:

@@ -173,6 +173,8 @@ class UnitOfWork:
         """Return what is written beside each event, as JSON text; a conversation that begins here is not named."""
         envelope = self.envelope
         more = f',"correlation":"{envelope.correlation_id}"' if envelope.correlation_id is not None else ""
+        if envelope.causation_id is not None:
+            more += f',"cause":"{envelope.causation_id}"'
         if envelope.user_id is not None:
             more += f',"user":{json.dumps(envelope.user_id)}'
         return f'{{"command":"{envelope.command_id}"{more}}}'

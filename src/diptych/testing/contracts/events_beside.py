@@ -74,6 +74,17 @@ class BesideContract(EventStoreHarness):
         assert sum(isinstance(each, RowChangedError) for each in outcomes) == 9
         assert (len(await everything(kept)), await _total(kept)) == (6, 2)
 
+    async def test_a_row_is_made_once(self, kept: EventStore) -> None:
+        """S1: of many who make one row, each on condition that it is not there, one is stored."""
+        batches = [
+            ViewBatch(TALLIES.name, 1, [], 0, changes=_row(total), guards=[RowGuard(TALLY, _ONE)])
+            for total in range(1, 6)
+        ]
+        appends = [kept.append(Append(_writes(1), beside=batch)) for batch in batches]
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        assert sum(isinstance(each, RowChangedError) for each in outcomes) == 4
+        assert len(await everything(kept)) == 6
+
     async def test_a_row_that_is_gone_refuses(self, kept: EventStore) -> None:
         """S1"""
         taking = ViewBatch(TALLIES.name, 1, [], 0, guards=[RowGuard(TALLY, _ONE, "total", 1)])

@@ -1,0 +1,108 @@
+"""The sagas and reactions of an app: read, wired, and made ready to run.
+
+Rule: every fault is collected with all others of the wiring.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
+
+from diptych.app.module import Module
+from diptych.app.wiring import Wired, either_side
+from diptych.clock import Clock
+from diptych.errors import ConfigurationError
+from diptych.events.codec import Codec
+from diptych.messages import Command, Envelope, with_envelope
+from diptych.providing import MissingError, Providers
+from diptych.reactions.reaction import Declared, read_reaction
+from diptych.reactions.running import ReactionDuty
+from diptych.sagas.plan import plan_of
+from diptych.sagas.running import SagaDuty, Sending
+from diptych.sagas.saga import Saga
+from diptych.sagas.stepped import SagaStepped
+from diptych.subscriptions.duty import Duty
+from diptych.write.bus import CommandBus, CommandRoutes
+
+
+class Duties(NamedTuple):
+    """What sagas and reactions of an app are run with."""
+
+    clock: Clock
+    all: Sequence[Duty] = ()
+
+
+class WiringDuties:
+    """Wires sagas and reactions, after the handlers."""
+
+    def __init__(self, codec: Codec, providers: Providers, routes: CommandRoutes, wired: Wired) -> None:
+        self._codec, self._providers, self._routes, self._wired = codec, providers, routes, wired
+        self._commands = CommandBus(routes)
+
+    async def wire(self, modules: Sequence[Module], stack: AsyncExitStack) -> Duties:
+        """Return all duties of these modules; faults go to what was wired."""
+        found: list[Duty] = []
+        sagas = dict.fromkeys(saga for module in modules for saga in module.sagas)
+        for saga in sagas:
+            found.extend(self._saga(saga))
+        for module in modules:
+            for declared in module.reactions:
+                found.extend(await self._reaction(declared, stack))
+        self._refuse_namesakes(found)
+        if not found:
+            return Duties(either_side(Clock))
+        clock = await self._providers.resolve(Clock, stack, either_side)
+        return Duties(clock, found)
+
+    def _saga(self, saga: type[Saga]) -> list[Duty]:
+        try:
+            plan = plan_of(saga)
+            self._codec.register(SagaStepped)
+            for event in plan.events:
+                self._codec.register(event)
+            commands: Mapping[str, type[Command[Any]]] = {cls.__name__: cls for cls in self._wired.commands}
+            return [SagaDuty(plan, self._codec, commands, self._send)]
+        except ConfigurationError as error:
+            self._wired.problems.extend(error.problems)
+        except ValueError as error:
+            self._wired.problems.append(str(error))
+        return []
+
+    async def _reaction(self, declared: Declared, stack: AsyncExitStack) -> list[Duty]:
+        try:
+            reaction = read_reaction(declared)
+            for event in reaction.events:
+                self._codec.register(event)
+            arguments = await self._providers.arguments(reaction.rest, stack, self._either_side, skip=1)
+            return [ReactionDuty(reaction, self._codec, arguments)]
+        except ConfigurationError as error:
+            self._wired.problems.extend(error.problems)
+        except (TypeError, NameError, ValueError, MissingError) as error:
+            self._wired.problems.append(str(error))
+        return []
+
+    def _either_side(self, annotation: Any) -> Any:
+        return self._commands if annotation is CommandBus else either_side(annotation)
+
+    def _refuse_namesakes(self, duties: Sequence[Duty]) -> None:
+        """Two of one name would take each other's rows, and a saga of an aggregate's name its streams."""
+        seen: set[str] = set()
+        for duty in duties:
+            if duty.tasks.name in seen:
+                self._wired.problems.append(
+                    f"{duty.name}: two sagas or reactions have this name; give one another name="
+                )
+            if isinstance(duty, SagaDuty) and duty.name in self._wired.aggregates:
+                self._wired.problems.append(
+                    f"{duty.name}: an aggregate has this name, too; give the saga another name="
+                )
+            seen.add(duty.tasks.name)
+
+    async def _send(self, command: Command[Any], sending: Sending) -> Any:
+        envelope = Envelope(
+            sending.command_id,
+            correlation_id=sending.correlation_id,
+            causation_id=sending.cause,
+            tenant=sending.tenant,
+        )
+        envelope.beside = sending.beside
+        return await self._routes.dispatch(with_envelope(command, envelope, is_first=True))

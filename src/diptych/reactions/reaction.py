@@ -1,0 +1,103 @@
+"""A function that does something outside because of an event: at least once, and always under the same key.
+
+Rule: everything that can be wrong with the function is said here, at start.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from types import UnionType
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+from uuid import UUID
+
+from diptych.clock import id_for
+from diptych.events.recorded import RecordedEvent
+from diptych.handlers import Parameter, Signature, is_async, signature, where
+from diptych.messages import DomainEvent, Metadata
+
+Begins = Literal["head", "beginning"]
+Key = str | Callable[[Any, Metadata], Any] | None
+
+ATTEMPTS: Final = 8
+"""With delays from half a second, doubled each time, that is about a minute."""
+
+
+class IdempotencyKey(str):
+    """The same for a reaction and an event, however often it is tried: give it to whoever is asked to do something.
+
+    It is a UUID as text; `id` is it as a UUID, as `command_id=` wants it.
+    """
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> UUID:
+        """The key as a UUID."""
+        return UUID(self)
+
+
+def key_for(reaction: str, event_id: UUID) -> IdempotencyKey:
+    """Return the key of a reaction to an event."""
+    return IdempotencyKey(id_for(f"reaction {reaction}", str(event_id)))
+
+
+class Declared(NamedTuple):
+    """A reaction as it was registered. `names` are the local names that its annotations may use."""
+
+    function: Callable[..., Coroutine[Any, Any, Any]]
+    names: Mapping[str, Any]
+    name: str
+    key: Key = None
+    begins: Begins = "head"
+    attempts: int = ATTEMPTS
+
+
+class Reaction(NamedTuple):
+    """A reaction, read: what it takes, and which of its parameters it gets with each event."""
+
+    declared: Declared
+    events: tuple[type[DomainEvent], ...]
+    metadata: str | None
+    key: str | None
+    rest: Signature  # what it wants to be provided
+
+    def order(self, recorded: RecordedEvent) -> str:
+        """Return the key by which reactions keep their order: the stream's id unless another was declared."""
+        by = self.declared.key
+        if by is None:
+            return str(recorded.row.stream.id)
+        if isinstance(by, str):
+            return str(getattr(recorded.event, by))
+        return str(by(recorded.event, recorded.metadata))
+
+
+def read_reaction(declared: Declared) -> Reaction:
+    """Read a reaction. :raises TypeError: and says what to write. :raises NameError: an annotation names nothing."""
+    function = declared.function
+    if not is_async(function):
+        raise TypeError(f"{where(function)}: it is not async; write async def")
+    read = signature(function, declared.names)
+    if read.message is None:
+        raise TypeError(f"{read.where}: it takes nothing; write an event as its first parameter")
+    events = _events(read.message.annotation)
+    if not events:
+        raise TypeError(f"{read.where}: its first parameter is {read.message.annotation}; write a DomainEvent of yours")
+    if declared.begins not in get_args(Begins):
+        raise TypeError(f"{read.where}: begins={declared.begins!r}; it is head or beginning")
+    if declared.attempts < 1:
+        raise TypeError(f"{read.where}: attempts={declared.attempts}; it is tried once at least")
+    missing = [one.__name__ for one in events if isinstance(declared.key, str) and declared.key not in one.model_fields]
+    if missing:
+        raise TypeError(f"{read.where}: key={declared.key!r} is no field of {missing[0]}")
+    rest = tuple(one for one in read.parameters if one.annotation not in (Metadata, IdempotencyKey))
+    own = _named(read.parameters, Metadata), _named(read.parameters, IdempotencyKey)
+    return Reaction(declared, events, *own, Signature(rest, read.returns, read.where))
+
+
+def _named(parameters: tuple[Parameter, ...], kind: type) -> str | None:
+    return next((one.name for one in parameters if one.annotation is kind), None)
+
+
+def _events(annotation: Any) -> tuple[type[DomainEvent], ...]:
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if all(isinstance(kind, type) and issubclass(kind, DomainEvent) and kind is not DomainEvent for kind in kinds):
+        return tuple(kinds)
+    return ()

@@ -1,0 +1,1 @@
+"""Events to commands, with memory and timers."""

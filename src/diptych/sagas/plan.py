@@ -1,0 +1,158 @@
+"""A saga class, read: which method takes what, and how its memory is written down.
+
+Rule: everything that can be wrong with the class is said here, at start.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from diptych.errors import ConfigurationError
+from diptych.events.recorded import RecordedEvent
+from diptych.handlers import On, marked, signature, where
+from diptych.messages import Command, DomainEvent, Metadata
+from diptych.sagas.saga import Rejected, Saga, Timeout
+
+KeyOf = Callable[[RecordedEvent], str | None]
+"""Which saga an event is for; None: for none."""
+
+_PRIVATE = ("id", "key")
+
+
+class Way(NamedTuple):
+    """A method, and what it wants beside what it takes."""
+
+    method: Callable[..., None]
+    wants_metadata: bool
+    starts: bool = False
+    key_of: KeyOf | None = None
+
+    def call(self, saga: Saga, taken: Any, metadata: Metadata | None) -> None:
+        """Have the saga take it."""
+        if self.wants_metadata:
+            self.method(saga, taken, metadata)
+        else:
+            self.method(saga, taken)
+
+
+class Plan(NamedTuple):
+    """What a saga takes. `memory` is its state as a model, by which it is written down and read."""
+
+    saga: type[Saga]
+    memory: type[BaseModel]
+    events: Mapping[type[DomainEvent], Way]
+    timeouts: Mapping[str, tuple[type[Timeout], Way]]
+    rejections: Mapping[type[Command[Any]], Way]
+
+    @property
+    def name(self) -> str:
+        """The saga's stored name."""
+        return self.saga.saga_name
+
+
+def plan_of(saga: type[Saga]) -> Plan:
+    """Read a saga class. :raises ConfigurationError: with all that is wrong with it."""
+    problems: list[str] = []
+    events: dict[type[DomainEvent], Way] = {}
+    timeouts: dict[str, tuple[type[Timeout], Way]] = {}
+    rejections: dict[type[Command[Any]], Way] = {}
+    names: dict[str, Any] = {}
+    for method, mark in marked(saga).values():
+        names.update(mark.names or {})
+        try:
+            taken, way = _way(method, mark)
+        except (NameError, TypeError, ValueError) as error:
+            problems.append(f"{where(method)}: {error}")
+            continue
+        for kind in taken:
+            if get_origin(kind) is Rejected:
+                _put(rejections, get_args(kind)[0], way, problems)
+            elif issubclass(kind, Timeout):
+                _put(timeouts, kind.__name__, (kind, way), problems)
+            else:
+                _put(events, kind, way, problems)
+    if not any(way.starts for way in events.values()):
+        problems.append(f"{where(saga)}: no event begins it; write @on(starts=True) on the method that takes the first")
+    memory = _memory(saga, names, problems)
+    if problems or memory is None:
+        raise ConfigurationError(problems)
+    return Plan(saga, memory, events, timeouts, rejections)
+
+
+def _put(found: dict[Any, Any], kind: Any, way: Any, problems: list[str]) -> None:
+    method = way[1].method if isinstance(way[0], type) else way.method
+    if kind in found:
+        what = kind if isinstance(kind, str) else kind.__name__
+        problems.append(f"{where(method)}: {what} is taken by another method of this saga; take it in one")
+    found[kind] = way
+
+
+def _way(method: Callable[..., None], mark: On) -> tuple[list[Any], Way]:
+    if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
+        raise TypeError("a saga decides and does nothing itself; write a plain def, and dispatch commands")
+    if mark.each is not None:
+        raise TypeError("each= is for projections; an event finds one saga, by key=")
+    read = signature(method, mark.names, skip=1)
+    if not 1 <= len(read.parameters) <= 2 or any(each.annotation is not Metadata for each in read.parameters[1:]):
+        name = method.__name__
+        raise TypeError(f"write def {name}(self, event: YourEvent) or {name}(self, event: YourEvent, meta: Metadata)")
+    annotation = read.parameters[0].annotation
+    taken = list(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else [annotation]
+    is_event = all(isinstance(each, type) and issubclass(each, DomainEvent) for each in taken)
+    if not is_event and not all(_is_other(each) for each in taken):
+        raise TypeError(f"it takes {annotation}; a saga takes a DomainEvent, a Timeout, or Rejected[YourCommand]")
+    if mark.starts and not is_event:
+        raise TypeError("only an event begins a saga; leave starts= out")
+    way = Way(method, len(read.parameters) == 2, mark.starts, _key(mark.key, taken) if is_event else None)
+    return taken, way
+
+
+def _is_other(kind: Any) -> bool:
+    if get_origin(kind) is Rejected:
+        (command,) = get_args(kind)
+        return isinstance(command, type) and issubclass(command, Command)
+    return isinstance(kind, type) and issubclass(kind, Timeout)
+
+
+def _key(key: Any, events: list[type[DomainEvent]]) -> KeyOf:
+    """Return what finds a saga's key: a field, several, a function, or else the id of the event's stream."""
+    if key is None:
+        return lambda recorded: str(recorded.row.stream.id)
+    if callable(key):
+        return lambda recorded: _text(key(recorded.event, recorded.metadata))
+    fields = key if isinstance(key, tuple) else (key,)
+    for event in events:
+        missing = [field for field in fields if field not in event.model_fields]
+        if missing:
+            raise ValueError(f"key={key!r}: {event.__name__} has no field {missing[0]}")
+
+    def of_fields(recorded: RecordedEvent) -> str | None:
+        values = [_text(getattr(recorded.event, field)) for field in fields]
+        return None if None in values else "/".join(map(str, values))
+
+    return of_fields
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> type[BaseModel] | None:
+    try:
+        hints = get_type_hints(saga, localns=dict(names))
+    except NameError as error:
+        problems.append(f"{where(saga)}: {error}; annotate its attributes with names that can be imported")
+        return None
+    fields: dict[str, Any] = {}
+    for name, hint in hints.items():
+        if name in _PRIVATE or name.startswith("_") or get_origin(hint) is ClassVar or "ClassVar" in str(hint):
+            continue
+        if not hasattr(saga, name):
+            problems.append(f"{where(saga)}: {name} has no default; a saga begins before it knows anything")
+            continue
+        fields[name] = (hint, getattr(saga, name))
+    config = ConfigDict(extra="ignore", arbitrary_types_allowed=False)
+    return create_model(f"{saga.__name__}Memory", __config__=config, **fields)

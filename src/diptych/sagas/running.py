@@ -1,0 +1,222 @@
+"""A saga as a duty: takes events, timeouts and rejections, and has its commands sent.
+
+Rule: whatever a step raises puts the saga aside with all that follows of it; no other saga notices.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+from uuid import UUID, uuid5
+
+from diptych.errors import AccessDeniedError, DomainError, InvalidInputError, NotFoundError, RowChangedError
+from diptych.events.codec import Codec
+from diptych.events.recorded import RecordedEvent
+from diptych.messages import Command
+from diptych.sagas.plan import Plan
+from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
+from diptych.sagas.saga import Rejected
+from diptych.sagas.stepped import Cause
+from diptych.sagas.stepping import Step, Stepper
+from diptych.store.batches import Load, ProjectionTables, ViewBatch
+from diptych.subscriptions.duty import LANES, Finished, Given, LoadRows, SkippedError, Taken
+from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
+from diptych.subscriptions.turn import Turn
+
+REJECTIONS: Final = (DomainError, NotFoundError, InvalidInputError, AccessDeniedError)
+"""What a command handler says no with; anything else is a fault of it, and tried again."""
+
+_ATTEMPTS: Final = 5
+
+
+class Sending(NamedTuple):
+    """How a saga's command is sent: under which id, as part of what, and what commits with it."""
+
+    command_id: UUID
+    correlation_id: UUID | None
+    cause: UUID
+    tenant: str
+    beside: ViewBatch
+
+
+Dispatch = Callable[[Command[Any], Sending], Awaitable[Any]]
+
+
+class SagaDuty:
+    """Runs one saga class. `commands` are those that are handled, by name."""
+
+    def __init__(
+        self, plan: Plan, codec: Codec, commands: Mapping[str, type[Command[Any]]], dispatch: Dispatch
+    ) -> None:
+        self.plan, self._commands, self._dispatch = plan, commands, dispatch
+        self.name, self.begins_at_head = plan.name, plan.saga.begins_at_head
+        self.tasks, self.sagas = tasks_table(plan.name), saga_table(plan.name)
+        self.kept = ProjectionTables(plan.name, (self.sagas, self.tasks), lanes=LANES)
+        self.takes = codec.names(plan.events)
+        self._stepper = Stepper(plan, codec)
+
+    def key_of(self, recorded: RecordedEvent) -> str | None:
+        """Return which saga an event is for."""
+        way = self.plan.events[type(recorded.event)]
+        assert way.key_of is not None
+        return way.key_of(recorded)
+
+    async def take(self, given: Given, turn: Turn, load: LoadRows) -> None:
+        """Take in what there is, for each saga in its order."""
+        keys = {one.task.key for one in given.finished}
+        keys |= {one.key for one in given.timers} | {one.key for one in given.events}
+        if not keys:
+            return
+        wanted = [(id_of_saga(self.name, key),) for key in keys]
+        rows = (await load([Load(self.sagas, ("id",), wanted)]))[self.sagas.name]
+        _Taking(self, turn, {row.id: row for row in rows}).all(given)
+
+    async def perform(self, task: Task, recorded: RecordedEvent | None, beside: ViewBatch) -> Any:
+        """Send a command; an event that was put aside is only handed on."""
+        if task.kind == EVENT:
+            return recorded
+        found = json.loads(task.body)
+        kind = self._commands.get(task.name)
+        if kind is None:
+            raise LookupError(f"no handler of this app takes {task.name}")
+        command = kind.model_validate(found["data"], strict=False, by_alias=False, by_name=True)
+        correlation = UUID(found["correlation"]) if found["correlation"] else None
+        sending = Sending(task.id, correlation, UUID(found["cause"]), found["tenant"], beside)
+        return await self._dispatch(command, sending)
+
+    @property
+    def stepper(self) -> Stepper:
+        """What makes its steps."""
+        return self._stepper
+
+    def command(self, task: Task) -> Command[Any]:
+        """Return the command of a task."""
+        kind = self._commands[task.name]
+        return kind.model_validate(json.loads(task.body)["data"], strict=False, by_alias=False, by_name=True)
+
+
+class _Taking:
+    """One turn of one lane."""
+
+    def __init__(self, duty: SagaDuty, turn: Turn, rows: dict[UUID, SagaRow]) -> None:
+        self._duty, self._turn, self._rows = duty, turn, rows
+        self._failed: set[str] = set()
+
+    def all(self, given: Given) -> None:
+        for finished in given.finished:
+            self._finish(finished)
+        for timer in given.timers:
+            self._fire(timer)
+        for taken in given.events:
+            self._event(taken)
+
+    def _row(self, key: str) -> SagaRow | None:
+        return self._rows.get(id_of_saga(self._duty.name, key))
+
+    def _finish(self, finished: Finished) -> None:
+        task, result, error = finished
+        if task.kind == EVENT and error is None:
+            self._event(Taken(task.key, result, task))
+        elif error is None or isinstance(error, RowChangedError):
+            self._turn.drop(task.id)
+        elif isinstance(error, SkippedError):
+            if task.kind != EVENT:  # an event that was left out is kept, as a record of it
+                self._turn.drop(task.id)
+            self._unstick(task.key)
+        elif isinstance(error, REJECTIONS):
+            self._reject(task, error)
+        elif task.attempts + 1 < _ATTEMPTS:
+            self._turn.again(task, error, 0.2 * 4**task.attempts)
+        else:
+            self._park(task, error)
+
+    def _reject(self, task: Task, error: Exception) -> None:
+        kind = self._duty._commands.get(task.name)
+        way = self._duty.plan.rejections.get(kind) if kind is not None else None
+        row = self._row(task.key)
+        if row is not None and row.status in OVER:
+            self._turn.drop(task.id)
+            return
+        if way is None or row is None:
+            self._park(task, error)
+            return
+        cause = Cause(kind="rejection", name=task.name, id=task.id, detail=as_text(error))
+        rejected = Rejected(self._duty.command(task), type(error).__name__, str(error))
+        step = Step(cause, way, rejected, None, task.number // STEP, self._turn.now)
+        if self._step(row, step, task):
+            self._turn.drop(task.id)
+
+    def _fire(self, timer: Task) -> None:
+        row = self._row(timer.key)
+        found = self._duty.plan.timeouts.get(timer.name)
+        if row is None or row.status in OVER or row.due.get(timer.name) != timer.due_at:
+            self._turn.drop(timer.id)  # it was cancelled, or is none of this saga any more (S2)
+            return
+        if timer.key in self._failed:
+            self._turn.put(timer._replace(state=PARKED))
+            return
+        if found is None:
+            self._park(timer, LookupError(f"no @on method takes {timer.name} any more"))
+            return
+        kind, way = found
+        timeout = kind.model_validate(json.loads(timer.body)["data"])
+        due = {name: at for name, at in row.due.items() if name != timer.name}
+        cause = Cause(kind="timeout", name=timer.name, id=id_of_firing(timer))
+        self._turn.drop(timer.id)
+        step = Step(cause, way, timeout, None, max(row.number, timer.number) // STEP, timer.due_at)
+        self._step(row.with_due(due), step, timer)
+
+    def _event(self, taken: Taken) -> None:
+        key, recorded, task = taken
+        way = self._duty.plan.events[type(recorded.event)]
+        row, meta = self._row(key), recorded.metadata
+        if key in self._failed:
+            self._turn.put(event_task(key, recorded, self._turn.lane)._replace(state=PARKED))
+            return
+        if row is None and way.starts:
+            id, correlation = id_of_saga(self._duty.name, key), meta.correlation_id
+            memory = self._duty.plan.memory().model_dump_json()
+            now, of = self._turn.now, "" if correlation is None else str(correlation)
+            row = SagaRow(id, self._turn.lane, key, meta.stream.tenant, RUNNING, memory, "{}", 0, now, now, of)
+        if row is None or row.status in OVER:
+            if task is not None:
+                self._turn.drop(task.id)
+            return
+        cause = Cause(kind="event", name=recorded.row.type, id=id_of(recorded), position=recorded.row.position)
+        step = Step(cause, way, recorded.event, meta, recorded.row.position, self._turn.since(recorded))
+        if self._step(row, step, task or event_task(key, recorded, self._turn.lane)) and task is not None:
+            self._turn.drop(task.id)
+
+    def _step(self, row: SagaRow, step: Step, task: Task) -> bool:
+        """Take a step, or put the saga aside with the task that it failed at."""
+        before = row
+        if row.status == STUCK:
+            row = row._replace(status=row.before, error="", before="")
+        try:
+            row = self._duty.stepper.take(row, step, self._turn)
+        except Exception as error:
+            self._park(task, error, before)
+            return False
+        self._put(row)
+        return True
+
+    def _park(self, task: Task, error: Exception, row: SagaRow | None = None) -> None:
+        self._failed.add(task.key)
+        self._turn.park(task, error)
+        row = row or self._row(task.key)
+        if row is not None:
+            before = row.before if row.status == STUCK else row.status
+            self._put(row._replace(status=STUCK, error=as_text(error), before=before, changed_at=self._turn.now))
+
+    def _unstick(self, key: str) -> None:
+        row = self._row(key)
+        if row is not None and row.status == STUCK:
+            self._put(row._replace(status=row.before, error="", before="", changed_at=self._turn.now))
+
+    def _put(self, row: SagaRow) -> None:
+        self._rows[row.id] = row
+        self._turn.change(self._duty.sagas, row.id, row)
+
+
+def id_of_firing(timer: Task) -> UUID:
+    """Return an id for one firing of a timer: set again for another time, it is another."""
+    return uuid5(timer.id, str(timer.due_at))

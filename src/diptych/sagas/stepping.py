@@ -1,0 +1,136 @@
+"""One step of a saga: from its row and what it takes to what is written.
+
+Rule: no I/O; what a step raises leaves nothing behind.
+"""
+
+import json
+from typing import Any, Final, NamedTuple
+from uuid import UUID, uuid5
+
+from diptych.errors import ProgrammingError
+from diptych.events.codec import Codec
+from diptych.events.recorded import to_microseconds
+from diptych.messages import Command, Metadata
+from diptych.sagas.plan import Plan, Way
+from diptych.sagas.row import COMPLETED, RUNNING, SagaRow
+from diptych.sagas.saga import Acts, Saga, acts_of
+from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
+from diptych.stream import StreamName
+from diptych.subscriptions.tasks import STEP, TIMER, Task
+from diptych.subscriptions.turn import Turn
+
+COMMAND: Final = "command"
+_MOST: Final = STEP // 2  # commands of one step
+
+
+class Step(NamedTuple):
+    """What is taken, and how. `position` is of the last event that the lane has read."""
+
+    cause: Cause
+    way: Way
+    taken: Any
+    metadata: Metadata | None
+    position: int
+    at: int  # from when `after=` counts
+
+
+class Stepper(NamedTuple):
+    """Makes steps of one saga's plan."""
+
+    plan: Plan
+    codec: Codec
+
+    def revive(self, row: SagaRow) -> Saga:
+        """Make the saga with its memory."""
+        saga = self.plan.saga(row.id, row.key)
+        memory = self.plan.memory.model_validate_json(row.state)
+        saga.__dict__.update({name: getattr(memory, name) for name in self.plan.memory.model_fields})
+        return saga
+
+    def remember(self, saga: Saga) -> str:
+        """Write its memory down. :raises ProgrammingError: it holds what its annotations do not say."""
+        fields = self.plan.memory.model_fields
+        values = {name: getattr(saga, name) for name in fields}
+        try:
+            return self.plan.memory.model_validate(values).model_dump_json()
+        except ValueError as error:
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
+
+    def take(self, row: SagaRow, step: Step, turn: Turn) -> SagaRow:
+        """Have the saga take something; returns its row since. What its method raises leaves the turn as it was."""
+        saga = self.revive(row)
+        step.way.call(saga, step.taken, step.metadata)
+        acts = acts_of(saga)
+        state = self.remember(saga)
+        number = max(step.position * STEP, row.number)
+        tasks = [self._command(row, step, place, command) for place, command in enumerate(acts.commands, 1)]
+        tasks = [task._replace(number=number + place, lane=turn.lane) for place, task in enumerate(tasks, 1)]
+        if len(tasks) > _MOST:
+            raise ProgrammingError(f"{saga}: one step sends {len(tasks)} commands; {_MOST} is the limit. Send fewer.")
+        timers, due = self._timers(row, step, acts, turn.lane)
+        row = row._replace(
+            status=COMPLETED if acts.is_complete else RUNNING if not row.status else row.status,
+            state=state,
+            number=number + len(tasks),
+            changed_at=turn.now,
+        ).with_due(due)
+        event = self.codec.encode(self._event(row, step, tasks, acts, timers))
+        turn.record(StreamName(row.tenant, self.plan.name, row.id), event)
+        for name in acts.timers:
+            turn.drop(timer_id(row.id, name))
+        if acts.is_complete:
+            for name in json.loads(row.timers):
+                turn.drop(timer_id(row.id, name))
+            row = row.with_due({})
+        for task in [*tasks, *(() if acts.is_complete else timers)]:
+            turn.put(task)
+        return row
+
+    def _command(self, row: SagaRow, step: Step, place: int, command: Command[Any]) -> Task:
+        id = uuid5(row.id, f"{step.cause.id}/{step.cause.kind}/{place}")
+        data = command.model_dump_json(by_alias=False, round_trip=True)
+        return Task(id, 0, COMMAND, row.key, 0, type(command).__name__, body(data, row, step.cause.id))
+
+    def _timers(self, row: SagaRow, step: Step, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
+        due, tasks = row.due, list[Task]()
+        for name, scheduled in acts.timers.items():
+            due.pop(name, None)
+            if scheduled is None:
+                continue
+            if name not in self.plan.timeouts:
+                raise ProgrammingError(
+                    f"{self.plan.name}: {name} is scheduled, and no @on method takes it. "
+                    f"Write @on def overdue(self, timeout: {name}) -> None."
+                )
+            timeout, after, at = scheduled
+            due[name] = step.at + int(after.total_seconds() * 1_000_000) if after is not None else 0
+            if at is not None:
+                due[name] = to_microseconds(at)
+            text = body(timeout.model_dump_json(), row, step.cause.id)
+            number = step.position * STEP
+            tasks.append(Task(timer_id(row.id, name), lane, TIMER, row.key, number, name, text, due_at=due[name]))
+        return tasks, due
+
+    def _event(self, row: SagaRow, step: Step, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:
+        times = {task.name: task.due_at for task in timers}
+        return SagaStepped(
+            saga=self.plan.name,
+            key=row.key,
+            cause=step.cause,
+            status=row.status,
+            state=json.loads(row.state),
+            sent=[SentCommand(command=one.name, id=one.id, data=json.loads(one.body)["data"]) for one in tasks],
+            timers=[SetTimer(timeout=name, due_at=times.get(name)) for name in acts.timers],
+            correlation_id=UUID(row.correlation) if row.correlation else None,
+        )
+
+
+def timer_id(saga: UUID, timeout: str) -> UUID:
+    """Return the id of a saga's timer: there is one of each class."""
+    return uuid5(saga, f"timer/{timeout}")
+
+
+def body(data: str, row: SagaRow, cause: UUID) -> str:
+    """Write down what a task needs beside its name: its data, and where it comes from."""
+    beside = json.dumps({"correlation": row.correlation, "cause": str(cause), "tenant": row.tenant})
+    return f'{beside[:-1]}, "data": {data}}}'

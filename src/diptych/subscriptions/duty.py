@@ -1,0 +1,108 @@
+"""What a saga, or a reaction, is to the loop that works on its lanes.
+
+Rule: a duty decides and performs; it never reads the log, and what it writes goes through the turn.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from diptych.clock import Clock
+from diptych.events.recorded import RecordedEvent
+from diptych.store.batches import Load, ProjectionTables, ViewBatch
+from diptych.store.protocols import EventStore
+from diptych.store.tables import Table
+from diptych.subscriptions.reading import LogReader, Pace
+from diptych.subscriptions.tasks import Task
+from diptych.subscriptions.turn import Turn
+
+LANES: Final = 4
+"""Of every duty, for ever: a lane is never split or merged."""
+
+
+class Finished(NamedTuple):
+    """A task that was performed: with what it returned, or what it raised."""
+
+    task: Task
+    result: Any = None
+    error: Exception | None = None
+
+
+class Taken(NamedTuple):
+    """An event for a duty, under the key that keeps its order. `task` is set when it was put aside before."""
+
+    key: str
+    recorded: RecordedEvent
+    task: Task | None = None
+
+
+class Given(NamedTuple):
+    """What a turn has to take in, in this order."""
+
+    finished: Sequence[Finished]
+    timers: Sequence[Task]
+    events: Sequence[Taken]
+
+
+class SkippedError(Exception):
+    """What an operator's word to leave a task out looks like to its duty."""
+
+
+LoadRows = Callable[[Sequence[Load]], Awaitable[Mapping[str, Sequence[Any]]]]
+
+
+class Duty(Protocol):
+    """Takes events in, and does what follows of them. One object serves all lanes of a process.
+
+    An event that it cannot take is put aside with `turn.park`, and all of its key that follows is put aside, too.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its stored name, for ever."""
+        ...
+
+    @property
+    def kept(self) -> ProjectionTables:
+        """The rows that it keeps beside the log, its tasks among them."""
+        ...
+
+    @property
+    def tasks(self) -> Table:
+        """The table of its tasks."""
+        ...
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The stored names of the events it takes."""
+        ...
+
+    @property
+    def begins_at_head(self) -> bool:
+        """Whether what is in the log when it is first started is none of its business."""
+        ...
+
+    def key_of(self, recorded: RecordedEvent) -> str | None:
+        """Return the key that keeps an event's order; None if it is not for this duty."""
+        ...
+
+    async def take(self, given: Given, turn: Turn, load: LoadRows) -> None:
+        """Take in what there is. Nothing of it took effect if the turn does not commit; then it comes again."""
+        ...
+
+    async def perform(self, task: Task, recorded: RecordedEvent | None, beside: ViewBatch) -> Any:
+        """Do what is to be done outside of the turn, under the task's id; `recorded` if the task is an event.
+
+        A command's append writes `beside`, which says that the task was taken, and rests on that it was not before.
+        """
+        ...
+
+
+class Desk(NamedTuple):
+    """What the lanes of a duty work with."""
+
+    store: EventStore
+    reader: LogReader
+    clock: Clock
+    pace: Pace
+    generation: int
+    patience: float = 2.0  # seconds that what is being performed gets to end, when the lane is let go

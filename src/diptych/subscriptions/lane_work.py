@@ -1,0 +1,292 @@
+"""What a process does with one lane of a duty: turns, each of which commits once, and tasks between them.
+
+A turn takes in what was performed, timers that are due, and a page of the log. Its events, rows, new tasks and the
+lane's checkpoint are one append (S1); after that append, and so never for an event that a fail-over may lose, the tasks
+are performed.
+Rule: what is in memory may be thrown away at any moment; the rows and the log say how to go on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from diptych.clock import SystemClock
+from diptych.errors import ProgrammingError
+from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
+from diptych.store.batches import LaneMove, RowChanges, RowGuard, ViewBatch
+from diptych.store.leases import Held, Request
+from diptych.store.protocols import Append
+from diptych.subscriptions.duty import LANES, Desk, Duty, Finished, Given, SkippedError, Taken
+from diptych.subscriptions.in_hand import InHand
+from diptych.subscriptions.lanes import lane_of
+from diptych.subscriptions.reading import SharedPage
+from diptych.subscriptions.shelf import Shelf, one_task
+from diptych.subscriptions.tasks import (
+    EVENT,
+    PARKED,
+    SKIPPED,
+    STEP,
+    TAKEN,
+    TIMER,
+    WAITING,
+    Task,
+    event_task,
+    id_of,
+    start_of,
+)
+from diptych.subscriptions.turn import Turn
+
+_AT_ONCE: Final = 200  # events, timers and outcomes each, in one turn
+_MOST: Final = 1000  # tasks in hand; beyond, events stay in the log
+_LOOK: Final = 0.05  # seconds between two looks at a clock that is not the machine's
+_SAVE: Final = 5.0  # progress without tasks goes to disk at most this often
+_CLEAN: Final = 60_000_000  # microseconds between two times that old outcomes are thrown away
+_KEPT: Final = 30 * 86_400_000_000
+
+
+class LaneWork:
+    """Works on one lane, from a claim to the next."""
+
+    def __init__(self, duty: Duty, desk: Desk, held: Held) -> None:
+        self.duty, self.desk, self.lane = duty, desk, held.lane
+        self._epoch, self._saved = held.epoch, held.checkpoint
+        self.position, self._event_id, self._recorded_at = held.checkpoint[0], held.checkpoint[2], held.checkpoint[3]
+        self._shelf = Shelf(desk.store, duty.tasks, held.lane)
+        self._wake = asyncio.Event()
+        self._in_hand = InHand(self._perform, self._wake.set, desk.pace)
+        self._next_due: int | None = None
+        self._fence: int | None = None  # how far the log has to be read before timers act
+        self._parked: dict[str, str] = {}
+        self._requests: Sequence[Request] = ()
+        self._saved_at = self._cleaned_at = 0.0
+        self.is_paused = False
+        self._is_at_rest = False
+
+    # --- what it is told, and tells ----------------------------------------------------------------------------------
+
+    def is_asked(self, requests: Sequence[Request]) -> None:
+        """Learn what is asked of the lane's owner."""
+        self._requests = requests
+        if requests:
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Turn at once."""
+        self._wake.set()
+
+    @property
+    def parked(self) -> int:
+        """How many keys are put aside."""
+        return len(self._parked)
+
+    def is_settled(self, head: int) -> bool:
+        """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""
+        is_due = self._next_due is not None and self._next_due <= self._now()
+        return self.position >= head and self._is_at_rest and not is_due and not len(self._in_hand)
+
+    def drop(self) -> None:
+        """Stop what is still being performed."""
+        self._in_hand.stop()
+
+    # --- turns -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turn until cancelled. :raises CheckpointMovedError: another has the lane. :raises StoreError:"""
+        self.desk.reader.listen(self._wake)
+        try:
+            await self._begin()
+            while True:
+                self._wake.clear()
+                self._is_at_rest = False
+                if self.is_paused or not await self._turn():
+                    self._is_at_rest = True
+                    await self._sleep()
+        finally:
+            self.desk.reader.hear_no_more(self._wake)
+
+    async def end(self) -> None:
+        """Finish what is being performed, if it takes no longer than the desk's patience, and write it down."""
+        await self._in_hand.end(self.desk.patience)
+        turn = self._new_turn()
+        finished = self._in_hand.finished(_AT_ONCE)
+        await self.duty.take(Given(finished, (), ()), turn, self._load)
+        await self._commit(turn, {})
+
+    async def _begin(self) -> None:
+        start = await one_task(self.desk.store, self.duty.tasks, self.desk.generation, start_of(self.duty.name))
+        if start is not None and start.number > self.position:
+            self.position, self._event_id, self._recorded_at = start.number, bytes.fromhex(start.body), start.due_at
+        self._parked = {task.key: task.error for task in reversed(await self._shelf.parked())}
+        self._next_due = await self._shelf.next_due()
+        now = self._now()
+        for task in await self._shelf.unfinished():
+            self._in_hand.add(task, now)
+
+    async def _turn(self) -> bool:
+        """Do one step; False if there was nothing to do."""
+        turn = self._new_turn()
+        await self._do_requests(turn)
+        finished = self._in_hand.finished(_AT_ONCE)
+        page = None if len(self._in_hand) >= _MOST else await self._page()
+        timers = await self._timers(turn, page)
+        events = [] if page is None else self._events(page, turn)
+        if page is not None:
+            last = events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1]
+            self.position, self._event_id, self._recorded_at = last.position, last.event_id, last.recorded_at
+        await self.duty.take(Given(finished, timers, events), turn, self._load)
+        await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
+        if page is None:
+            await self._clean(turn.now)
+        return page is not None or not turn.is_empty or bool(finished)
+
+    async def _page(self) -> SharedPage | None:
+        return await self.desk.reader.page(self.position, self._event_id)
+
+    def _events(self, page: SharedPage, turn: Turn) -> list[Taken]:
+        """Choose the events of a page that are this lane's; those of a key that was put aside are put aside, too."""
+        found: list[Taken] = []
+        for index in range(self.position - page.after, len(page.rows)):
+            if page.types[index] not in self.duty.takes:
+                continue
+            row = page.rows[index]
+            recorded = RecordedEvent(page.event(index), StoredMetadata(row), row)
+            key = self.duty.key_of(recorded)
+            if key is None or lane_of(key, LANES) != self.lane:
+                continue
+            if key in self._parked:
+                turn.put(event_task(key, recorded, self.lane)._replace(state=PARKED))
+                continue
+            found.append(Taken(key, recorded))
+            if len(found) == _AT_ONCE:
+                break
+        return found
+
+    async def _timers(self, turn: Turn, page: SharedPage | None) -> Sequence[Task]:
+        """Return timers that are due, once everything is read that was in the log when they were (S2)."""
+        if self._next_due is None or self._next_due > turn.now:
+            return ()
+        if self._fence is None:
+            self._fence = (await self.desk.store.head()).position
+        if self.position < self._fence or page is not None:
+            return ()
+        self._fence = None
+        due = await self._shelf.due(turn.now, _AT_ONCE)
+        self._next_due = turn.now if due else await self._shelf.next_due()
+        for one in due:
+            if one.key in self._parked:
+                turn.put(one._replace(state=PARKED))
+        return [one for one in due if one.key not in self._parked]
+
+    async def _commit(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished] = ()) -> None:
+        self._put_aside_what_follows(turn)
+        is_due = self.position > self._saved.position and self._time() > self._saved_at + _SAVE
+        if not turn.is_empty or is_due:
+            place = (self.position, self._event_id, self._recorded_at)
+            await self.desk.store.append(
+                Append(
+                    turn.writes(),
+                    beside=ViewBatch(
+                        self.duty.name,
+                        self.desk.generation,
+                        [LaneMove(self.lane, self._epoch, self._saved.position)],
+                        *place,
+                        turn.changes(),
+                    ),
+                )
+            )
+            self._saved = self._saved._replace(position=self.position)
+            self._saved_at = self._time()
+        self._is_committed(turn, events, finished)
+
+    def _put_aside_what_follows(self, turn: Turn) -> None:
+        for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
+            for later in self._in_hand.behind(task):
+                turn.put(later._replace(state=PARKED))
+
+    def _is_committed(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished]) -> None:
+        """Take in hand what is owed now, and let go of what is not."""
+        for task in turn.tasks.values():
+            if task.state == PARKED:
+                self._parked.setdefault(task.key, task.error)
+                self._in_hand.let_go(task.key)
+            elif task.kind == TIMER and task.state == WAITING:
+                self._next_due = min(self._next_due or task.due_at, task.due_at)
+        for one in finished:
+            if turn.tasks.get(one.task.id, one.task).state != WAITING or one.task.id in turn.dropped:
+                self._in_hand.over(one.task, turn.now)
+        for task in sorted(turn.tasks.values(), key=lambda each: each.number):
+            if task.state == WAITING and task.kind != TIMER:
+                self._in_hand.add(task, turn.now, events.get(task.id))
+
+    # --- between turns -----------------------------------------------------------------------------------------------
+
+    async def _perform(self, task: Task, recorded: RecordedEvent | None) -> Any:
+        if task.state == TAKEN:
+            return None
+        if task.kind == EVENT and recorded is None:
+            row = await self.desk.reader.at(task.number // STEP)
+            if row is None:
+                raise ProgrammingError(f"{self.duty.name}: position {task.number // STEP} is not in the log any more")
+            recorded = self.desk.reader.codec.recorded(row)
+        taken = RowChanges(self.duty.tasks, [task._replace(state=TAKEN)])
+        guard = RowGuard(self.duty.tasks, (task.id,), "state", WAITING)
+        beside = ViewBatch(self.duty.name, self.desk.generation, [], 0, changes=[taken], guards=[guard])
+        return await self.duty.perform(task, recorded, beside)
+
+    async def _do_requests(self, turn: Turn) -> None:
+        """Do what an operator asks: try again what was put aside, or leave one thing of it out."""
+        requests, self._requests = self._requests, ()
+        for request in requests:
+            aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
+            released, skipped = aside, []
+            if request.verb == "skip":
+                skipped, released = aside[:1], aside[1:]
+            finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
+            now = self._new_turn()
+            await self.duty.take(Given(finished, (), ()), now, self._load)
+            for one in skipped:
+                if one.id not in now.dropped:
+                    now.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
+            for one in released:
+                now.put(one._replace(state=WAITING, attempts=0, due_at=0))
+            for key in {one.key for one in aside}:
+                self._parked.pop(key, None)
+            await self._commit(now, {})
+            outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
+            await self.desk.store.inline.leases.settle(request.id, outcome if aside else "nothing was put aside")
+
+    async def _clean(self, now: int) -> None:
+        """Throw old outcomes away, now and then."""
+        if now < self._cleaned_at + _CLEAN:
+            return
+        self._cleaned_at = now
+        old = await self._shelf.outdated(now - _KEPT, _AT_ONCE)
+        turn = self._new_turn()
+        for one in old:
+            turn.drop(one.id)
+        if old:
+            await self._commit(turn, {})
+
+    async def _sleep(self) -> None:
+        seconds = _SAVE
+        if self._next_due is not None:
+            left = (self._next_due - self._now()) / 1_000_000
+            seconds = min(seconds, max(left, 0.001) if isinstance(self.desk.clock, SystemClock) else _LOOK)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _load(self, loads: Any) -> Any:
+        return await self.desk.store.inline.load(self.desk.generation, loads)
+
+    def _new_turn(self) -> Turn:
+        is_real = isinstance(self.desk.clock, SystemClock)
+        return Turn(self.lane, self._now(), self.duty.tasks, is_real=is_real)
+
+    def _now(self) -> int:
+        return to_microseconds(self.desk.clock.now())
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()

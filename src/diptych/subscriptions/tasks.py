@@ -1,0 +1,81 @@
+"""What a saga or a reaction owes: durable rows that are written with the events they come of, and done afterwards.
+
+Rule: plain data; who does it, and when, is `lane_work.py`.
+"""
+
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from diptych.clock import id_for
+from diptych.events.recorded import RecordedEvent
+from diptych.store.tables import Column, Kind, Table, check_identifier, snake_case
+
+TIMER: Final = "timer"
+EVENT: Final = "event"
+START: Final = "start"
+
+STEP: Final = 1000
+"""From the number of one event's first task to that of the next event's."""
+
+WAITING: Final = "waiting"
+TAKEN: Final = "taken"  # its effect is in the log: a command's own append says so
+DONE: Final = "done"
+PARKED: Final = "parked"
+SKIPPED: Final = "skipped"
+
+
+class Task(NamedTuple):
+    """One thing to do. Those of one `key` are done one after another, by `number`.
+
+    `kind` is a timer, an event to be taken, or a word of the duty's own; `name` says which command, timeout, step or
+    event; `body` is JSON. Times are microseconds since 1970.
+    """
+
+    id: UUID
+    lane: int
+    kind: str
+    key: str
+    number: int
+    name: str
+    body: str = ""
+    state: str = WAITING
+    due_at: int = 0
+    attempts: int = 0
+    error: str = ""
+    changed_at: int = 0
+
+
+_KINDS: Final = {UUID: Kind.UUID, int: Kind.INTEGER, str: Kind.TEXT}
+
+
+def tasks_table(duty: str) -> Table:
+    """Return the table of a duty's tasks. :raises ValueError: the name cannot be a table's."""
+    name = check_identifier(f"{snake_case(duty)}_tasks", f"{duty}: the table")
+    indexes = (("lane", "state", "due_at"), ("key", "state"))
+    return Table(name, columns_of(Task), ("id",), indexes, lambda row: Task(**row))
+
+
+def columns_of(row: type[Any]) -> tuple[Column, ...]:
+    """Return the columns of a row that is a NamedTuple of ids, whole numbers and texts."""
+    return tuple(Column(name, _KINDS[kind]) for name, kind in row.__annotations__.items())
+
+
+def id_of(recorded: RecordedEvent) -> UUID:
+    """Return an event's id."""
+    return UUID(bytes=recorded.row.event_id)
+
+
+def event_task(key: str, recorded: RecordedEvent, lane: int) -> Task:
+    """Return the task of taking an event."""
+    row = recorded.row
+    return Task(id_of(recorded), lane, EVENT, key, row.position * STEP, row.type)
+
+
+def start_of(duty: str) -> UUID:
+    """Return the id of the row that says where a duty began."""
+    return id_for("start", duty)
+
+
+def as_text(error: BaseException) -> str:
+    """Return an error as a row keeps it."""
+    return f"{type(error).__name__}: {error}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]

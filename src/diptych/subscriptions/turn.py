@@ -1,0 +1,76 @@
+"""What one turn of a lane writes, collected: all of it commits together, or nothing.
+
+Rule: no I/O; the last word on a row counts.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from diptych.events.recorded import NewEvent, RecordedEvent
+from diptych.store.batches import RowChanges
+from diptych.store.protocols import StreamWrite
+from diptych.store.tables import Table
+from diptych.stream import ANY, StreamName
+from diptych.subscriptions.tasks import PARKED, WAITING, Task, as_text
+
+
+class Turn:
+    """`now` is the clock's, in microseconds since 1970; `is_real` whether that is the clock events are recorded by."""
+
+    def __init__(self, lane: int, now: int, tasks: Table, *, is_real: bool) -> None:
+        self.lane, self.now, self._is_real = lane, now, is_real
+        self._table = tasks
+        self.tasks: dict[UUID, Task] = {}
+        self.dropped: set[UUID] = set()
+        self._events: dict[StreamName, list[NewEvent]] = {}
+        self._rows: dict[Table, dict[Any, Any]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.tasks or self.dropped or self._events or self._rows)
+
+    def since(self, recorded: RecordedEvent) -> int:
+        """Return when an event happened, by the clock that timers are held against."""
+        return recorded.row.recorded_at if self._is_real else self.now
+
+    def record(self, stream: StreamName, event: NewEvent) -> None:
+        """Write an event at the end of a stream that only this lane writes."""
+        self._events.setdefault(stream, []).append(event)
+
+    def put(self, task: Task) -> None:
+        """Owe this, or owe it otherwise than before."""
+        self.dropped.discard(task.id)
+        self.tasks[task.id] = task._replace(changed_at=self.now)
+
+    def drop(self, task: UUID) -> None:
+        """Owe this no more."""
+        self.tasks.pop(task, None)
+        self.dropped.add(task)
+
+    def again(self, task: Task, error: BaseException, seconds: float) -> None:
+        """Have it tried again, after so long."""
+        due_at = self.now + int(seconds * 1_000_000)
+        self.put(
+            task._replace(attempts=task.attempts + 1, due_at=due_at, state=WAITING, error=as_text(error)),
+        )
+
+    def park(self, task: Task, error: BaseException) -> None:
+        """Put it aside, with all of its key that follows, until somebody says to try again or to skip it."""
+        self.put(task._replace(attempts=task.attempts + 1, state=PARKED, error=as_text(error)))
+
+    def change(self, table: Table, key: Any, row: Any) -> None:
+        """Write a row of a table of the duty's own."""
+        self._rows.setdefault(table, {})[key] = row
+
+    def writes(self) -> Sequence[StreamWrite]:
+        """What goes to the log."""
+        return [StreamWrite(stream, ANY, events) for stream, events in self._events.items()]
+
+    def changes(self) -> Sequence[RowChanges]:
+        """What goes to the rows beside it."""
+        found = [RowChanges(table, list(rows.values())) for table, rows in self._rows.items()]
+        if self.tasks or self.dropped:
+            found.append(RowChanges(self._table, list(self.tasks.values()), [(each,) for each in self.dropped]))
+        return found
