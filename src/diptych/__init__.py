@@ -18,14 +18,14 @@ from diptych.errors import (
     WrongExpectedVersionError,
 )
 from diptych.handlers import on
-from diptych.messages import Command, DomainEvent, Metadata, Query, Receipt
+from diptych.messages import Command, DomainEvent, IdempotencyKey, Metadata, Query, Receipt
 from diptych.projections.projection import Projection
-from diptych.reactions.reaction import IdempotencyKey
 from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.read.models import Index, Key, ReadModel
 from diptych.read.pages import Page
 from diptych.read.read_models import ReadModels, given
 from diptych.sagas.saga import Rejected, Saga, Timeout
+from diptych.sagas.steps import Steps, step
 from diptych.store.batches import Db
 from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandHandler
@@ -65,6 +65,7 @@ __all__ = [
     "Repository",
     "Saga",
     "StaleReadError",
+    "Steps",
     "Timeout",
     "UnknownOutcomeError",
     "WrongExpectedVersionError",
@@ -72,4 +73,5 @@ __all__ = [
     "id_for",
     "new_id",
     "on",
+    "step",
 ]

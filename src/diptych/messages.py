@@ -189,6 +189,20 @@ def is_parametrised(message: type[BaseModel]) -> bool:
     return message.__pydantic_generic_metadata__["origin"] is not None or message in (Command, Query)
 
 
+class IdempotencyKey(str):
+    """The same for one thing to do, however often it is tried: give it to whoever is asked to do it.
+
+    It is a UUID as text; `id` is it as a UUID, as `command_id=` wants it.
+    """
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> UUID:
+        """The key as a UUID."""
+        return UUID(self)
+
+
 class Metadata:
     """What was written down beside an event: where it stands, when, by whom and because of what."""
 

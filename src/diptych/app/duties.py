@@ -5,23 +5,27 @@ Rule: every fault is collected with all others of the wiring.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from diptych.app.module import Module
 from diptych.app.wiring import Wired, either_side
 from diptych.clock import Clock
 from diptych.errors import ConfigurationError
 from diptych.events.codec import Codec
-from diptych.messages import Command, Envelope, with_envelope
+from diptych.handlers import Signature, signature
+from diptych.messages import Command, Envelope, IdempotencyKey, with_envelope
 from diptych.providing import MissingError, Providers
 from diptych.reactions.reaction import Declared, read_reaction
 from diptych.reactions.running import ReactionDuty
 from diptych.sagas.plan import plan_of
-from diptych.sagas.running import SagaDuty, Sending
-from diptych.sagas.saga import Saga
+from diptych.sagas.running import Call, SagaDuty, Sending
+from diptych.sagas.saga import Direction, Saga
 from diptych.sagas.stepped import SagaStepped
+from diptych.sagas.steps import Step, steps_of
 from diptych.subscriptions.duty import Duty
 from diptych.write.bus import CommandBus, CommandRoutes
+
+DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
 
 
 class Duties(NamedTuple):
@@ -43,7 +47,7 @@ class WiringDuties:
         found: list[Duty] = []
         sagas = dict.fromkeys(saga for module in modules for saga in module.sagas)
         for saga in sagas:
-            found.extend(self._saga(saga))
+            found.extend(await self._saga(saga, stack))
         for module in modules:
             for declared in module.reactions:
                 found.extend(await self._reaction(declared, stack))
@@ -53,19 +57,33 @@ class WiringDuties:
         clock = await self._providers.resolve(Clock, stack, either_side)
         return Duties(clock, found)
 
-    def _saga(self, saga: type[Saga]) -> list[Duty]:
+    async def _saga(self, saga: type[Saga], stack: AsyncExitStack) -> list[Duty]:
         try:
             plan = plan_of(saga)
             self._codec.register(SagaStepped)
             for event in plan.events:
                 self._codec.register(event)
             commands: Mapping[str, type[Command[Any]]] = {cls.__name__: cls for cls in self._wired.commands}
-            return [SagaDuty(plan, self._codec, commands, self._send)]
+            calls = {
+                (name, direction): await self._call(one, direction, stack)
+                for name, one in steps_of(saga).items()
+                for direction in DIRECTIONS
+                if one.is_call(direction)
+            }
+            return [SagaDuty(plan, self._codec, commands, self._send, calls)]
         except ConfigurationError as error:
             self._wired.problems.extend(error.problems)
-        except ValueError as error:
+        except (TypeError, NameError, ValueError, MissingError) as error:
             self._wired.problems.append(str(error))
         return []
+
+    async def _call(self, step: Step[Any], direction: Direction, stack: AsyncExitStack) -> Call:
+        method = step.method(direction)
+        assert method is not None
+        read = signature(method, step.names, skip=1)
+        key = next((one.name for one in read.parameters if one.annotation is IdempotencyKey), None)
+        rest = Signature(tuple(one for one in read.parameters if one.name != key), read.returns, read.where)
+        return Call(await self._providers.arguments(rest, stack, either_side), key)
 
     async def _reaction(self, declared: Declared, stack: AsyncExitStack) -> list[Duty]:
         try:

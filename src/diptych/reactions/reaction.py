@@ -11,27 +11,13 @@ from uuid import UUID
 from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import Parameter, Signature, is_async, signature, where
-from diptych.messages import DomainEvent, Metadata
+from diptych.messages import DomainEvent, IdempotencyKey, Metadata
 
 Begins = Literal["head", "beginning"]
 Key = str | Callable[[Any, Metadata], Any] | None
 
 ATTEMPTS: Final = 8
 """With delays from half a second, doubled each time, that is about a minute."""
-
-
-class IdempotencyKey(str):
-    """The same for a reaction and an event, however often it is tried: give it to whoever is asked to do something.
-
-    It is a UUID as text; `id` is it as a UUID, as `command_id=` wants it.
-    """
-
-    __slots__ = ()
-
-    @property
-    def id(self) -> UUID:
-        """The key as a UUID."""
-        return UUID(self)
 
 
 def key_for(reaction: str, event_id: UUID) -> IdempotencyKey:

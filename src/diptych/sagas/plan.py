@@ -15,6 +15,7 @@ from diptych.events.recorded import RecordedEvent
 from diptych.handlers import On, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
 from diptych.sagas.saga import Rejected, Saga, Timeout
+from diptych.sagas.steps import check_steps
 
 KeyOf = Callable[[RecordedEvent], str | None]
 """Which saga an event is for; None: for none."""
@@ -74,6 +75,7 @@ def plan_of(saga: type[Saga]) -> Plan:
                 _put(timeouts, kind.__name__, (kind, way), problems)
             else:
                 _put(events, kind, way, problems)
+    problems.extend(check_steps(saga))
     if not any(way.starts for way in events.values()):
         problems.append(f"{where(saga)}: no event begins it; write @on(starts=True) on the method that takes the first")
     memory = _memory(saga, names, problems)

@@ -11,12 +11,13 @@ from uuid import UUID, uuid5
 from diptych.errors import AccessDeniedError, DomainError, InvalidInputError, NotFoundError, RowChangedError
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
-from diptych.messages import Command
-from diptych.sagas.plan import Plan
+from diptych.messages import Command, IdempotencyKey
+from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
-from diptych.sagas.saga import Rejected
+from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of
 from diptych.sagas.stepped import Cause
-from diptych.sagas.stepping import Step, Stepper
+from diptych.sagas.stepping import CALL, Intake, Stepper
+from diptych.sagas.steps import StepOutcome, call_of, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.subscriptions.duty import LANES, Finished, Given, LoadRows, SkippedError, Taken
 from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
@@ -26,6 +27,9 @@ REJECTIONS: Final = (DomainError, NotFoundError, InvalidInputError, AccessDenied
 """What a command handler says no with; anything else is a fault of it, and tried again."""
 
 _ATTEMPTS: Final = 5
+_LONGEST: Final = 60.0  # seconds between two tries
+_OUTCOME: Final = Way(lambda saga, outcome: saga.take_outcome(outcome), wants_metadata=False)
+_OVERDUE: Final = Way(lambda saga, due: saga.overdue(due), wants_metadata=False)
 
 
 class Sending(NamedTuple):
@@ -38,16 +42,28 @@ class Sending(NamedTuple):
     beside: ViewBatch
 
 
+class Call(NamedTuple):
+    """What a call of a step is given: what is provided, and under which name it wants its key."""
+
+    arguments: Mapping[str, Any]
+    key: str | None
+
+
 Dispatch = Callable[[Command[Any], Sending], Awaitable[Any]]
 
 
 class SagaDuty:
-    """Runs one saga class. `commands` are those that are handled, by name."""
+    """Runs one saga class. `commands` are those that are handled, by name, `calls` what its steps are given."""
 
     def __init__(
-        self, plan: Plan, codec: Codec, commands: Mapping[str, type[Command[Any]]], dispatch: Dispatch
+        self,
+        plan: Plan,
+        codec: Codec,
+        commands: Mapping[str, type[Command[Any]]],
+        dispatch: Dispatch,
+        calls: Mapping[tuple[str, Direction], Call],
     ) -> None:
-        self.plan, self._commands, self._dispatch = plan, commands, dispatch
+        self.plan, self._commands, self._dispatch, self._calls = plan, commands, dispatch, calls
         self.name, self.begins_at_head = plan.name, plan.saga.begins_at_head
         self.tasks, self.sagas = tasks_table(plan.name), saga_table(plan.name)
         self.kept = ProjectionTables(plan.name, (self.sagas, self.tasks), lanes=LANES)
@@ -75,6 +91,8 @@ class SagaDuty:
         if task.kind == EVENT:
             return recorded
         found = json.loads(task.body)
+        if task.kind == CALL:
+            return await self._call(task, found["step"], found["direction"], json.dumps(found["data"]))
         kind = self._commands.get(task.name)
         if kind is None:
             raise LookupError(f"no handler of this app takes {task.name}")
@@ -82,6 +100,17 @@ class SagaDuty:
         correlation = UUID(found["correlation"]) if found["correlation"] else None
         sending = Sending(task.id, correlation, UUID(found["cause"]), found["tenant"], beside)
         return await self._dispatch(command, sending)
+
+    async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
+        """Call somebody outside, under a key that is the same at each try."""
+        saga = self._stepper.revive(id_of_saga(self.name, task.key), task.key, state)
+        acts_of(saga)  # a call says nothing; what it returns is taken in a step of its own
+        call = call_of(saga, step, direction)
+        found = self._calls[step, direction]
+        arguments = dict(found.arguments)
+        if found.key is not None:
+            arguments[found.key] = IdempotencyKey(task.id)
+        return await call(**arguments)
 
     @property
     def stepper(self) -> Stepper:
@@ -114,7 +143,9 @@ class _Taking:
 
     def _finish(self, finished: Finished) -> None:
         task, result, error = finished
-        if task.kind == EVENT and error is None:
+        if '"step"' in task.body and (found := json.loads(task.body)).get("step"):
+            self._step_is_over(finished, found["step"], found["direction"])
+        elif task.kind == EVENT and error is None:
             self._event(Taken(task.key, result, task))
         elif error is None or isinstance(error, RowChangedError):
             self._turn.drop(task.id)
@@ -141,13 +172,39 @@ class _Taking:
             return
         cause = Cause(kind="rejection", name=task.name, id=task.id, detail=as_text(error))
         rejected = Rejected(self._duty.command(task), type(error).__name__, str(error))
-        step = Step(cause, way, rejected, None, task.number // STEP, self._turn.now)
+        step = Intake(cause, way, rejected, None, task.number // STEP, self._turn.now)
         if self._step(row, step, task):
+            self._turn.drop(task.id)
+
+    def _step_is_over(self, finished: Finished, name: str, direction: Direction) -> None:
+        """Take in how a step ended; one that failed by a fault, or cannot be undone yet, is tried again."""
+        task, result, error = finished
+        row = self._row(task.key)
+        one = steps_of(self._duty.plan.saga).get(name)
+        if row is None or one is None or row.status in OVER:
+            self._turn.drop(task.id)
+            return
+        is_done = error is None or isinstance(error, RowChangedError | SkippedError)
+        is_refused = direction == "do" and isinstance(error, REJECTIONS)
+        if error is not None and not is_done and not is_refused:
+            if task.attempts + 1 < one.attempts(direction):
+                self._turn.again(task, error, min(0.2 * 2**task.attempts, _LONGEST))
+                return
+            if direction == "undo":
+                self._park(task, error)
+                return
+        text = "" if error is None or is_done else as_text(error)
+        outcome = StepOutcome(name, direction, result if task.kind == CALL else None, text, is_refused)
+        cause = Cause(kind="result", name=f"{direction} {name}", id=uuid5(task.id, str(task.attempts)), detail=text)
+        intake = Intake(cause, _OUTCOME, outcome, None, task.number // STEP, self._turn.now)
+        if self._step(row, intake, task):
             self._turn.drop(task.id)
 
     def _fire(self, timer: Task) -> None:
         row = self._row(timer.key)
         found = self._duty.plan.timeouts.get(timer.name)
+        if timer.name.startswith("step "):
+            found = (StepDue, _OVERDUE)
         if row is None or row.status in OVER or row.due.get(timer.name) != timer.due_at:
             self._turn.drop(timer.id)  # it was cancelled, or is none of this saga any more (S2)
             return
@@ -162,7 +219,7 @@ class _Taking:
         due = {name: at for name, at in row.due.items() if name != timer.name}
         cause = Cause(kind="timeout", name=timer.name, id=id_of_firing(timer))
         self._turn.drop(timer.id)
-        step = Step(cause, way, timeout, None, max(row.number, timer.number) // STEP, timer.due_at)
+        step = Intake(cause, way, timeout, None, max(row.number, timer.number) // STEP, timer.due_at)
         self._step(row.with_due(due), step, timer)
 
     def _event(self, taken: Taken) -> None:
@@ -182,11 +239,11 @@ class _Taking:
                 self._turn.drop(task.id)
             return
         cause = Cause(kind="event", name=recorded.row.type, id=id_of(recorded), position=recorded.row.position)
-        step = Step(cause, way, recorded.event, meta, recorded.row.position, self._turn.since(recorded))
+        step = Intake(cause, way, recorded.event, meta, recorded.row.position, self._turn.since(recorded))
         if self._step(row, step, task or event_task(key, recorded, self._turn.lane)) and task is not None:
             self._turn.drop(task.id)
 
-    def _step(self, row: SagaRow, step: Step, task: Task) -> bool:
+    def _step(self, row: SagaRow, step: Intake, task: Task) -> bool:
         """Take a step, or put the saga aside with the task that it failed at."""
         before = row
         if row.status == STUCK:

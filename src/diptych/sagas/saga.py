@@ -5,7 +5,7 @@ Rule: a saga only says what shall be done; nothing of it happens before its step
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -45,13 +45,33 @@ class Scheduled(NamedTuple):
     at: datetime | None
 
 
+Direction = Literal["do", "undo"]
+
+
+class StepToTake(NamedTuple):
+    """A step that is begun: a command to send, or a call to make."""
+
+    name: str
+    direction: Direction
+    command: Command[Any] | None
+
+
+class StepDue(Timeout):
+    """A step should have been done by now."""
+
+    step: str
+
+
 class Acts:
     """What one step of a saga said."""
 
     def __init__(self) -> None:
         self.commands: list[Command[Any]] = []
         self.timers: dict[str, Scheduled | None] = {}  # by the timeout's name; None: cancelled
+        self.steps: list[StepToTake] = []
+        self.stopped: list[tuple[str, str]] = []  # steps that are not waited for any more, by name and direction
         self.is_complete = False
+        self.status: str | None = None  # if it is another from now on
 
 
 class Saga:

@@ -4,26 +4,29 @@ Rule: no I/O; what a step raises leaves nothing behind.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 from diptych.errors import ProgrammingError
 from diptych.events.codec import Codec
 from diptych.events.recorded import to_microseconds
-from diptych.messages import Command, Metadata
+from diptych.messages import Metadata
 from diptych.sagas.plan import Plan, Way
-from diptych.sagas.row import COMPLETED, RUNNING, SagaRow
-from diptych.sagas.saga import Acts, Saga, acts_of
+from diptych.sagas.row import COMPLETED, SagaRow
+from diptych.sagas.saga import Acts, Saga, StepDue, acts_of
 from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
+from diptych.sagas.steps import Steps
 from diptych.stream import StreamName
 from diptych.subscriptions.tasks import STEP, TIMER, Task
 from diptych.subscriptions.turn import Turn
 
 COMMAND: Final = "command"
+CALL: Final = "call"
 _MOST: Final = STEP // 2  # commands of one step
 
 
-class Step(NamedTuple):
+class Intake(NamedTuple):
     """What is taken, and how. `position` is of the last event that the lane has read."""
 
     cause: Cause
@@ -40,10 +43,10 @@ class Stepper(NamedTuple):
     plan: Plan
     codec: Codec
 
-    def revive(self, row: SagaRow) -> Saga:
+    def revive(self, id: UUID, key: str, state: str) -> Saga:
         """Make the saga with its memory."""
-        saga = self.plan.saga(row.id, row.key)
-        memory = self.plan.memory.model_validate_json(row.state)
+        saga = self.plan.saga(id, key)
+        memory = self.plan.memory.model_validate_json(state)
         saga.__dict__.update({name: getattr(memory, name) for name in self.plan.memory.model_fields})
         return saga
 
@@ -56,48 +59,53 @@ class Stepper(NamedTuple):
         except ValueError as error:
             raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
 
-    def take(self, row: SagaRow, step: Step, turn: Turn) -> SagaRow:
+    def take(self, row: SagaRow, step: Intake, turn: Turn) -> SagaRow:
         """Have the saga take something; returns its row since. What its method raises leaves the turn as it was."""
-        saga = self.revive(row)
+        saga = self.revive(row.id, row.key, row.state)
         step.way.call(saga, step.taken, step.metadata)
+        if isinstance(saga, Steps):
+            saga.go_on()
         acts = acts_of(saga)
-        state = self.remember(saga)
         number = max(step.position * STEP, row.number)
-        tasks = [self._command(row, step, place, command) for place, command in enumerate(acts.commands, 1)]
+        row = row._replace(state=self.remember(saga), changed_at=turn.now, status=acts.status or row.status)
+        tasks = [*self._commands(row, step, acts), *self._steps(row, step, acts)]
         tasks = [task._replace(number=number + place, lane=turn.lane) for place, task in enumerate(tasks, 1)]
         if len(tasks) > _MOST:
             raise ProgrammingError(f"{saga}: one step sends {len(tasks)} commands; {_MOST} is the limit. Send fewer.")
         timers, due = self._timers(row, step, acts, turn.lane)
-        row = row._replace(
-            status=COMPLETED if acts.is_complete else RUNNING if not row.status else row.status,
-            state=state,
-            number=number + len(tasks),
-            changed_at=turn.now,
-        ).with_due(due)
+        before, row = row.due, row._replace(number=number + len(tasks)).with_due(due)
+        if acts.is_complete:
+            timers, row = [], row._replace(status=acts.status or COMPLETED).with_due({})
         event = self.codec.encode(self._event(row, step, tasks, acts, timers))
         turn.record(StreamName(row.tenant, self.plan.name, row.id), event)
-        for name in acts.timers:
+        for name in {*acts.timers, *(before if acts.is_complete else ())}:
             turn.drop(timer_id(row.id, name))
-        if acts.is_complete:
-            for name in json.loads(row.timers):
-                turn.drop(timer_id(row.id, name))
-            row = row.with_due({})
-        for task in [*tasks, *(() if acts.is_complete else timers)]:
+        for name, direction in acts.stopped:
+            turn.drop(step_id(row.id, name, direction))
+        for task in [*tasks, *timers]:
             turn.put(task)
         return row
 
-    def _command(self, row: SagaRow, step: Step, place: int, command: Command[Any]) -> Task:
-        id = uuid5(row.id, f"{step.cause.id}/{step.cause.kind}/{place}")
-        data = command.model_dump_json(by_alias=False, round_trip=True)
-        return Task(id, 0, COMMAND, row.key, 0, type(command).__name__, body(data, row, step.cause.id))
+    def _commands(self, row: SagaRow, step: Intake, acts: Acts) -> Iterator[Task]:
+        for place, command in enumerate(acts.commands, 1):
+            id = uuid5(row.id, f"{step.cause.id}/{step.cause.kind}/{place}")
+            data = command.model_dump_json(by_alias=False, round_trip=True)
+            yield Task(id, 0, COMMAND, row.key, 0, type(command).__name__, body(data, row, step.cause.id))
 
-    def _timers(self, row: SagaRow, step: Step, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
+    def _steps(self, row: SagaRow, step: Intake, acts: Acts) -> Iterator[Task]:
+        for name, direction, command in acts.steps:
+            data = row.state if command is None else command.model_dump_json(by_alias=False, round_trip=True)
+            kind, named = (CALL, name) if command is None else (COMMAND, type(command).__name__)
+            text = body(data, row, step.cause.id, step=name, direction=direction)
+            yield Task(step_id(row.id, name, direction), 0, kind, row.key, 0, named, text)
+
+    def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
         for name, scheduled in acts.timers.items():
             due.pop(name, None)
             if scheduled is None:
                 continue
-            if name not in self.plan.timeouts:
+            if name not in self.plan.timeouts and not isinstance(scheduled.timeout, StepDue):
                 raise ProgrammingError(
                     f"{self.plan.name}: {name} is scheduled, and no @on method takes it. "
                     f"Write @on def overdue(self, timeout: {name}) -> None."
@@ -111,7 +119,7 @@ class Stepper(NamedTuple):
             tasks.append(Task(timer_id(row.id, name), lane, TIMER, row.key, number, name, text, due_at=due[name]))
         return tasks, due
 
-    def _event(self, row: SagaRow, step: Step, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:
+    def _event(self, row: SagaRow, step: Intake, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:
         times = {task.name: task.due_at for task in timers}
         return SagaStepped(
             saga=self.plan.name,
@@ -130,7 +138,12 @@ def timer_id(saga: UUID, timeout: str) -> UUID:
     return uuid5(saga, f"timer/{timeout}")
 
 
-def body(data: str, row: SagaRow, cause: UUID) -> str:
+def step_id(saga: UUID, step: str, direction: str) -> UUID:
+    """Return the id under which a step of a saga is done, or undone: the same at each try."""
+    return uuid5(saga, f"{direction}/{step}")
+
+
+def body(data: str, row: SagaRow, cause: UUID, **more: str) -> str:
     """Write down what a task needs beside its name: its data, and where it comes from."""
-    beside = json.dumps({"correlation": row.correlation, "cause": str(cause), "tenant": row.tenant})
+    beside = json.dumps({"correlation": row.correlation, "cause": str(cause), "tenant": row.tenant, **more})
     return f'{beside[:-1]}, "data": {data}}}'

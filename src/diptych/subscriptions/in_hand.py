@@ -81,6 +81,18 @@ class InHand:
         for task in self._queues.pop(key, ()):
             self._events.pop(task.id, None)
 
+    def forget(self, task_id: UUID) -> None:
+        """Stop this one, if it is in hand: it is not owed any more."""
+        for key, queue in self._queues.items():
+            if any(task.id == task_id for task in queue):
+                is_first = queue[0].id == task_id
+                self._queues[key] = deque(task for task in queue if task.id != task_id)
+                if is_first and key in self._running:
+                    self._running[key].cancel()
+                if not self._queues[key]:
+                    del self._queues[key]
+                return
+
     async def end(self, seconds: float) -> None:
         """Begin nothing more; give what runs so long, then stop it."""
         self._is_ending = True
@@ -105,6 +117,7 @@ class InHand:
         self._running[key] = running
 
     async def _run(self, key: str, after: float) -> None:
+        is_cut = False
         try:
             if after:
                 await asyncio.sleep(after)
@@ -112,8 +125,13 @@ class InHand:
                 queue = self._queues.get(key)  # gone, if it was put aside meanwhile
                 if queue:
                     self._finished.append(await self._outcome(queue[0]))
+        except asyncio.CancelledError:
+            is_cut = True
+            raise
         finally:
             self._running.pop(key, None)
+            if is_cut and key in self._queues:  # those behind it are not stopped
+                self._start(key, 0.0)
             self._wake()
 
     async def _outcome(self, task: Task) -> Finished:

@@ -213,6 +213,8 @@ class LaneWork:
                 self._in_hand.let_go(task.key)
             elif task.kind == TIMER and task.state == WAITING:
                 self._next_due = min(self._next_due or task.due_at, task.due_at)
+        for id in turn.dropped - {one.task.id for one in finished}:
+            self._in_hand.forget(id)
         for one in finished:
             if turn.tasks.get(one.task.id, one.task).state != WAITING or one.task.id in turn.dropped:
                 self._in_hand.over(one.task, turn.now)
