@@ -236,27 +236,13 @@ class App(Module):
             stack.callback(self._close)
             if self.mode == "development":
                 _watch_handlers(wired, stack)
-            self._open(self._running, stack)
+            _open(self, (self._command_routes, self._query_routes), self._running, stack)
             watch = _watch(self, self._running)
             stack.push_async_callback(watch.stop)
             watch.start()
             stack.push_async_callback(self._running.duties.stop)
             await self._running.duties.start(is_worker=self.tuning.runs_projections)
             return stack.pop_all()
-
-    def _open(self, running: _Running, stack: AsyncExitStack) -> None:
-        events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
-        outermost: Sequence[CommandMiddleware] = ()
-        if observer is not QUIET:
-            events = observed_store(events, observer, self.url)
-            outermost = (observed_commands(observer, wired.commands),)
-            stack.callback(observe_queries(observer, self.queries, wired.queries))
-            stack.enter_context(observer.running(Running(self.status, asyncio.get_running_loop())))
-        is_guarded = self.mode == "development"
-        side = WriteSide(events, running.codec, AggregateCache(self.tuning.cached_aggregates), Queues(), is_guarded)
-        handling = Handling(side, engine.inline, engine.appended, self.tuning.retry)
-        self._command_routes.open(handling, wired.commands, outermost)
-        self._query_routes.open(ReadSide(running.views, engine.progress, engine.look), wired.queries)
 
     def _close(self) -> None:
         self._command_routes.close()
@@ -267,6 +253,22 @@ class App(Module):
         if self._running is None:
             raise ProgrammingError("The app is not running. Write `async with app:` around this.")
         return self._running
+
+
+def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running, stack: AsyncExitStack) -> None:
+    """Have the buses answer."""
+    events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
+    outermost: Sequence[CommandMiddleware] = ()
+    if observer is not QUIET:
+        events = observed_store(events, observer, app.url)
+        outermost = (observed_commands(observer, wired.commands),)
+        stack.callback(observe_queries(observer, app.queries, wired.queries))
+        stack.enter_context(observer.running(Running(app.status, asyncio.get_running_loop())))
+    is_guarded = app.mode == "development"
+    side = WriteSide(events, running.codec, AggregateCache(app.tuning.cached_aggregates), Queues(), is_guarded)
+    handling = Handling(side, engine.inline, engine.appended, app.tuning.retry)
+    routes[0].open(handling, wired.commands, outermost)
+    routes[1].open(ReadSide(running.views, engine.progress, engine.look), wired.queries)
 
 
 def _watch(app: App, running: _Running) -> Watch:

@@ -17,6 +17,7 @@ from diptych.sagas.row import COMPENSATED, COMPENSATING
 from diptych.sagas.saga import Direction, Saga, Scheduled, StepDue, StepToTake
 
 F = TypeVar("F", bound=Callable[..., Any])
+U = TypeVar("U", bound=Callable[..., Any])
 
 _ATTEMPTS: Final = 5
 _UNDO_ATTEMPTS: Final = 10
@@ -38,7 +39,7 @@ class Step(Generic[F]):
         self.undo_rules = StepRules(attempts=_UNDO_ATTEMPTS)
         self.name = method.__name__
 
-    def undo(self, method: F) -> F:
+    def undo(self, method: U) -> U:
         """Mark the method that undoes this step. It is tried until it works; what it undoes may not have happened."""
         self.undone_by = method
         return method

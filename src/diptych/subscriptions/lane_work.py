@@ -7,7 +7,7 @@ Rule: what is in memory may be thrown away at any moment; the rows and the log s
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
@@ -15,11 +15,11 @@ from uuid import UUID
 from diptych.clock import SystemClock
 from diptych.errors import ProgrammingError
 from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
-from diptych.store.batches import LaneMove, RowChanges, RowGuard, ViewBatch
+from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
-from diptych.store.protocols import Append
 from diptych.subscriptions.duty import LANES, Desk, Duty, Finished, Given, SkippedError, Taken
 from diptych.subscriptions.in_hand import InHand
+from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import SharedPage
 from diptych.subscriptions.shelf import Shelf, one_task
@@ -36,12 +36,12 @@ from diptych.subscriptions.tasks import (
     id_of,
     start_of,
 )
+from diptych.subscriptions.timers import Timers
 from diptych.subscriptions.turn import Turn
 
 _AT_ONCE: Final = 200  # events, timers and outcomes each, in one turn
 _MOST: Final = 1000  # tasks in hand; beyond, events stay in the log
 _LOOK: Final = 0.05  # seconds between two looks at a clock that is not the machine's
-_SAVE: Final = 5.0  # progress without tasks goes to disk at most this often
 _CLEAN: Final = 60_000_000  # microseconds between two times that old outcomes are thrown away
 _KEPT: Final = 30 * 86_400_000_000
 
@@ -51,16 +51,14 @@ class LaneWork:
 
     def __init__(self, duty: Duty, desk: Desk, held: Held) -> None:
         self.duty, self.desk, self.lane = duty, desk, held.lane
-        self._epoch, self._saved = held.epoch, held.checkpoint
-        self.position, self._event_id, self._recorded_at = held.checkpoint[0], held.checkpoint[2], held.checkpoint[3]
+        self._place = LanePlace(duty, desk, held)
         self._shelf = Shelf(desk.store, duty.tasks, held.lane)
         self._wake = asyncio.Event()
         self._in_hand = InHand(self._perform, self._wake.set, desk.pace)
-        self._next_due: int | None = None
-        self._fence: int | None = None  # how far the log has to be read before timers act
+        self._timers = Timers(desk.store, self._shelf)
         self._parked: dict[str, str] = {}
         self._requests: Sequence[Request] = ()
-        self._saved_at = self._cleaned_at = 0.0
+        self._cleaned_at = 0
         self.is_paused = False
         self._is_at_rest = False
 
@@ -83,8 +81,8 @@ class LaneWork:
 
     def is_settled(self, head: int) -> bool:
         """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""
-        is_due = self._next_due is not None and self._next_due <= self._now()
-        return self.position >= head and self._is_at_rest and not is_due and not len(self._in_hand)
+        is_at_rest = self._is_at_rest and not self._timers.are_due(self._now()) and not len(self._in_hand)
+        return is_at_rest and self._place.position >= head
 
     def drop(self) -> None:
         """Stop what is still being performed."""
@@ -116,10 +114,10 @@ class LaneWork:
 
     async def _begin(self) -> None:
         start = await one_task(self.desk.store, self.duty.tasks, self.desk.generation, start_of(self.duty.name))
-        if start is not None and start.number > self.position:
-            self.position, self._event_id, self._recorded_at = start.number, bytes.fromhex(start.body), start.due_at
+        if start is not None:
+            self._place.begin(start)
         self._parked = {task.key: task.error for task in reversed(await self._shelf.parked())}
-        self._next_due = await self._shelf.next_due()
+        await self._timers.begin()
         now = self._now()
         for task in await self._shelf.unfinished():
             self._in_hand.add(task, now)
@@ -129,51 +127,21 @@ class LaneWork:
         turn = self._new_turn()
         await self._do_requests(turn)
         finished = self._in_hand.finished(_AT_ONCE)
-        page = None if len(self._in_hand) >= _MOST else await self._page()
-        timers = await self._timers(turn, page)
-        events = [] if page is None else self._events(page, turn)
+        place, is_full = self._place, len(self._in_hand) >= _MOST
+        page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
+        timers = await self._due(turn, is_at_end=page is None and not is_full)
+        events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
         if page is not None:
-            last = events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1]
-            self.position, self._event_id, self._recorded_at = last.position, last.event_id, last.recorded_at
+            place.move(events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1])
         await self.duty.take(Given(finished, timers, events), turn, self._load)
         await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
         if page is None:
             await self._clean(turn.now)
         return page is not None or not turn.is_empty or bool(finished)
 
-    async def _page(self) -> SharedPage | None:
-        return await self.desk.reader.page(self.position, self._event_id)
-
-    def _events(self, page: SharedPage, turn: Turn) -> list[Taken]:
-        """Choose the events of a page that are this lane's; those of a key that was put aside are put aside, too."""
-        found: list[Taken] = []
-        for index in range(self.position - page.after, len(page.rows)):
-            if page.types[index] not in self.duty.takes:
-                continue
-            row = page.rows[index]
-            recorded = RecordedEvent(page.event(index), StoredMetadata(row), row)
-            key = self.duty.key_of(recorded)
-            if key is None or lane_of(key, LANES) != self.lane:
-                continue
-            if key in self._parked:
-                turn.put(event_task(key, recorded, self.lane)._replace(state=PARKED))
-                continue
-            found.append(Taken(key, recorded))
-            if len(found) == _AT_ONCE:
-                break
-        return found
-
-    async def _timers(self, turn: Turn, page: SharedPage | None) -> Sequence[Task]:
-        """Return timers that are due, once everything is read that was in the log when they were (S2)."""
-        if self._next_due is None or self._next_due > turn.now:
-            return ()
-        if self._fence is None:
-            self._fence = (await self.desk.store.head()).position
-        if self.position < self._fence or page is not None:
-            return ()
-        self._fence = None
-        due = await self._shelf.due(turn.now, _AT_ONCE)
-        self._next_due = turn.now if due else await self._shelf.next_due()
+    async def _due(self, turn: Turn, *, is_at_end: bool) -> Sequence[Task]:
+        """Return timers that act now; those of a key that was put aside are put aside, too."""
+        due = await self._timers.take(turn.now, self._place.position, is_at_end=is_at_end)
         for one in due:
             if one.key in self._parked:
                 turn.put(one._replace(state=PARKED))
@@ -181,23 +149,7 @@ class LaneWork:
 
     async def _commit(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished] = ()) -> None:
         self._put_aside_what_follows(turn)
-        is_due = self.position > self._saved.position and self._time() > self._saved_at + _SAVE
-        if not turn.is_empty or is_due:
-            place = (self.position, self._event_id, self._recorded_at)
-            await self.desk.store.append(
-                Append(
-                    turn.writes(),
-                    beside=ViewBatch(
-                        self.duty.name,
-                        self.desk.generation,
-                        [LaneMove(self.lane, self._epoch, self._saved.position)],
-                        *place,
-                        turn.changes(),
-                    ),
-                )
-            )
-            self._saved = self._saved._replace(position=self.position)
-            self._saved_at = self._time()
+        await self._place.commit(turn)
         self._is_committed(turn, events, finished)
 
     def _put_aside_what_follows(self, turn: Turn) -> None:
@@ -212,7 +164,7 @@ class LaneWork:
                 self._parked.setdefault(task.key, task.error)
                 self._in_hand.let_go(task.key)
             elif task.kind == TIMER and task.state == WAITING:
-                self._next_due = min(self._next_due or task.due_at, task.due_at)
+                self._timers.add(task)
         for id in turn.dropped - {one.task.id for one in finished}:
             self._in_hand.forget(id)
         for one in finished:
@@ -272,9 +224,9 @@ class LaneWork:
             await self._commit(turn, {})
 
     async def _sleep(self) -> None:
-        seconds = _SAVE
-        if self._next_due is not None:
-            left = (self._next_due - self._now()) / 1_000_000
+        seconds = SAVE
+        if self._timers.next_due is not None:
+            left = (self._timers.next_due - self._now()) / 1_000_000
             seconds = min(seconds, max(left, 0.001) if isinstance(self.desk.clock, SystemClock) else _LOOK)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -290,5 +242,22 @@ class LaneWork:
     def _now(self) -> int:
         return to_microseconds(self.desk.clock.now())
 
-    def _time(self) -> float:
-        return asyncio.get_running_loop().time()
+
+def _events_of(work: LaneWork, page: SharedPage, position: int, parked: Collection[str], turn: Turn) -> list[Taken]:
+    """Choose the events of a page that are this lane's; those of a key that was put aside are put aside, too."""
+    found: list[Taken] = []
+    for index in range(position - page.after, len(page.rows)):
+        if page.types[index] not in work.duty.takes:
+            continue
+        row = page.rows[index]
+        recorded = RecordedEvent(page.event(index), StoredMetadata(row), row)
+        key = work.duty.key_of(recorded)
+        if key is None or lane_of(key, LANES) != work.lane:
+            continue
+        if key in parked:
+            turn.put(event_task(key, recorded, work.lane)._replace(state=PARKED))
+            continue
+        found.append(Taken(key, recorded))
+        if len(found) == _AT_ONCE:
+            break
+    return found

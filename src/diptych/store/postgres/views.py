@@ -198,10 +198,7 @@ class PostgresViewStore:
     async def fold_inline(
         self, connection: Connection, fold: Fold, events: Sequence[StoredEvent], head_before: int
     ) -> bool:
-        """Fold one append's events inside its transaction, whose connection this is.
-
-        False, and nothing done, when the live generation was not at `head_before`, is paused or is another code's.
-        """
+        """Fold one append's events inside its transaction; False as `Changes.fold_inline` says."""
         if self._changes is None:
             raise self._not_open()
         return await self._changes.fold_inline(connection, fold, events, head_before, known_to(self._known, fold.name))
@@ -223,14 +220,15 @@ class PostgresViewStore:
             self._readers.live.see(swaps)
 
     def _writing(self) -> AbstractAsyncContextManager[Connection]:
-        if self._rows is None:
-            raise self._not_open()
-        return self._rows.connection()
+        return self._of(self._rows)
 
     def _building(self) -> AbstractAsyncContextManager[Connection]:
-        if self._builds is None:
+        return self._of(self._builds)
+
+    def _of(self, pool: Connections | None) -> AbstractAsyncContextManager[Connection]:
+        if pool is None:
             raise self._not_open()
-        return self._builds.connection()
+        return pool.connection()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[Connection, Changes]]:

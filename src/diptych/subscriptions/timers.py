@@ -1,0 +1,47 @@
+"""The timers of a lane: which are due, and whether enough of the log is read for them to act.
+
+Rule: a timer acts only when everything was taken in that was in the log at its time or later (S2).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from diptych.store.protocols import EventStore
+from diptych.subscriptions.shelf import Shelf
+from diptych.subscriptions.tasks import Task
+
+_AT_ONCE: Final = 200
+
+
+class Timers:
+    """Knows when the next timer of a lane is due. Times are microseconds since 1970."""
+
+    def __init__(self, store: EventStore, shelf: Shelf) -> None:
+        self._store, self._shelf = store, shelf
+        self.next_due: int | None = None
+        self._fence: int | None = None  # how far the log has to be read before they act
+
+    async def begin(self) -> None:
+        """Look when the next one is due."""
+        self.next_due = await self._shelf.next_due()
+
+    def add(self, task: Task) -> None:
+        """Learn of a timer that was set."""
+        self.next_due = task.due_at if self.next_due is None else min(self.next_due, task.due_at)
+
+    def are_due(self, now: int) -> bool:
+        """Whether one of them is."""
+        return self.next_due is not None and self.next_due <= now
+
+    async def take(self, now: int, position: int, *, is_at_end: bool) -> Sequence[Task]:
+        """Return those that act now, the log being read up to a position."""
+        if not self.are_due(now):
+            return ()
+        if self._fence is None:
+            self._fence = (await self._store.head()).position
+        if position < self._fence or not is_at_end:
+            return ()
+        self._fence = None
+        due = await self._shelf.due(now, _AT_ONCE)
+        self.next_due = now if due else await self._shelf.next_due()
+        return due
