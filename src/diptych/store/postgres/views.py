@@ -12,7 +12,7 @@ from diptych.errors import ConfigurationError, StoreUnavailableError
 from diptych.events.recorded import StoredEvent
 from diptych.store.batches import Checkpoint, Fold, Load, ParkedEvent, ProjectionTables, ViewBatch
 from diptych.store.owners import known_to, refuse_shared
-from diptych.store.placing import Known
+from diptych.store.placing import Known, Placing
 from diptych.store.postgres.alerts import PostgresAlerts
 from diptych.store.postgres.changes import Changes, LostError
 from diptych.store.postgres.connection import Connection, Database
@@ -161,14 +161,13 @@ class PostgresViewStore:
 
     async def commit(self, batch: ViewBatch) -> None:
         """Write all of it or nothing. :raises CheckpointMovedError: somebody else was there; nothing is written."""
-        placing = known_to(self._known, batch.projection).placing(batch.generation)
         async with self._connection() as (connection, changes):
             try:
                 if not _needs_steps(batch):
                     await changes.write_at_once(connection, batch)
                 else:
                     async with transaction(connection):
-                        await changes.write_batch(connection, batch, placing)
+                        await changes.write_batch(connection, batch, _placing(self._known, batch))
             except LostError as error:
                 raise await changes.moved(connection, batch, error) from error
 
@@ -207,9 +206,8 @@ class PostgresViewStore:
         """Write what commits with one append inside its transaction, whose connection this is."""
         if self._changes is None:
             raise self._not_open()
-        placing = known_to(self._known, batch.projection).placing(batch.generation)
         try:
-            await self._changes.write_batch(connection, batch, placing)
+            await self._changes.write_batch(connection, batch, _placing(self._known, batch))
         except LostError as error:
             raise await self._changes.moved(connection, batch, error) from error
 
@@ -238,6 +236,10 @@ class PostgresViewStore:
 
     def _not_open(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self.database} is not open. Open the store first.")
+
+
+def _placing(known: Mapping[str, Known], batch: ViewBatch) -> Placing:
+    return known_to(known, batch.projection).placing(batch.generation)
 
 
 def _needs_steps(batch: ViewBatch) -> bool:
