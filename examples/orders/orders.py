@@ -80,6 +80,17 @@ class ShippingAddressChanged(DomainEvent):
     shipping_address: Address
 
 
+class OrderCheckedOut(DomainEvent):
+    """The customer pays before anything is shipped; the goods are still to be set aside."""
+
+    customer_id: UUID
+    total_amount: Decimal
+
+
+class GoodsSetAside(DomainEvent):
+    """All goods of an order that was checked out were set aside, in the same commit."""
+
+
 class OrderStatusChanged(DomainEvent):
     """The order moved on: it is confirmed, shipped or delivered."""
 
@@ -124,6 +135,8 @@ class Order(Aggregate):
     placed_on: date
     lines: dict[int, OrderItemAdded] = {}
     last_line: int = 0
+    is_prepaid: bool = False
+    has_goods: bool = True
 
     @classmethod
     def create(
@@ -140,7 +153,7 @@ class Order(Aggregate):
 
     def add_item(self, item: OrderItem) -> int:
         """Add a line and return its number."""
-        self._must_be_open("add items to")
+        self._may_be_changed("add items to")
         if len(self.lines) >= MOST_LINES:
             raise InvalidOperationError(f"Order {self.id} has {MOST_LINES} lines, the most there can be.")
         self.record(
@@ -152,7 +165,7 @@ class Order(Aggregate):
 
     def remove_item(self, line: int) -> OrderItemAdded:
         """Take a line off and return what was on it."""
-        self._must_be_open("remove items from")
+        self._may_be_changed("remove items from")
         if line not in self.lines:
             raise InvalidOperationError(f"Order {self.id} has no line {line}.")
         if len(self.lines) == 1:
@@ -161,6 +174,28 @@ class Order(Aggregate):
         self.record(OrderItemRemoved(**dict(item)))
         return item
 
+    def check_out(self) -> None:
+        """Fix what is to be paid before anything is shipped."""
+        self.record(OrderCheckedOut(customer_id=self.customer_id, total_amount=self.total()))
+
+    def set_goods_aside(self) -> list[OrderItemAdded]:
+        """Return the lines to set aside: none if they are."""
+        self._must_be_open("set goods aside for")
+        if self.has_goods:
+            return []
+        self.record(GoodsSetAside())
+        return self.goods()
+
+    def ship_paid(self) -> list[OrderItemAdded]:
+        """Return the lines to ship: none if they were."""
+        if self.status in (OrderStatus.SHIPPED, OrderStatus.DELIVERED):
+            return []
+        self._must_be_open("ship")
+        if not self.has_goods:
+            raise InvalidOperationError(f"The goods of order {self.id} were not set aside.")
+        self.record(OrderStatusChanged(status=OrderStatus.SHIPPED))
+        return self.goods()
+
     def change_address(self, address: Address) -> None:
         """Send the goods elsewhere."""
         self._must_be_open("change the address of")
@@ -168,6 +203,8 @@ class Order(Aggregate):
 
     def move_to(self, status: OrderStatus) -> None:
         """Confirm a pending order, ship one that was not cancelled, or note that a shipped one was delivered."""
+        if self.is_prepaid and status is not OrderStatus.DELIVERED:
+            raise InvalidOperationError(f"Order {self.id} is shipped when it is paid.")
         if status not in _NEXT.get(self.status, ()):
             raise InvalidOperationError(f"Cannot move a {self.status.value} order to {status.value}")
         self.record(OrderStatusChanged(status=status))
@@ -175,14 +212,23 @@ class Order(Aggregate):
     def cancel(self, reason: str) -> None:
         """Call the order off."""
         self._must_be_open("cancel")
-        total = sum((item.amount for item in self.lines.values()), Decimal(0))
+        total, placed_on = self.total(), self.placed_on
         self.record(
-            OrderCancelled(reason=reason, customer_id=self.customer_id, placed_on=self.placed_on, total_amount=total)
+            OrderCancelled(reason=reason, customer_id=self.customer_id, placed_on=placed_on, total_amount=total)
         )
+
+    def total(self) -> Decimal:
+        """What the order comes to."""
+        return sum((item.amount for item in self.lines.values()), Decimal(0))
 
     def goods(self) -> list[OrderItemAdded]:
         """The lines by product, so that two orders for the same goods reach for them in the same order."""
         return sorted(self.lines.values(), key=lambda line: line.product_id)
+
+    def _may_be_changed(self, verb: str) -> None:
+        self._must_be_open(verb)
+        if self.is_prepaid:
+            raise InvalidOperationError(f"Cannot {verb} an order that was checked out. Cancel it, and order again.")
 
     def _must_be_open(self, verb: str) -> None:
         if self.status not in _OPEN:
@@ -201,6 +247,14 @@ class Order(Aggregate):
     @on
     def _item_removed(self, event: OrderItemRemoved) -> None:
         del self.lines[event.line]
+
+    @on
+    def _checked_out(self, event: OrderCheckedOut) -> None:
+        self.is_prepaid, self.has_goods = True, False
+
+    @on
+    def _set_aside(self, event: GoodsSetAside) -> None:
+        self.has_goods = True
 
     @on
     def _moved(self, event: OrderStatusChanged | OrderCancelled) -> None:
@@ -320,5 +374,5 @@ async def move(command: UpdateOrderStatus, orders: Repository[Order], stock: Rep
 async def cancel(command: CancelOrder, orders: Repository[Order], stock: Repository[Stock]) -> None:
     order = await orders.get(command.order_id)
     order.cancel(command.reason)
-    for line in order.goods():
+    for line in order.goods() if order.has_goods else ():
         (await stock.get(line.product_id)).release(order.id, line.quantity, line.amount)

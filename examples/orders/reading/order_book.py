@@ -122,7 +122,11 @@ class OrderBook(Projection[OrderSummary | OrderDetail | OrderLine | CustomerName
     def changed(
         self,
         row: OrderDetail,
-        event: orders.OrderItemAdded | orders.OrderItemRemoved | orders.OrderStatusChanged,
+        event: orders.OrderItemAdded
+        | orders.OrderItemRemoved
+        | orders.OrderCheckedOut
+        | orders.GoodsSetAside
+        | orders.OrderStatusChanged,
         meta: Metadata,
     ) -> OrderDetail:
         return row.replace(version=meta.version)
