@@ -249,4 +249,3 @@ async def test_a_compensation_is_tried_until_it_works(app: App, bank: Bank, plac
     assert (await steps(app, order))[-1].status == "compensated"
     assert len(bank.refunded) == 2
     assert len(set(bank.refunded)) == 1
-

@@ -19,7 +19,9 @@ from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
-from diptych.subscriptions.duty import LANES, Finished, Given, LoadRows, SkippedError, Taken
+from diptych.store.leases import Held
+from diptych.subscriptions.duty import LANES, Desk, Finished, Given, LoadRows, SkippedError, Taken, Work
+from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
 from diptych.subscriptions.turn import Turn
 
@@ -69,6 +71,10 @@ class SagaDuty:
         self.kept = ProjectionTables(plan.name, (self.sagas, self.tasks), lanes=LANES)
         self.takes = codec.names(plan.events)
         self._stepper = Stepper(plan, codec)
+
+    def work(self, desk: Desk, held: Held) -> Work:
+        """Return what works on a lane."""
+        return LaneWork(self, desk, held)
 
     def key_of(self, recorded: RecordedEvent) -> str | None:
         """Return which saga an event is for."""

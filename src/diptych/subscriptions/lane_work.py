@@ -17,7 +17,7 @@ from diptych.errors import ProgrammingError
 from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
-from diptych.subscriptions.duty import LANES, Desk, Duty, Finished, Given, SkippedError, Taken
+from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
 from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
@@ -49,7 +49,7 @@ _KEPT: Final = 30 * 86_400_000_000
 class LaneWork:
     """Works on one lane, from a claim to the next."""
 
-    def __init__(self, duty: Duty, desk: Desk, held: Held) -> None:
+    def __init__(self, duty: TaskDuty, desk: Desk, held: Held) -> None:
         self.duty, self.desk, self.lane = duty, desk, held.lane
         self._place = LanePlace(duty, desk, held)
         self._shelf = Shelf(desk.store, duty.tasks, held.lane)
