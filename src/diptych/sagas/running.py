@@ -251,14 +251,16 @@ class _Taking:
 
     def _step(self, row: SagaRow, step: Intake, task: Task) -> bool:
         """Take a step, or put the saga aside with the task that it failed at."""
-        before = row
-        if row.status == STUCK:
+        before, is_stuck = row, row.status == STUCK
+        if is_stuck:
             row = row._replace(status=row.before, error="", before="")
         try:
             row = self._duty.stepper.take(row, step, self._turn)
         except Exception as error:
             self._park(task, error, before)
             return False
+        if is_stuck and not task.error and row.status not in OVER:  # something else of it is still put aside
+            row = row._replace(status=STUCK, error=before.error, before=row.status)
         self._put(row)
         return True
 

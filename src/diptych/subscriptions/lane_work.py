@@ -162,7 +162,7 @@ class LaneWork:
         for task in turn.tasks.values():
             if task.state == PARKED:
                 self._parked.setdefault(task.key, task.error)
-                self._in_hand.let_go(task.key)
+                self._in_hand.let_go(task)
             elif task.kind == TIMER and task.state == WAITING:
                 self._timers.add(task)
         for id in turn.dropped - {one.task.id for one in finished}:
