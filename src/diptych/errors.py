@@ -24,8 +24,10 @@
     |  |- CorruptedEventError
     |  |- UpcastError
     |  |- ValueDoesNotFitError
+    |  |- MessageDecodeError
     |  `- ProjectionError
     |- BuildStoppedError        the operator, and perhaps the developer: a rebuild ended before it was done
+    |- PublishError             the operator: a broker is away, or refused what it was sent
     |- AccessDeniedError        the developer: the read side tried to write, or to read the event tables
     `- StoreError               the operator
        |- StoreUnavailableError
@@ -329,3 +331,22 @@ class RowChangedError(StoreError):
         what = f"is gone, or its {column} is not {expected!r} any more" if column else "is there already"
         super().__init__(f"{table}: the row {named} {what}. Reload it.")
         self.table, self.key, self.column, self.expected = table, key, column, expected
+
+
+class PublishError(DiptychError):
+    """A broker did not confirm what it was sent. All of it is sent again, under the same ids."""
+
+    def __init__(self, broker: str, why: str) -> None:
+        super().__init__(
+            f"{broker} did not confirm: {why.rstrip('.')}. It is tried again; see that the broker is there."
+        )
+        self.broker, self.why = broker, why
+
+
+class MessageDecodeError(DataError):
+    """A message from elsewhere cannot be read."""
+
+    def __init__(self, raw: bytes, why: str) -> None:
+        shown = raw[:80].decode("utf-8", "replace")
+        super().__init__(f"A message of {len(raw)} bytes is no CloudEvent ({why}): {shown}")
+        self.raw, self.why = raw, why

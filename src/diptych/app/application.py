@@ -206,9 +206,7 @@ class App(Module):
     async def _start(self) -> AsyncExitStack:
         async with AsyncExitStack() as stack:
             codec = Codec(_upcasters(self.everything()))
-            buses = (self.commands, self.queries)
-            resolving = Resolving(self.everything(), self._expected, buses, self._command_routes)
-            wired, definitions, duties = await resolving.resolve(codec, stack)
+            wired, definitions, duties = await self._resolving().resolve(codec, stack)
             stores = open_stores(self.url, views=self.views_url, read_from=self._read_from)
             stack.push_async_callback(stores.events.close)  # first, for a start that fails half-way leaves nothing
             await stores.events.open()
@@ -219,14 +217,8 @@ class App(Module):
             stack.push_async_callback(stores.views.close)
             await stores.views.open(apart["async"], store_id=stores.events.store_id)
             observer = observer_of(self.observers)
-            engine = ProjectionEngine(
-                stores.events,
-                stores.views,
-                codec,
-                definitions,
-                self.tuning.rules(self.on_change, is_development=self.mode == "development"),
-                observer,
-            )
+            rules = self.tuning.rules(self.on_change, is_development=self.mode == "development")
+            engine = ProjectionEngine(stores.events, stores.views, codec, definitions, rules, observer)
             stack.push_async_callback(engine.stop)
             await engine.start()
             of_duties = DutyEngine(stores.events, engine.reader, duties.clock, self.tuning.pace, duties.all)
@@ -243,6 +235,10 @@ class App(Module):
             stack.push_async_callback(self._running.duties.stop)
             await self._running.duties.start(is_worker=self.tuning.runs_projections)
             return stack.pop_all()
+
+    def _resolving(self) -> Resolving:
+        buses, is_worker = (self.commands, self.queries), self.tuning.runs_projections
+        return Resolving(self.everything(), self._expected, buses, self._command_routes, is_worker)
 
     def _close(self) -> None:
         self._command_routes.close()

@@ -15,6 +15,8 @@ from diptych.events.codec import Codec
 from diptych.handlers import Signature, signature
 from diptych.messages import Command, Envelope, IdempotencyKey, with_envelope
 from diptych.providing import MissingError, Providers
+from diptych.reactions.publication import Published
+from diptych.reactions.publishing import PublicationDuty
 from diptych.reactions.reaction import Declared, read_reaction
 from diptych.reactions.running import ReactionDuty
 from diptych.sagas.plan import plan_of
@@ -38,7 +40,10 @@ class Duties(NamedTuple):
 class WiringDuties:
     """Wires sagas and reactions, after the handlers."""
 
-    def __init__(self, codec: Codec, providers: Providers, routes: CommandRoutes, wired: Wired) -> None:
+    def __init__(
+        self, codec: Codec, providers: Providers, routes: CommandRoutes, wired: Wired, *, is_worker: bool
+    ) -> None:
+        self._is_worker = is_worker
         self._codec, self._providers, self._routes, self._wired = codec, providers, routes, wired
         self._commands = CommandBus(routes)
 
@@ -51,6 +56,8 @@ class WiringDuties:
         for module in modules:
             for declared in module.reactions:
                 found.extend(await self._reaction(declared, stack))
+        for published in [one for module in modules for one in module.published]:
+            found.extend(await self._publication(published, stack))
         self._refuse_namesakes(found)
         if not found:
             return Duties(either_side(Clock))
@@ -95,6 +102,21 @@ class WiringDuties:
         except ConfigurationError as error:
             self._wired.problems.extend(error.problems)
         except (TypeError, NameError, ValueError, MissingError) as error:
+            self._wired.problems.append(str(error))
+        return []
+
+    async def _publication(self, published: Published, stack: AsyncExitStack) -> list[Duty]:
+        try:
+            told = published.publication.read()
+            for event in told:
+                self._codec.register(event)
+            if self._is_worker:
+                stack.push_async_callback(published.publisher.close)
+                await published.publisher.open()
+            return [PublicationDuty(published, told, self._codec)]
+        except ConfigurationError as error:
+            self._wired.problems.extend(error.problems)
+        except (TypeError, NameError, ValueError) as error:
             self._wired.problems.append(str(error))
         return []
 

@@ -12,6 +12,8 @@ from diptych.events.upcasting import Upcaster, Upcasters
 from diptych.handlers import Handlers, is_async, local_names, where
 from diptych.messages import Command, Query
 from diptych.projections.projection import Projection
+from diptych.reactions.publication import Publication, Published
+from diptych.reactions.publisher import Publisher
 from diptych.reactions.reaction import ATTEMPTS, Begins, Declared, Key
 from diptych.sagas.saga import Saga
 
@@ -42,6 +44,7 @@ class Module:
         self.limited: dict[type[Projection[Any]], float] = {}
         self.sagas: list[type[Saga]] = []
         self.reactions: list[Declared] = []
+        self.published: list[Published] = []
         self.alert_handlers: list[AlertHandler] = []
         self.provided: list[tuple[Any, Any, Mapping[str, Any]]] = []
         self.upcasters = Upcasters()
@@ -112,6 +115,13 @@ class Module:
             return chosen
 
         return register if function is None else register(function)
+
+    def publish(self, publication: Publication, publisher: Publisher) -> None:
+        """Tell other systems of events, through a broker: each at least once, in the order of its stream.
+
+        The publisher is opened and closed with the app.
+        """
+        self.published.append(Published(publication, publisher))
 
     def on_alert(self, handler: AlertSink) -> AlertSink:
         """Register an async function (or a `diptych.alerts.Webhook`) that is told of each change of an alert.

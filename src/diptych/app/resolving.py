@@ -32,6 +32,7 @@ class Resolving(NamedTuple):
     expected: Sequence[Expected]
     buses: tuple[CommandBus, QueryBus]
     routes: CommandRoutes
+    is_worker: bool
 
     async def resolve(self, codec: Codec, stack: AsyncExitStack) -> tuple[Wired, tuple[Definition, ...], Duties]:
         """Wire it; what is provided is made, and unmade with the stack. :raises ConfigurationError: with all faults."""
@@ -53,7 +54,8 @@ class Resolving(NamedTuple):
         for message, place in self.expected:
             if message not in wiring.wired.commands and message not in wiring.wired.queries:
                 problems.extend(NoHandlerFoundError(message.__name__, place).problems)
-        duties = await WiringDuties(codec, providers, self.routes, wiring.wired).wire(self.modules, stack)
+        wiring_duties = WiringDuties(codec, providers, self.routes, wiring.wired, is_worker=self.is_worker)
+        duties = await wiring_duties.wire(self.modules, stack)
         problems.extend(wiring.wired.problems)
         if problems:
             raise ConfigurationError(list(dict.fromkeys(problems)))

@@ -20,6 +20,7 @@ from diptych.store.protocols import EventStore, ViewStore
 from diptych.write.aggregate import Aggregate, appliers
 from diptych.write.bus import CommandBus, bound
 from diptych.write.repository import Repository
+from diptych.write.unit_of_work import apart
 
 _WRITE_SIDE: tuple[Any, ...] = (Repository, CommandBus, EventStore)
 _READ_SIDE: tuple[Any, ...] = (ReadModels, QueryBus, ViewStore)
@@ -63,7 +64,8 @@ class Wiring:
             )
             arguments = await self._arguments(rest, self._read_side, stack)
             if arguments is not None:
-                self.wired.queries[message] = Reading(bound(_function(handler), arguments), asked[0] if asked else None)
+                call = apart(bound(_function(handler), arguments))
+                self.wired.queries[message] = Reading(call, asked[0] if asked else None)
 
     def aggregate(self, cls: type[Aggregate]) -> None:
         """Note an aggregate: its events are this app's, and its stored name is its own."""

@@ -10,7 +10,9 @@ from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
 from diptych.reactions.reaction import Reaction, key_for
 from diptych.store.batches import ProjectionTables, ViewBatch
-from diptych.subscriptions.duty import LANES, Finished, Given, LoadRows, SkippedError
+from diptych.store.leases import Held
+from diptych.subscriptions.duty import LANES, Desk, Finished, Given, LoadRows, SkippedError, Work
+from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import DONE, Task, event_task, tasks_table
 from diptych.subscriptions.turn import Turn
 
@@ -28,6 +30,10 @@ class ReactionDuty:
         self.tasks = tasks_table(self.name)
         self.kept = ProjectionTables(self.name, (self.tasks,), lanes=LANES)
         self.takes = codec.names(reaction.events)
+
+    def work(self, desk: Desk, held: Held) -> Work:
+        """Return what works on a lane."""
+        return LaneWork(self, desk, held)
 
     def key_of(self, recorded: RecordedEvent) -> str | None:
         """Return what keeps an event's order."""

@@ -19,7 +19,9 @@ from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
-from diptych.subscriptions.duty import LANES, Finished, Given, LoadRows, SkippedError, Taken
+from diptych.store.leases import Held
+from diptych.subscriptions.duty import LANES, Desk, Finished, Given, LoadRows, SkippedError, Taken, Work
+from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
 from diptych.subscriptions.turn import Turn
 
@@ -69,6 +71,10 @@ class SagaDuty:
         self.kept = ProjectionTables(plan.name, (self.sagas, self.tasks), lanes=LANES)
         self.takes = codec.names(plan.events)
         self._stepper = Stepper(plan, codec)
+
+    def work(self, desk: Desk, held: Held) -> Work:
+        """Return what works on a lane."""
+        return LaneWork(self, desk, held)
 
     def key_of(self, recorded: RecordedEvent) -> str | None:
         """Return which saga an event is for."""
@@ -245,14 +251,16 @@ class _Taking:
 
     def _step(self, row: SagaRow, step: Intake, task: Task) -> bool:
         """Take a step, or put the saga aside with the task that it failed at."""
-        before = row
-        if row.status == STUCK:
+        before, is_stuck = row, row.status == STUCK
+        if is_stuck:
             row = row._replace(status=row.before, error="", before="")
         try:
             row = self._duty.stepper.take(row, step, self._turn)
         except Exception as error:
             self._park(task, error, before)
             return False
+        if is_stuck and not task.error and row.status not in OVER:  # something else of it is still put aside
+            row = row._replace(status=STUCK, error=before.error, before=row.status)
         self._put(row)
         return True
 

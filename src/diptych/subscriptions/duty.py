@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from diptych.clock import Clock
 from diptych.events.recorded import RecordedEvent
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
+from diptych.store.leases import Held, Request
 from diptych.store.protocols import EventStore
 from diptych.store.tables import Table
 from diptych.subscriptions.reading import LogReader, Pace
@@ -50,11 +51,39 @@ class SkippedError(Exception):
 LoadRows = Callable[[Sequence[Load]], Awaitable[Mapping[str, Sequence[Any]]]]
 
 
-class Duty(Protocol):
-    """Takes events in, and does what follows of them. One object serves all lanes of a process.
+class Work(Protocol):
+    """What a process does with one lane, from a claim to the next."""
 
-    An event that it cannot take is put aside with `turn.park`, and all of its key that follows is put aside, too.
-    """
+    lane: int
+    is_paused: bool
+
+    async def run(self) -> None:
+        """Work until cancelled. :raises CheckpointMovedError: another has the lane. :raises StoreError:"""
+        ...
+
+    async def end(self) -> None:
+        """Finish what is being done, in a few seconds, and write it down."""
+        ...
+
+    def drop(self) -> None:
+        """Stop what is still being done, at once."""
+        ...
+
+    def wake(self) -> None:
+        """Look at once."""
+        ...
+
+    def is_asked(self, requests: Sequence[Request]) -> None:
+        """Learn what is asked of the lane's owner."""
+        ...
+
+    def is_settled(self, head: int) -> bool:
+        """Whether all that is in the log so far is taken in, and what followed is done."""
+        ...
+
+
+class Duty(Protocol):
+    """A saga, a reaction, or a publication. One object serves all lanes of a process."""
 
     @property
     def name(self) -> str:
@@ -72,13 +101,24 @@ class Duty(Protocol):
         ...
 
     @property
-    def takes(self) -> frozenset[str]:
-        """The stored names of the events it takes."""
-        ...
-
-    @property
     def begins_at_head(self) -> bool:
         """Whether what is in the log when it is first started is none of its business."""
+        ...
+
+    def work(self, desk: "Desk", held: Held) -> Work:
+        """Return what works on a lane that was claimed."""
+        ...
+
+
+class TaskDuty(Duty, Protocol):
+    """Takes events in, and does what follows of them.
+
+    An event that it cannot take is put aside with `turn.park`, and all of its key that follows is put aside, too.
+    """
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The stored names of the events it takes."""
         ...
 
     def key_of(self, recorded: RecordedEvent) -> str | None:

@@ -14,7 +14,7 @@ from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import Task
+from diptych.subscriptions.tasks import TIMER, Task
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
@@ -73,13 +73,19 @@ class InHand:
                 del self._queues[task.key]
 
     def behind(self, task: Task) -> Iterable[Task]:
-        """Return those of its key that come after it."""
-        return [each for each in self._queues.get(task.key, ()) if each.id != task.id]
+        """Return those of its key that come after it; a timer is behind all that was asked for before."""
+        if task.kind == TIMER:
+            return []
+        return [each for each in self._queues.get(task.key, ()) if each.number > task.number]
 
-    def let_go(self, key: str) -> None:
-        """Have none of this key in hand: it was put aside."""
-        for task in self._queues.pop(key, ()):
-            self._events.pop(task.id, None)
+    def let_go(self, task: Task) -> None:
+        """Have neither this one in hand nor those behind it: they were put aside. What was asked before goes on."""
+        gone = {each.id for each in (task, *self.behind(task))}
+        queue = deque(each for each in self._queues.pop(task.key, ()) if each.id not in gone)
+        if queue:
+            self._queues[task.key] = queue
+        for id in gone:
+            self._events.pop(id, None)
 
     def forget(self, task_id: UUID) -> None:
         """Stop this one, if it is in hand: it is not owed any more."""

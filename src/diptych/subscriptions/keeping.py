@@ -12,9 +12,8 @@ from typing import Final
 
 from diptych.errors import DiptychError, StoreError
 from diptych.store.leases import Board
-from diptych.subscriptions.duty import Desk, Duty
+from diptych.subscriptions.duty import Desk, Duty, Work
 from diptych.subscriptions.failures import Backoff, Remedy, remedy
-from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.spreading import Share
 
 _log: Final = logging.getLogger("diptych.duties")
@@ -26,7 +25,7 @@ class Keeper:
     def __init__(self, duty: Duty, desk: Desk, worker: str) -> None:
         self.duty, self._desk, self._worker = duty, desk, worker
         self._running: dict[int, asyncio.Task[None]] = {}
-        self.works: dict[int, LaneWork] = {}
+        self.works: dict[int, Work] = {}
         self.error: str | None = None
         self._again = asyncio.Event()  # somebody asks for another try
 
@@ -78,14 +77,14 @@ class Keeper:
                     held = await leases.claim(self._worker, name, generation, [lane])
                     if not held:
                         return  # another has it: the board will say when it is to be had
-                    await self._work(LaneWork(self.duty, self._desk, held[0]))
+                    await self._work(self.duty.work(self._desk, held[0]))
                 except Exception as error:
                     await self._fail(lane, error, backoff)
         finally:
             with suppress(StoreError):
                 await asyncio.shield(leases.release(self._worker, name, generation, [lane]))
 
-    async def _work(self, work: LaneWork) -> None:
+    async def _work(self, work: Work) -> None:
         self.works[work.lane] = work
         try:
             await work.run()

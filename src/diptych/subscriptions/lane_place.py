@@ -35,10 +35,13 @@ class LanePlace:
         """Be at this event: all before it, and it, is taken in."""
         self.position, self.event_id, self._recorded_at = row.position, row.event_id, row.recorded_at
 
-    async def commit(self, turn: Turn) -> None:
-        """Write a turn, and where the lane stands. :raises CheckpointMovedError: another has the lane."""
+    async def commit(self, turn: Turn, *, at_once: bool = False) -> None:
+        """Write a turn, and where the lane stands. :raises CheckpointMovedError: another has the lane.
+
+        A turn without anything is written now and then, or `at_once`: that it is written proves what was read before.
+        """
         now = asyncio.get_running_loop().time()
-        if turn.is_empty and (self.position == self._saved or now < self._saved_at + SAVE):
+        if turn.is_empty and not at_once and (self.position == self._saved or now < self._saved_at + SAVE):
             return
         place = (self.position, self.event_id, self._recorded_at)
         moves = [LaneMove(self.lane, self._epoch, self._saved)]

@@ -17,7 +17,7 @@ from diptych.errors import ProgrammingError
 from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
-from diptych.subscriptions.duty import LANES, Desk, Duty, Finished, Given, SkippedError, Taken
+from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
 from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
@@ -41,6 +41,7 @@ from diptych.subscriptions.turn import Turn
 
 _AT_ONCE: Final = 200  # events, timers and outcomes each, in one turn
 _MOST: Final = 1000  # tasks in hand; beyond, events stay in the log
+_SHORT: Final = 0.01  # seconds to the next look at a timer that is due, and may not act yet
 _LOOK: Final = 0.05  # seconds between two looks at a clock that is not the machine's
 _CLEAN: Final = 60_000_000  # microseconds between two times that old outcomes are thrown away
 _KEPT: Final = 30 * 86_400_000_000
@@ -49,7 +50,7 @@ _KEPT: Final = 30 * 86_400_000_000
 class LaneWork:
     """Works on one lane, from a claim to the next."""
 
-    def __init__(self, duty: Duty, desk: Desk, held: Held) -> None:
+    def __init__(self, duty: TaskDuty, desk: Desk, held: Held) -> None:
         self.duty, self.desk, self.lane = duty, desk, held.lane
         self._place = LanePlace(duty, desk, held)
         self._shelf = Shelf(desk.store, duty.tasks, held.lane)
@@ -58,6 +59,7 @@ class LaneWork:
         self._timers = Timers(desk.store, self._shelf)
         self._parked: dict[str, str] = {}
         self._requests: Sequence[Request] = ()
+        self._answered: set[int] = set()
         self._cleaned_at = 0
         self.is_paused = False
         self._is_at_rest = False
@@ -125,7 +127,7 @@ class LaneWork:
     async def _turn(self) -> bool:
         """Do one step; False if there was nothing to do."""
         turn = self._new_turn()
-        await self._do_requests(turn)
+        await self._do_requests()
         finished = self._in_hand.finished(_AT_ONCE)
         place, is_full = self._place, len(self._in_hand) >= _MOST
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
@@ -162,7 +164,7 @@ class LaneWork:
         for task in turn.tasks.values():
             if task.state == PARKED:
                 self._parked.setdefault(task.key, task.error)
-                self._in_hand.let_go(task.key)
+                self._in_hand.let_go(task)
             elif task.kind == TIMER and task.state == WAITING:
                 self._timers.add(task)
         for id in turn.dropped - {one.task.id for one in finished}:
@@ -189,14 +191,13 @@ class LaneWork:
         beside = ViewBatch(self.duty.name, self.desk.generation, [], 0, changes=[taken], guards=[guard])
         return await self.duty.perform(task, recorded, beside)
 
-    async def _do_requests(self, turn: Turn) -> None:
+    async def _do_requests(self) -> None:
         """Do what an operator asks: try again what was put aside, or leave one thing of it out."""
         requests, self._requests = self._requests, ()
-        for request in requests:
+        for request in [one for one in requests if one.id not in self._answered]:
             aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
-            released, skipped = aside, []
-            if request.verb == "skip":
-                skipped, released = aside[:1], aside[1:]
+            skipped = aside[:1] if request.verb == "skip" else []
+            released = aside[len(skipped) :]
             finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
             now = self._new_turn()
             await self.duty.take(Given(finished, (), ()), now, self._load)
@@ -204,12 +205,13 @@ class LaneWork:
                 if one.id not in now.dropped:
                     now.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
             for one in released:
-                now.put(one._replace(state=WAITING, attempts=0, due_at=0))
+                now.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
             for key in {one.key for one in aside}:
                 self._parked.pop(key, None)
             await self._commit(now, {})
             outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
             await self.desk.store.inline.leases.settle(request.id, outcome if aside else "nothing was put aside")
+            self._answered.add(request.id)
 
     async def _clean(self, now: int) -> None:
         """Throw old outcomes away, now and then."""
@@ -225,9 +227,9 @@ class LaneWork:
 
     async def _sleep(self) -> None:
         seconds = SAVE
-        if self._timers.next_due is not None:
+        if self._timers.next_due is not None and not self.is_paused:
             left = (self._timers.next_due - self._now()) / 1_000_000
-            seconds = min(seconds, max(left, 0.001) if isinstance(self.desk.clock, SystemClock) else _LOOK)
+            seconds = min(seconds, max(left, _SHORT) if isinstance(self.desk.clock, SystemClock) else _LOOK)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

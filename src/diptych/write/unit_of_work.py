@@ -262,3 +262,19 @@ async def run(work: UnitOfWork, handler: Callable[[Any], Awaitable[Any]], comman
     finally:
         work.is_over = True
         _current.reset(reset)
+
+
+def apart(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Have a query handler know of no command, whoever asks: a repository in it refuses, as everywhere (rule DP101)."""
+
+    async def without(*arguments: Any, **named: Any) -> Any:
+        reset = _current.set(None)
+        try:
+            return await handler(*arguments, **named)
+        finally:
+            _current.reset(reset)
+
+    def called(*arguments: Any, **named: Any) -> Awaitable[Any]:
+        return handler(*arguments, **named) if _current.get() is None else without(*arguments, **named)
+
+    return called

@@ -1,0 +1,54 @@
+"""Where messages go: a broker, behind four methods.
+
+Rule: a publisher knows nothing of the log; whoever calls it knows how far it got.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from diptych.errors import PublishError
+from diptych.reactions.messages import IntegrationMessage
+
+
+class Publisher(Protocol):
+    """Hands messages to a broker and waits until it has them (D1)."""
+
+    async def open(self) -> None:
+        """Get ready. A broker that is away is no error yet: `publish` will say so."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection and task."""
+        ...
+
+    async def publish(self, messages: Sequence[IntegrationMessage]) -> None:
+        """Return when the broker has confirmed all of them, those of one key in this order.
+
+        When it raises, nothing may be assumed of any of them; all are sent again, under the same ids, before any later
+        one. A message that was there already counts as confirmed. :raises PublishError: the broker is away, or said no.
+        """
+        ...
+
+
+class MemoryPublisher:
+    """Keeps messages in a list: for tests, and to look at. `failures` are raised first, one at each publish."""
+
+    def __init__(self) -> None:
+        self.messages: list[IntegrationMessage] = []
+        self.failures: list[str] = []
+        self.published = 0  # messages, repetitions too
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def publish(self, messages: Sequence[IntegrationMessage]) -> None:
+        """Keep those that are new, by their id."""
+        known = {each.id for each in self.messages}
+        self.published += len(messages)
+        if self.failures:
+            self.messages += [each for each in messages[: len(messages) // 2] if each.id not in known]
+            raise PublishError("memory", self.failures.pop(0))
+        self.messages += [each for each in messages if each.id not in known]

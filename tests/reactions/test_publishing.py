@@ -1,0 +1,139 @@
+"""Publishing as its user sees it, on every store: what is told, in which order, and however long the broker is away."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from diptych import App, ConfigurationError, new_id
+from diptych.reactions.messages import IntegrationEvent, decode, encode
+from diptych.reactions.publication import Publication
+from diptych.reactions.publisher import MemoryPublisher
+from tests.sagas.shop import OrderCancelled, OrderPaid, OrderPlaced, PayOrder, PlaceOrder, shop
+from tests.urls import url_for
+
+pytestmark = pytest.mark.anyio
+
+
+class PlacedForOthers(IntegrationEvent, name="shop.order.placed"):
+    """What others are told of a new order."""
+
+    product_id: UUID
+    pieces: int
+
+
+class PaidForOthers(IntegrationEvent, name="shop.order.paid", version=2):
+    """What others are told of a payment."""
+
+
+def publication(name: str = "orders", **options: str) -> Publication:
+    """What is told."""
+    orders = Publication(name, source="/shop", **options)  # type: ignore[arg-type]
+
+    @orders.event
+    def placed(event: OrderPlaced) -> PlacedForOthers | None:
+        return PlacedForOthers(product_id=event.product_id, pieces=event.quantity) if event.quantity else None
+
+    @orders.event
+    def paid(event: OrderPaid) -> PaidForOthers:
+        return PaidForOthers()
+
+    return orders
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store of each kind."""
+    return url_for(request, tmp_path)
+
+
+@pytest.fixture
+def broker() -> MemoryPublisher:
+    """What the messages go to."""
+    return MemoryPublisher()
+
+
+@pytest.fixture
+async def app(url: str, broker: MemoryPublisher) -> AsyncIterator[App]:
+    """The shop, that tells others of its orders."""
+    app = App(url, mode="development")
+    app.include(shop())
+    app.publish(publication(), broker)
+    async with app:
+        yield app
+
+
+async def test_events_that_are_public_are_told_in_the_order_of_their_stream(app: App, broker: MemoryPublisher) -> None:
+    """D1"""
+    ids = [new_id() for _ in range(20)]
+    for order in ids:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=order, quantity=2))
+        await app.commands.dispatch(PayOrder(order_id=order))
+    await app.settled()
+    for order in ids:
+        told = [one.type for one in broker.messages if one.key == str(order)]
+        assert told == ["shop.order.placed.v1", "shop.order.paid.v2"]
+    first = broker.messages[0]
+    assert (first.source, decode(encode(first))) == ("/shop", first)
+    assert broker.published == 40
+
+
+async def test_what_maps_to_nothing_is_not_told(app: App, broker: MemoryPublisher) -> None:
+    await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=0))
+    await app.settled()
+    assert broker.messages == []
+
+
+async def test_a_broker_that_is_away_blocks_no_command_and_loses_nothing(app: App, broker: MemoryPublisher) -> None:
+    """D1, D3: what was half there when it failed is sent again under its ids."""
+    broker.failures = ["the line is dead"] * 3
+    ids = [new_id() for _ in range(30)]
+    for order in ids:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=order, quantity=1))
+    await app.settled()
+    assert sorted(one.key for one in broker.messages) == sorted(map(str, ids))
+
+
+async def test_a_restart_tells_nothing_again(tmp_path: Path) -> None:
+    """P9, D1: the checkpoint follows what was confirmed."""
+    brokers = [MemoryPublisher(), MemoryPublisher()]
+    for broker in brokers:
+        app = App(f"sqlite:///{tmp_path}/shop.db")
+        app.include(shop())
+        app.publish(publication(), broker)
+        async with app:
+            await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+            await app.settled()
+    assert [len(broker.messages) for broker in brokers] == [1, 1]
+
+
+async def test_publishing_again_from_the_beginning_gives_the_same_messages(tmp_path: Path) -> None:
+    """D2: wiping the broker and publishing again under another name changes nothing for who knows the ids."""
+    brokers = [MemoryPublisher(), MemoryPublisher()]
+    for number, broker in enumerate(brokers):
+        app = App(f"sqlite:///{tmp_path}/shop.db")
+        app.include(shop())
+        app.publish(publication(f"orders_{number}", begins="beginning"), broker)
+        async with app:
+            if not number:
+                for _ in range(10):
+                    await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+            await app.settled()
+    assert sorted(brokers[0].messages) == sorted(brokers[1].messages)
+    assert len(brokers[1].messages) == 10
+
+
+async def test_what_is_wrong_with_a_publication_is_said_at_start() -> None:
+    app = App("memory:")
+    wrong = Publication("wrong", source="/shop")
+
+    @wrong.event  # type: ignore[type-var]
+    def cancelled(event: OrderCancelled) -> str:
+        return "told"
+
+    app.publish(wrong, MemoryPublisher())
+    app.publish(Publication("empty", source="/shop"), MemoryPublisher())
+    with pytest.raises(ConfigurationError, match=r"(?s)cancelled: it returns.*empty: it tells nothing"):
+        async with app:
+            pass
