@@ -79,16 +79,16 @@ class Stepper(NamedTuple):
         event = self.codec.encode(self._event(row, step, tasks, acts, timers))
         turn.record(StreamName(row.tenant, self.plan.name, row.id), event)
         for name in {*acts.timers, *(before if acts.is_complete else ())}:
-            turn.drop(timer_id(row.id, name))
+            turn.drop(timer_id(self.plan.name, row.id, name))
         for name, direction in acts.stopped:
-            turn.drop(step_id(row.id, name, direction))
+            turn.drop(step_id(self.plan.name, row.id, name, direction))
         for task in [*tasks, *timers]:
             turn.put(task)
         return row
 
     def _commands(self, row: SagaRow, step: Intake, acts: Acts) -> Iterator[Task]:
         for place, command in enumerate(acts.commands, 1):
-            id = uuid5(row.id, f"{step.cause.id}/{step.cause.kind}/{place}")
+            id = uuid5(row.id, f"{self.plan.name}/{step.cause.id}/{step.cause.kind}/{place}")
             data = command.model_dump_json(by_alias=False, round_trip=True)
             yield Task(id, 0, COMMAND, row.key, 0, type(command).__name__, body(data, row, step.cause.id))
 
@@ -97,7 +97,7 @@ class Stepper(NamedTuple):
             data = row.state if command is None else command.model_dump_json(by_alias=False, round_trip=True)
             kind, named = (CALL, name) if command is None else (COMMAND, type(command).__name__)
             text = body(data, row, step.cause.id, step=name, direction=direction)
-            yield Task(step_id(row.id, name, direction), 0, kind, row.key, 0, named, text)
+            yield Task(step_id(self.plan.name, row.id, name, direction), 0, kind, row.key, 0, named, text)
 
     def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
@@ -116,7 +116,8 @@ class Stepper(NamedTuple):
                 due[name] = to_microseconds(at)
             text = body(timeout.model_dump_json(), row, step.cause.id)
             number = step.position * STEP
-            tasks.append(Task(timer_id(row.id, name), lane, TIMER, row.key, number, name, text, due_at=due[name]))
+            id = timer_id(self.plan.name, row.id, name)
+            tasks.append(Task(id, lane, TIMER, row.key, number, name, text, due_at=due[name]))
         return tasks, due
 
     def _event(self, row: SagaRow, step: Intake, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:
@@ -133,14 +134,14 @@ class Stepper(NamedTuple):
         )
 
 
-def timer_id(saga: UUID, timeout: str) -> UUID:
-    """Return the id of a saga's timer: there is one of each class."""
-    return uuid5(saga, f"timer/{timeout}")
+def timer_id(saga: str, id: UUID, timeout: str) -> UUID:
+    """Return the id of a saga's timer: there is one of each class. Sagas of two classes may share an id."""
+    return uuid5(id, f"{saga}/timer/{timeout}")
 
 
-def step_id(saga: UUID, step: str, direction: str) -> UUID:
+def step_id(saga: str, id: UUID, step: str, direction: str) -> UUID:
     """Return the id under which a step of a saga is done, or undone: the same at each try."""
-    return uuid5(saga, f"{direction}/{step}")
+    return uuid5(id, f"{saga}/{direction}/{step}")
 
 
 def body(data: str, row: SagaRow, cause: UUID, **more: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.errors import ConflictError, RowChangedError, StoreError, UnknownOutcomeError
+from diptych.errors import CommandIdReusedError, ConflictError, RowChangedError, StoreError, UnknownOutcomeError
 from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff
@@ -155,4 +155,4 @@ class InHand:
 def _is_passing(error: Exception) -> bool:
     """Whether this is no more than a database that is away, or somebody who was faster again and again."""
     is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)
-    return is_of_store and not isinstance(error, RowChangedError)
+    return is_of_store and not isinstance(error, RowChangedError | CommandIdReusedError)
