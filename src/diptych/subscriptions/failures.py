@@ -10,10 +10,12 @@ from typing import Final
 from diptych.errors import (
     CheckpointMovedError,
     OtherHistoryError,
+    RowChangedError,
     SkippedPositionsError,
     StoreCorruptedError,
     StoreError,
     UnknownEventTypeError,
+    UnknownOutcomeError,
 )
 
 MOST_PARKED: Final = 100
@@ -51,13 +53,13 @@ class Remedy(Enum):
 
 def remedy(error: Exception) -> Remedy:
     """Say what to do about a failure that is not one event's of an isolated subscription."""
-    if isinstance(error, CheckpointMovedError | LostTail):
+    if isinstance(error, CheckpointMovedError | RowChangedError | LostTail):
         return Remedy.RELOAD
     if isinstance(error, UnknownEventTypeError):
         return Remedy.GIVE_UP
     if isinstance(error, OtherHistoryError | SkippedPositionsError | StoreCorruptedError):
         return Remedy.STOP
-    return Remedy.PAUSE if isinstance(error, StoreError) else Remedy.STOP
+    return Remedy.PAUSE if isinstance(error, StoreError | UnknownOutcomeError) else Remedy.STOP
 
 
 def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> bool:

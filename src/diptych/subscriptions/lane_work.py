@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from diptych.clock import SystemClock
-from diptych.errors import ProgrammingError
+from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
@@ -129,6 +129,9 @@ class LaneWork:
         turn = self._new_turn()
         await self._do_requests()
         finished = self._in_hand.finished(_AT_ONCE)
+        for one in finished:
+            if one.error is not None and not isinstance(one.error, RowChangedError):
+                turn.rests_on(one.task)
         place, is_full = self._place, len(self._in_hand) >= _MOST
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn, is_at_end=page is None and not is_full)

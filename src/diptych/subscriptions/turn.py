@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, RecordedEvent
-from diptych.store.batches import RowChanges
+from diptych.store.batches import RowChanges, RowGuard
 from diptych.store.protocols import StreamWrite
 from diptych.store.tables import Table
 from diptych.stream import ANY, StreamName
@@ -25,6 +25,7 @@ class Turn:
         self.dropped: set[UUID] = set()
         self._events: dict[StreamName, list[NewEvent]] = {}
         self._rows: dict[Table, dict[Any, Any]] = {}
+        self._failed: list[RowGuard] = []
 
     @property
     def is_empty(self) -> bool:
@@ -60,9 +61,18 @@ class Turn:
         """Put it aside, with all of its key that follows, until somebody says to try again or to skip it."""
         self.put(task._replace(attempts=task.attempts + 1, state=PARKED, error=as_text(error)))
 
+    def rests_on(self, task: Task) -> None:
+        """Commit only if this task, which failed, did not take effect after all: under another owner, or too late."""
+        self._failed.append(RowGuard(self._table, (task.id,), "state", WAITING))
+
     def change(self, table: Table, key: Any, row: Any) -> None:
         """Write a row of a table of the duty's own."""
         self._rows.setdefault(table, {})[key] = row
+
+    @property
+    def guards(self) -> Sequence[RowGuard]:
+        """What it rests on."""
+        return self._failed
 
     def writes(self) -> Sequence[StreamWrite]:
         """What goes to the log."""
