@@ -1,7 +1,6 @@
 """Two sagas that are about the same thing: neither takes the other's commands for its own."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -36,7 +35,7 @@ class Second(Saga):
         self.dispatch(Note(by="second"))
 
 
-class Keys(list[UUID]):
+class Keys(list[IdempotencyKey]):
     """What a provider was called with."""
 
 

@@ -14,7 +14,7 @@ from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import TIMER, Task
+from diptych.subscriptions.tasks import EVENT, TIMER, Task
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
@@ -41,9 +41,9 @@ class InHand:
         return bool(self._running or self._finished)
 
     @property
-    def ids(self) -> Collection[UUID]:
-        """Of all that is in hand."""
-        return {task.id for queue in self._queues.values() for task in queue}
+    def awaited(self) -> Collection[str]:
+        """The keys of which events are in hand."""
+        return {key for key, queue in self._queues.items() if any(task.kind == EVENT for task in queue)}
 
     def add(self, task: Task, now: int, recorded: RecordedEvent | None = None) -> None:
         """Take a task in hand, or the same task as it is now."""

@@ -111,7 +111,7 @@ class LaneWork:
         await self._in_hand.end(self.desk.patience)
         turn = self._new_turn()
         finished = self._in_hand.finished(_AT_ONCE)
-        await self.duty.take(Given(finished, (), ()), turn, self._load)
+        await self.duty.take(Given(finished), turn, self._load)
         await self._commit(turn, {})
 
     async def _begin(self) -> None:
@@ -138,7 +138,8 @@ class LaneWork:
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
         if page is not None:
             place.move(events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1])
-        await self.duty.take(Given(finished, timers, events), turn, self._load)
+        given = Given(finished, timers, events, awaited=self._in_hand.awaited)
+        await self.duty.take(given, turn, self._load)
         await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
         if page is None:
             await self._clean(turn.now)
@@ -175,6 +176,8 @@ class LaneWork:
         for one in finished:
             if turn.tasks.get(one.task.id, one.task).state != WAITING or one.task.id in turn.dropped:
                 self._in_hand.over(one.task, turn.now)
+        if any(_is_through(one.task, turn) for one in finished):
+            self._timers.look_again(turn.now)
         for task in sorted(turn.tasks.values(), key=lambda each: each.number):
             if task.state == WAITING and task.kind != TIMER:
                 self._in_hand.add(task, turn.now, events.get(task.id))
@@ -200,16 +203,18 @@ class LaneWork:
         for request in [one for one in requests if one.id not in self._answered]:
             aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
             skipped = aside[:1] if request.verb == "skip" else []
+            aside = [one for one in aside if not skipped or one.key == skipped[0].key]
+            keys = {one.key for one in aside}
             released = aside[len(skipped) :]
             finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
             now = self._new_turn()
-            await self.duty.take(Given(finished, (), ()), now, self._load)
+            await self.duty.take(Given(finished, released=keys), now, self._load)
             for one in skipped:
                 if one.id not in now.dropped:
                     now.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
             for one in released:
                 now.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
-            for key in {one.key for one in aside}:
+            for key in keys:
                 self._parked.pop(key, None)
             await self._commit(now, {})
             outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
@@ -246,6 +251,11 @@ class LaneWork:
 
     def _now(self) -> int:
         return to_microseconds(self.desk.clock.now())
+
+
+def _is_through(task: Task, turn: Turn) -> bool:
+    """Whether it is an event that waited to be taken and does so no more: a timer may have waited for it."""
+    return task.kind == EVENT and (task.id in turn.dropped or turn.tasks.get(task.id, task).state == PARKED)
 
 
 def _events_of(work: LaneWork, page: SharedPage, position: int, parked: Collection[str], turn: Turn) -> list[Taken]:

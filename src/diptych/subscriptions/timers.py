@@ -29,6 +29,10 @@ class Timers:
         """Learn of a timer that was set."""
         self.next_due = task.due_at if self.next_due is None else min(self.next_due, task.due_at)
 
+    def look_again(self, now: int) -> None:
+        """Ask for the next one anew: one that waited for an event of its key may be it."""
+        self.next_due = now
+
     def are_due(self, now: int) -> bool:
         """Whether one of them is."""
         return self.next_due is not None and self.next_due <= now
