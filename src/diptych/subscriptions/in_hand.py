@@ -84,11 +84,13 @@ class InHand:
         queue = deque(each for each in self._queues.pop(task.key, ()) if each.id not in gone)
         if queue:
             self._queues[task.key] = queue
+            self._start(task.key, 0.0)
         for id in gone:
             self._events.pop(id, None)
 
     def forget(self, task_id: UUID) -> None:
-        """Stop this one, if it is in hand: it is not owed any more."""
+        """Stop this one, if it is in hand: it is not owed any more, and how it ended is of no interest."""
+        self._finished = deque(one for one in self._finished if one.task.id != task_id)
         for key, queue in self._queues.items():
             if any(task.id == task_id for task in queue):
                 is_first = queue[0].id == task_id
@@ -97,6 +99,8 @@ class InHand:
                     self._running[key].cancel()
                 if not self._queues[key]:
                     del self._queues[key]
+                elif is_first:
+                    self._start(key, 0.0)
                 return
 
     async def end(self, seconds: float) -> None:
@@ -146,10 +150,20 @@ class InHand:
         while True:
             try:
                 return Finished(task, await self._perform(task, self._events.get(task.id)))
+            except asyncio.CancelledError as error:
+                if _is_stopped():
+                    raise
+                return Finished(task, None, RuntimeError(f"{task.name} cancelled itself: {error!r}"))
             except Exception as error:
                 if not _is_passing(error):
                     return Finished(task, None, error)
                 await asyncio.sleep(backoff.next())
+
+
+def _is_stopped() -> bool:
+    """Whether the running task was cancelled from outside: a future of its own may have been, too."""
+    running = asyncio.current_task()
+    return running is not None and running.cancelling() > 0
 
 
 def _is_passing(error: Exception) -> bool:
