@@ -30,7 +30,10 @@ class InHand:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._finished: deque[Finished] = deque()
+        self._performing: set[str] = set()
         self._is_ending = False
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
@@ -90,7 +93,8 @@ class InHand:
 
     def forget(self, task_id: UUID) -> None:
         """Stop this one, if it is in hand: it is not owed any more, and how it ended is of no interest."""
-        self._finished = deque(one for one in self._finished if one.task.id != task_id)
+        for one in [each for each in self._finished if each.task.id == task_id]:
+            self._finished.remove(one)
         for key, queue in self._queues.items():
             if any(task.id == task_id for task in queue):
                 is_first = queue[0].id == task_id
@@ -104,8 +108,11 @@ class InHand:
                 return
 
     async def end(self, seconds: float) -> None:
-        """Begin nothing more; give what runs so long, then stop it."""
+        """Begin nothing more; give what is being performed so long, then stop it."""
         self._is_ending = True
+        for key, each in self._running.items():
+            if key not in self._performing:
+                each.cancel()
         running = list(self._running.values())
         if running:
             _, late = await asyncio.wait(running, timeout=seconds)
@@ -132,14 +139,18 @@ class InHand:
             if after:
                 await asyncio.sleep(after)
             async with self._places:
+                await self.may_begin.wait()
                 queue = self._queues.get(key)  # gone, if it was put aside meanwhile
                 if queue:
-                    self._finished.append(await self._outcome(queue[0]))
+                    self._performing.add(key)
+                    outcome = await self._outcome(queue[0])
+                    self._finished.append(outcome)
         except asyncio.CancelledError:
             is_cut = True
             raise
         finally:
             self._running.pop(key, None)
+            self._performing.discard(key)
             if is_cut and key in self._queues:  # those behind it are not stopped
                 self._start(key, 0.0)
             self._wake()

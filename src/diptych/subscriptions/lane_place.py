@@ -45,6 +45,14 @@ class LanePlace:
             return
         place = (self.position, self.event_id, self._recorded_at)
         moves = [LaneMove(self.lane, self._epoch, self._saved)]
-        beside = ViewBatch(self._duty.name, self._desk.generation, moves, *place, turn.changes(), guards=turn.guards)
+        beside = ViewBatch(
+            self._duty.name,
+            self._desk.generation,
+            moves,
+            *place,
+            turn.changes(),
+            answer=turn.answer,
+            guards=turn.guards,
+        )
         await self._desk.store.append(Append(turn.writes(), beside=beside))
         self._saved, self._saved_at = self.position, now

@@ -15,7 +15,7 @@ from uuid import UUID
 from diptych.clock import SystemClock
 from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
-from diptych.store.batches import RowChanges, RowGuard, ViewBatch
+from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
 from diptych.subscriptions.in_hand import InHand
@@ -61,7 +61,6 @@ class LaneWork:
         self._requests: Sequence[Request] = ()
         self._answered: set[int] = set()
         self._cleaned_at = 0
-        self.is_paused = False
         self._is_at_rest = False
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
@@ -71,6 +70,18 @@ class LaneWork:
         self._requests = requests
         if requests:
             self._wake.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is to be taken, and nothing more begun."""
+        return not self._in_hand.may_begin.is_set()
+
+    @is_paused.setter
+    def is_paused(self, value: bool) -> None:
+        if value:
+            self._in_hand.may_begin.clear()
+        else:
+            self._in_hand.may_begin.set()
 
     def wake(self) -> None:
         """Turn at once."""
@@ -198,28 +209,12 @@ class LaneWork:
         return await self.duty.perform(task, recorded, beside)
 
     async def _do_requests(self) -> None:
-        """Do what an operator asks: try again what was put aside, or leave one thing of it out."""
+        """Do what an operator asks."""
         requests, self._requests = self._requests, ()
-        for request in [one for one in requests if one.id not in self._answered]:
-            aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
-            skipped = aside[:1] if request.verb == "skip" else []
-            aside = [one for one in aside if not skipped or one.key == skipped[0].key]
-            keys = {one.key for one in aside}
-            released = aside[len(skipped) :]
-            finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
-            now = self._new_turn()
-            await self.duty.take(Given(finished, released=keys), now, self._load)
-            for one in skipped:
-                if one.id not in now.dropped:
-                    now.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
-            for one in released:
-                now.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
-            for key in keys:
-                self._parked.pop(key, None)
-            await self._commit(now, {})
-            outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
-            await self.desk.store.inline.leases.settle(request.id, outcome if aside else "nothing was put aside")
-            self._answered.add(request.id)
+        for request in requests:
+            if request.id not in self._answered:
+                await _do(self, request)
+                self._answered.add(request.id)
 
     async def _clean(self, now: int) -> None:
         """Throw old outcomes away, now and then."""
@@ -251,6 +246,27 @@ class LaneWork:
 
     def _now(self) -> int:
         return to_microseconds(self.desk.clock.now())
+
+
+async def _do(work: LaneWork, request: Request) -> None:
+    """Try again what was put aside, or leave one thing of it out. It is answered in the same commit."""
+    aside = [one for one in await work._shelf.parked() if request.key in ("", one.key)]
+    skipped = aside[:1] if request.verb == "skip" else []
+    aside = [one for one in aside if not skipped or one.key == skipped[0].key]
+    released, keys = aside[len(skipped) :], {one.key for one in aside}
+    turn = work._new_turn()
+    finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
+    await work.duty.take(Given(finished, released=keys), turn, work._load)
+    for one in skipped:
+        if one.id not in turn.dropped:
+            turn.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
+    for one in released:
+        turn.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
+    for key in keys:
+        work._parked.pop(key, None)
+    outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
+    turn.answer = Answer(request.id, outcome if aside else "nothing was put aside")
+    await work._commit(turn, {})
 
 
 def _is_through(task: Task, turn: Turn) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, RecordedEvent
-from diptych.store.batches import RowChanges, RowGuard
+from diptych.store.batches import Answer, RowChanges, RowGuard
 from diptych.store.protocols import StreamWrite
 from diptych.store.tables import Table
 from diptych.stream import ANY, StreamName
@@ -26,11 +26,12 @@ class Turn:
         self._events: dict[StreamName, list[NewEvent]] = {}
         self._rows: dict[Table, dict[Any, Any]] = {}
         self._failed: list[RowGuard] = []
+        self.answer: Answer | None = None  # to the request that it carries out
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.tasks or self.dropped or self._events or self._rows)
+        return not (self.tasks or self.dropped or self._events or self._rows or self.answer)
 
     def since(self, recorded: RecordedEvent) -> int:
         """Return when an event happened, by the clock that timers are held against."""
