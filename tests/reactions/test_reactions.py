@@ -12,6 +12,7 @@ from diptych.app.tuning import Tuning
 from diptych.errors import UnknownOutcomeError
 from diptych.store.protocols import Append, Appended
 from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import Pace
 from diptych.subscriptions.tasks import Task, tasks_table
@@ -31,7 +32,7 @@ class Mailer:
         self.failures: list[BaseException] = []
         self.hangs_for: set[UUID] = set()
 
-    async def send(self, order: UUID, what: str, key: UUID) -> None:
+    async def send(self, order: UUID, what: str, key: IdempotencyKey) -> None:
         """Send it."""
         self.sent.append((order, what, key))
         if order in self.hangs_for:
@@ -233,4 +234,4 @@ async def test_in_two_processes_each_event_is_taken_once(url: str, mailer: Maile
 
 def _in_hand(app: App) -> int:
     works = app._started().duties.keepers[0].works.values()
-    return sum(len(work._in_hand) for work in works)  # type: ignore[attr-defined]
+    return sum(len(work._in_hand) for work in works if isinstance(work, LaneWork))

@@ -9,6 +9,8 @@ from typing import Final
 
 from diptych.errors import (
     CheckpointMovedError,
+    CommandIdReusedError,
+    ConflictError,
     OtherHistoryError,
     RowChangedError,
     SkippedPositionsError,
@@ -70,6 +72,12 @@ def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> b
 def may_be_tried_unasked(error: str) -> bool:
     """Whether what parked a key costs no more than another error when it is tried again."""
     return ENDED not in error and HANGS not in error
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a command failed only because a database was away, or somebody was faster again and again."""
+    is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)
+    return is_of_store and not isinstance(error, RowChangedError | CommandIdReusedError)
 
 
 class Backoff:

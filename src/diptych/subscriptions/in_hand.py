@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.errors import CommandIdReusedError, ConflictError, RowChangedError, StoreError, UnknownOutcomeError
 from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.duty import Finished
-from diptych.subscriptions.failures import Backoff
+from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
 from diptych.subscriptions.tasks import EVENT, TIMER, Task
 
@@ -166,7 +165,7 @@ class InHand:
                     raise
                 return Finished(task, None, RuntimeError(f"{task.name} cancelled itself: {error!r}"))
             except Exception as error:
-                if not _is_passing(error):
+                if not is_passing(error):
                     return Finished(task, None, error)
                 await asyncio.sleep(backoff.next())
 
@@ -175,9 +174,3 @@ def _is_stopped() -> bool:
     """Whether the running task was cancelled from outside: a future of its own may have been, too."""
     running = asyncio.current_task()
     return running is not None and running.cancelling() > 0
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether this is no more than a database that is away, or somebody who was faster again and again."""
-    is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)
-    return is_of_store and not isinstance(error, RowChangedError | CommandIdReusedError)
