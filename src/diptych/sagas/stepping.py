@@ -17,13 +17,16 @@ from diptych.sagas.row import COMPLETED, SagaRow
 from diptych.sagas.saga import Acts, Saga, StepDue, acts_of
 from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
 from diptych.sagas.steps import Steps
-from diptych.stream import StreamName
+from diptych.store.limits import check_append
+from diptych.store.protocols import Append, StoreLimits, StreamWrite
+from diptych.stream import ANY, StreamName
 from diptych.subscriptions.tasks import STEP, TIMER, Task
 from diptych.subscriptions.turn import Turn
 
 COMMAND: Final = "command"
 CALL: Final = "call"
 _MOST: Final = STEP // 2  # commands of one step
+_OWN: Final = {"id", "key", "_acts"}  # attributes of a saga that are not its memory
 
 
 class Intake(NamedTuple):
@@ -51,13 +54,21 @@ class Stepper(NamedTuple):
         return saga
 
     def remember(self, saga: Saga) -> str:
-        """Write its memory down. :raises ProgrammingError: it holds what its annotations do not say."""
+        """Write its memory down. :raises ProgrammingError: it is not what its annotations say, or is read otherwise."""
         fields = self.plan.memory.model_fields
+        more = sorted(vars(saga).keys() - fields.keys() - _OWN)
+        if more:
+            raise ProgrammingError(f"{saga}: {more[0]} is no attribute that it declares. Annotate it in the class.")
         values = {name: getattr(saga, name) for name in fields}
         try:
-            return self.plan.memory.model_validate(values).model_dump_json()
+            memory = self.plan.memory.model_validate(values)
+            written = memory.model_dump_json()
+            is_kept = self.plan.memory.model_validate_json(written) == memory
         except ValueError as error:
             raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
+        if not is_kept:
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: it is read back as another.")
+        return written
 
     def take(self, row: SagaRow, step: Intake, turn: Turn) -> SagaRow:
         """Have the saga take something; returns its row since. What its method raises leaves the turn as it was."""
@@ -76,8 +87,10 @@ class Stepper(NamedTuple):
         before, row = row.due, row._replace(number=number + len(tasks)).with_due(due)
         if acts.is_complete:
             timers, row = [], row._replace(status=acts.status or COMPLETED).with_due({})
-        event = self.codec.encode(self._event(row, step, tasks, acts, timers))
-        turn.record(StreamName(row.tenant, self.plan.name, row.id), event)
+        stream, event = StreamName(row.tenant, self.plan.name, row.id), self._event(row, step, tasks, acts, timers)
+        written = self.codec.encode(event)
+        check_append(Append([StreamWrite(stream, ANY, [written])]), StoreLimits())
+        turn.record(stream, written)
         for name in {*acts.timers, *(before if acts.is_complete else ())}:
             turn.drop(timer_id(self.plan.name, row.id, name))
         for name, direction in acts.stopped:
