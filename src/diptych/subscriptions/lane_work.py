@@ -145,7 +145,7 @@ class LaneWork:
                 turn.rests_on(one.task)
         place, is_full = self._place, len(self._in_hand) >= _MOST
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
-        timers = await self._due(turn, is_at_end=page is None and not is_full)
+        timers = await self._due(turn)
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
         if page is not None:
             place.move(events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1])
@@ -156,9 +156,9 @@ class LaneWork:
             await self._clean(turn.now)
         return page is not None or not turn.is_empty or bool(finished)
 
-    async def _due(self, turn: Turn, *, is_at_end: bool) -> Sequence[Task]:
+    async def _due(self, turn: Turn) -> Sequence[Task]:
         """Return timers that act now; those of a key that was put aside are put aside, too."""
-        due = await self._timers.take(turn.now, self._place.position, is_at_end=is_at_end)
+        due = await self._timers.take(turn.now, self._place.position)
         for one in due:
             if one.key in self._parked:
                 turn.put(one._replace(state=PARKED))
