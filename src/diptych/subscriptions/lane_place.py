@@ -25,6 +25,7 @@ class LanePlace:
         self._duty, self._desk, self.lane, self._epoch = duty, desk, held.lane, held.epoch
         self.position, _, self.event_id, self._recorded_at = held.checkpoint
         self._saved, self._saved_at = self.position, 0.0
+        self.is_in_doubt = False  # whether a turn was sent, and how it ended is not known
 
     def begin(self, start: Task) -> None:
         """Leave out what was in the log before the duty was first started."""
@@ -54,5 +55,7 @@ class LanePlace:
             answer=turn.answer,
             guards=turn.guards,
         )
+        self.is_in_doubt = True
         await self._desk.store.append(Append(turn.writes(), beside=beside))
+        self.is_in_doubt = False
         self._saved, self._saved_at = self.position, now

@@ -118,12 +118,15 @@ class LaneWork:
             self.desk.reader.hear_no_more(self._wake)
 
     async def end(self) -> None:
-        """Finish what is being performed, if it takes no longer than the desk's patience, and write it down."""
+        """Finish what is being performed, if it takes no longer than the desk's patience, and write it down.
+
+        Not on top of a turn that was cut short: that may commit still, and what this one would rest on is not known.
+        """
         await self._in_hand.end(self.desk.patience)
-        turn = self._new_turn()
-        finished = self._in_hand.finished(_AT_ONCE)
-        await self.duty.take(Given(finished), turn, self._load)
-        await self._commit(turn, {})
+        while not self._place.is_in_doubt and (finished := self._in_hand.finished(_AT_ONCE)):
+            await self._commit_outcomes(finished)
+        if not self._place.is_in_doubt:
+            await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
         start = await one_task(self.desk.store, self.duty.tasks, self.desk.generation, start_of(self.duty.name))
@@ -140,9 +143,7 @@ class LaneWork:
         turn = self._new_turn()
         await self._do_requests()
         finished = self._in_hand.finished(_AT_ONCE)
-        for one in finished:
-            if one.error is not None and not isinstance(one.error, RowChangedError):
-                turn.rests_on(one.task)
+        turn.rests_on(_failed(finished))
         place, is_full = self._place, len(self._in_hand) >= _MOST
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn)
@@ -155,6 +156,12 @@ class LaneWork:
         if page is None:
             await self._clean(turn.now)
         return page is not None or not turn.is_empty or bool(finished)
+
+    async def _commit_outcomes(self, finished: Sequence[Finished]) -> None:
+        turn = self._new_turn()
+        turn.rests_on(_failed(finished))
+        await self.duty.take(Given(finished), turn, self._load)
+        await self._commit(turn, {}, finished)
 
     async def _due(self, turn: Turn) -> Sequence[Task]:
         """Return timers that act now; those of a key that was put aside are put aside, too."""
@@ -220,8 +227,11 @@ class LaneWork:
         """Throw old outcomes away, now and then."""
         if now < self._cleaned_at + _CLEAN:
             return
-        self._cleaned_at = now
         old = await self._shelf.outdated(now - _KEPT, _AT_ONCE)
+        if len(old) == _AT_ONCE:
+            self._wake.set()  # there are more
+        else:
+            self._cleaned_at = now
         turn = self._new_turn()
         for one in old:
             turn.drop(one.id)
@@ -267,6 +277,10 @@ async def _do(work: LaneWork, request: Request) -> None:
     outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
     turn.answer = Answer(request.id, outcome if aside else "nothing was put aside")
     await work._commit(turn, {})
+
+
+def _failed(finished: Sequence[Finished]) -> list[Task]:
+    return [one.task for one in finished if one.error is not None and not isinstance(one.error, RowChangedError)]
 
 
 def _is_through(task: Task, turn: Turn) -> bool:

@@ -3,7 +3,7 @@
 Rule: no I/O; the last word on a row counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -62,9 +62,9 @@ class Turn:
         """Put it aside, with all of its key that follows, until somebody says to try again or to skip it."""
         self.put(task._replace(attempts=task.attempts + 1, state=PARKED, error=as_text(error)))
 
-    def rests_on(self, task: Task) -> None:
-        """Commit only if this task, which failed, did not take effect after all: under another owner, or too late."""
-        self._failed.append(RowGuard(self._table, (task.id,), "state", WAITING))
+    def rests_on(self, failed: Iterable[Task]) -> None:
+        """Commit only if none of these, which failed, took effect after all: under another owner, or too late."""
+        self._failed.extend(RowGuard(self._table, (task.id,), "state", WAITING) for task in failed)
 
     def change(self, table: Table, key: Any, row: Any) -> None:
         """Write a row of a table of the duty's own."""
