@@ -28,7 +28,7 @@ class Mailer:
     """Notes what was sent, and fails as it is told."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[UUID, str, UUID]] = []
+        self.sent: list[tuple[UUID, str, IdempotencyKey]] = []
         self.failures: list[BaseException] = []
         self.hangs_for: set[UUID] = set()
 
