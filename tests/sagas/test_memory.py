@@ -57,7 +57,8 @@ async def after(change: Callable[[Rememberer], Any]) -> SagaRow:
         await app.settled()
         found = {row.id: row for row in await rows(app, saga_table("Rememberer"))}
     assert (found[other].status, '"seen":["paid"]' in found[other].state) == ("running", True)
-    return found[order]
+    row: SagaRow = found[order]
+    return row
 
 
 @pytest.mark.parametrize(
