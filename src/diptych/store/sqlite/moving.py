@@ -19,7 +19,7 @@ from diptych.store.sqlite.connection import MOVED, DatabaseFile, check_ours, ope
 from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
 from diptych.store.sqlite.lock import WriterLock
 
-_REFUSING: Final = ("events", "commands", "subscriptions")  # every append inserts into one of them
+_REFUSING: Final = ("events", "commands")  # every append of a command inserts into one of them
 _EVENTS: Final = """
 SELECT e.position, s.tenant, s.category, s.stream_id, e.version, e.event_id, t.name, e.schema_version, e.format,
     e.payload, e.metadata, e.recorded_at, e.checksum, f.position, e.slice
@@ -66,25 +66,12 @@ class SourceCommand(NamedTuple):
     result: str
 
 
-class SourceSubscription(NamedTuple):
-    """A checkpoint that is kept beside the log."""
-
-    name: str
-    lane: int
-    tenant: str
-    epoch: int
-    position: int
-    event_id: bytes
-    recorded_at: int
-
-
 class Counts(NamedTuple):
     """What a store has."""
 
     events: int
     streams: int
     commands: int
-    subscriptions: int
 
 
 class SourceFile:
@@ -171,11 +158,6 @@ class SourceFile:
                 break
             count, stream, written = count + 1, each, (metadata, time)
         return count
-
-    def subscriptions(self) -> list[SourceSubscription]:
-        """All checkpoints that are kept beside the log."""
-        sql = "SELECT name, lane, tenant, epoch, position, event_id, recorded_at FROM subscriptions ORDER BY name, lane"
-        return [SourceSubscription(*row) for row in self._rows(sql)]
 
     def counts(self) -> Counts:
         """How much there is of everything."""
