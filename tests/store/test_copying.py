@@ -17,6 +17,7 @@ import pytest
 
 from diptych.errors import OtherHistoryError, StoreCorruptedError, StoreMovedError, StoreUnavailableError
 from diptych.store import copying
+from diptych.store.batches import LaneMove, RowChanges, ViewBatch
 from diptych.store.copying import Moved, StoreCopy, copy
 from diptych.store.copying_rows import Tell
 from diptych.store.opening import open_stores
@@ -24,6 +25,7 @@ from diptych.store.protocols import Append, CommandKeyTaken, EventStore, StreamW
 from diptych.store.sqlite.moving import SourceFile
 from diptych.stream import ANY, StreamName
 from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
+from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
 from tests.postgres import Server, had_or_skipped
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -70,6 +72,15 @@ async def fill(url: str, count: int = 300) -> list[StreamName]:
         await store.append(to(stream("Long"), *[event("C", text="ä" * 300) for _ in range(999)]))
         await store.append(Append([], command=record(key(), "no events")))
     return streams
+
+
+async def beside(store: EventStore) -> tuple[ViewBatch, ViewBatch]:
+    """What a saga or a reaction may write without any event: with its lane, and a row alone."""
+    await store.inline.open([TALLIES], store_id=store.store_id)
+    (held,) = await store.inline.leases.claim("worker", TALLIES.name, 1, [0])
+    head, row = await store.head(), RowChanges(TALLY, [Tally(name="tea", total=1)])
+    moves = ViewBatch(TALLIES.name, 1, [LaneMove(0, held.epoch, 0)], head.position, head.event_id)
+    return moves, ViewBatch(TALLIES.name, 1, [], 0, changes=[row])
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -120,13 +131,19 @@ async def test_a_moved_file_refuses_appends_and_says_where_it_went(source: str, 
     """In processes that had it open, and in those that open it later; what it has can still be read."""
     await fill(source, 5)
     async with opened(source) as open_before:
+        moves_a_lane, makes_a_row = await beside(open_before)
         await move(source, postgres_url)
         async with opened(source) as open_after:
             for store in (open_before, open_after):
                 refused = [
                     to(stream(), event()),
                     Append([], command=record(key())),
+                    Append([], beside=moves_a_lane),
+                    Append([], beside=makes_a_row),
                 ]
+                await store.inline.open([TALLIES], store_id=store.store_id)
+                with pytest.raises(StoreMovedError):
+                    await store.inline.leases.claim("another", TALLIES.name, 1, [0])
                 for append in refused:
                     with pytest.raises(StoreMovedError, match="start the service with that URL") as told:
                         await store.append(append)
@@ -220,7 +237,9 @@ async def test_a_target_refuses_appends_until_it_is_whole(source: str, postgres_
     with pytest.raises(StoppedError):
         await move(source, postgres_url, stop)
     async with opened(postgres_url) as server:
-        for append in (to(stream(), event()), Append([], command=record(key()))):
+        moves_a_lane, makes_a_row = await beside(server)
+        refused = [to(stream(), event()), Append([], command=record(key()))]
+        for append in [*refused, Append([], beside=moves_a_lane), Append([], beside=makes_a_row)]:
             with pytest.raises(StoreUnavailableError, match="diptych db copy"):
                 await server.append(append)
         assert (await server.head()).position > 1000
