@@ -17,6 +17,7 @@ from tests.campaigns import (
     corruption,
     crash,
     failover,
+    fulfilment,
     outages,
     outside,
     poison,
@@ -216,6 +217,13 @@ def run_poison(options: argparse.Namespace) -> None:
     say(f"poison at {len(positions)} positions, 12 ways each: all told, mended or left out; nothing else was touched")
 
 
+def run_fulfilment(options: argparse.Namespace) -> None:
+    """Have orders paid in advance and shipped, by a provider that is not well and workers that are killed."""
+    with DATABASES[options.database]() as url:
+        plan = fulfilment.Plan(options.orders, pause=options.pause, seed=options.seed)
+        say(asyncio.run(fulfilment.fulfil(url, plan)))
+
+
 Jobs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -238,6 +246,10 @@ def add_those_of_projections(jobs: Jobs) -> None:
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     working.add_argument("--lease", type=float, default=5.0, help="in seconds")
+    fulfilling = job(jobs, "fulfilment", run_fulfilment)
+    fulfilling.add_argument("--orders", type=int, default=5000)
+    fulfilling.add_argument("--pause", type=float, default=0.5, help="seconds from one kill to the next")
+    fulfilling.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     job(jobs, "outside", run_outside)
     changing = job(jobs, "mutants", run_mutants)
     changing.add_argument("--count", type=int, default=500)

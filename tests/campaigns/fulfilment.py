@@ -32,7 +32,6 @@ PARTS: Final = (customers, inventory, orders, checkout, payments, fulfilment, ch
 MANNERS: Final = Manners(fails=0.15, declines=0.05, hangs=0.04, repeats=0.2)
 PRODUCTS: Final = [id_for("campaign", f"product {number}") for number in range(20)]
 ADA, HOME = id_for("campaign", "ada"), Address(country="United Kingdom")
-_UNDER_WAY: Final = 100  # orders at a time
 
 
 class Plan(NamedTuple):
@@ -42,7 +41,8 @@ class Plan(NamedTuple):
     workers: int = 3
     pause: float = 0.5
     seed: int = 1
-    patience: float = 1.5  # an order that is not paid after so many seconds is cancelled
+    under_way: int = 50  # orders at a time
+    patience: float = 2.0  # an order that is not paid after so many seconds is cancelled
 
 
 class Worker(NamedTuple):
@@ -98,9 +98,9 @@ async def send(app: App, command: Command[Any]) -> None:
 class Shop:
     """Customers who check out and some who think again; and what became of it, read from the log."""
 
-    def __init__(self, app: App, random: Random) -> None:
-        self._app, self._random = app, random
-        self._under_way = asyncio.Semaphore(_UNDER_WAY)
+    def __init__(self, app: App, plan: Plan) -> None:
+        self._app, self._random = app, Random(plan.seed)
+        self._under_way = asyncio.Semaphore(plan.under_way)
         self._moved = asyncio.Event()
         self.placed: set[UUID] = set()
         self.ledger = Ledger()
@@ -139,12 +139,18 @@ class Shop:
                 return  # it has left, or is off
 
     async def follow(self) -> None:
-        """Read the log as it grows; orders that have ended make room for others."""
+        """Read the log as it grows; orders that have ended make room for others. :raises AssertionError: it stands."""
+        moved_at = time.monotonic()
         while True:
-            before = len(self.ledger.ended)
+            before, position = len(self.ledger.ended), self._position
             await self.read_all()
+            if self._position > position:
+                moved_at = time.monotonic()
+                self._moved.set()
             for _ in range(len(self.ledger.ended) - before):
                 self._under_way.release()
+            left = [self.ledger.cases[id] for id in self.placed - self.ledger.ended]
+            assert time.monotonic() < moved_at + PATIENCE, f"{len(left)} orders do not end: {left[:3]}"
             await self._app.events.wait(self._position, 0.2)
 
     async def read_all(self) -> None:
@@ -153,18 +159,12 @@ class Shop:
             for row in page.events:
                 self.ledger.take(row, self._app.codec.decode(row))
             self._position = page.events[-1].position
-            self._moved.set()
 
     async def all_ended(self) -> None:
-        """Return when every order has. :raises AssertionError: nothing happens any more, and some have not."""
+        """Return when every order has."""
         while len(self.ledger.ended) < len(self.placed):
             self._moved.clear()
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await self._moved.wait()
-            except TimeoutError:
-                left = {id: self.ledger.cases[id] for id in self.placed - self.ledger.ended}
-                raise AssertionError(f"{len(left)} orders did not end: {list(left.items())[:3]}") from None
+            await self._moved.wait()
 
 
 @asynccontextmanager
@@ -208,7 +208,7 @@ async def fulfil(url: str, plan: Plan) -> str:
 
         made.tell = tell
         async with app:
-            shop = Shop(app, Random(plan.seed))
+            shop = Shop(app, plan)
             await shop.open(plan.orders)
             kills = await _sell(shop, worker, plan)
             seconds = time.monotonic() - began
