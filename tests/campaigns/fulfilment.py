@@ -196,9 +196,9 @@ class Killing:
             self.kills += 1
 
 
-async def fulfil(url: str, plan: Plan) -> str:
+async def fulfil(url: str, plan: Plan, made: FakeProvider | None = None) -> str:
     """Sell, kill and judge; says what became of the orders. :raises AssertionError: one did not end as it must."""
-    letters, made, began = list[str](), FakeProvider(MANNERS, seed=plan.seed), time.monotonic()
+    letters, made, began = list[str](), made or FakeProvider(MANNERS, seed=plan.seed), time.monotonic()
     async with provider(made, letters) as provider_url:
         worker = Worker(url, provider_url, plan.patience)
         app = app_of(worker, is_worker=False)
