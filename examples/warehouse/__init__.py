@@ -1,0 +1,1 @@
+"""A second service, which hears of orders."""
