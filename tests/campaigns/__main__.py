@@ -233,7 +233,7 @@ def run_fulfilment(options: argparse.Namespace) -> None:
     """Have orders paid in advance and shipped, by a provider that is not well and workers that are killed."""
     with DATABASES[options.database]() as url:
         plan = fulfilment.Plan(options.orders, pause=options.pause, seed=options.seed)
-        say(asyncio.run(fulfilment.fulfil(url, plan)))
+        say(asyncio.run(fulfilment.fulfil(url, plan, say=say)))
 
 
 Jobs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

@@ -5,7 +5,7 @@ The workers are processes; this one has the customers and the provider, and read
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -32,6 +32,9 @@ PARTS: Final = (customers, inventory, orders, checkout, payments, fulfilment, ch
 MANNERS: Final = Manners(fails=0.15, declines=0.05, hangs=0.04, repeats=0.2)
 PRODUCTS: Final = [id_for("campaign", f"product {number}") for number in range(20)]
 ADA, HOME = id_for("campaign", "ada"), Address(country="United Kingdom")
+
+
+Say = Callable[[str], None]
 
 
 class Plan(NamedTuple):
@@ -98,8 +101,8 @@ async def send(app: App, command: Command[Any]) -> None:
 class Shop:
     """Customers who check out and some who think again; and what became of it, read from the log."""
 
-    def __init__(self, app: App, plan: Plan) -> None:
-        self._app, self._random = app, Random(plan.seed)
+    def __init__(self, app: App, plan: Plan, say: Say) -> None:
+        self._app, self._random, self._say = app, Random(plan.seed), say
         self._under_way = asyncio.Semaphore(plan.under_way)
         self._moved = asyncio.Event()
         self.placed: set[UUID] = set()
@@ -147,8 +150,10 @@ class Shop:
             if self._position > position:
                 moved_at = time.monotonic()
                 self._moved.set()
-            for _ in range(len(self.ledger.ended) - before):
+            for number in range(before, len(self.ledger.ended)):
                 self._under_way.release()
+                if (number + 1) % 500 == 0:
+                    self._say(f"  {number + 1} orders have ended")
             left = [self.ledger.cases[id] for id in self.placed - self.ledger.ended]
             assert time.monotonic() < moved_at + PATIENCE, f"{len(left)} orders do not end: {left[:3]}"
             await self._app.events.wait(self._position, 0.2)
@@ -196,7 +201,7 @@ class Killing:
             self.kills += 1
 
 
-async def fulfil(url: str, plan: Plan, made: FakeProvider | None = None) -> str:
+async def fulfil(url: str, plan: Plan, made: FakeProvider | None = None, say: Say = lambda _: None) -> str:
     """Sell, kill and judge; says what became of the orders. :raises AssertionError: one did not end as it must."""
     letters, made, began = list[str](), made or FakeProvider(MANNERS, seed=plan.seed), time.monotonic()
     async with provider(made, letters) as provider_url:
@@ -208,7 +213,7 @@ async def fulfil(url: str, plan: Plan, made: FakeProvider | None = None) -> str:
 
         made.tell = tell
         async with app:
-            shop = Shop(app, plan)
+            shop = Shop(app, plan, say)
             await shop.open(plan.orders)
             kills = await _sell(shop, worker, plan)
             seconds = time.monotonic() - began
