@@ -28,7 +28,12 @@ SLICES = (customers, inventory, orders, credit_notes, checkout, payments, order_
 CARRYING = (fulfilment, charging, receipts)
 
 
-def make_app(url: str, provider: Any = None, broker: Publisher | None = None) -> App:
+def make_app(
+    url: str,
+    provider: Any = None,
+    broker: Publisher | None = None,
+    mailer: type[receipts.Mailer] = receipts.ConsoleMailer,
+) -> App:
     """Put the slices together, over the database at this URL.
 
     With a provider, orders that were checked out are carried on; with a broker, other services are told of orders.
@@ -40,7 +45,7 @@ def make_app(url: str, provider: Any = None, broker: Publisher | None = None) ->
         for part in CARRYING:
             app.include(part.module)
         app.provide(PaymentProvider, provider)
-        app.provide(receipts.Mailer, receipts.ConsoleMailer)
+        app.provide(receipts.Mailer, mailer)
     if broker is not None:
         app.publish(publishing.messages, broker)
     return app
