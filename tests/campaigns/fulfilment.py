@@ -38,11 +38,11 @@ Say = Callable[[str], None]
 
 
 class Plan(NamedTuple):
-    """How many orders, by how many workers, one of which is killed so often (seconds; up to twice of it)."""
+    """How many orders, by how many workers, one of which is killed every so many events of the log, on average."""
 
     orders: int = 5000
     workers: int = 3
-    pause: float = 0.5
+    every: int = 150
     seed: int = 1
     under_way: int = 50  # orders at a time
     patience: float = 2.0  # an order that is not paid after so many seconds is cancelled
@@ -107,7 +107,7 @@ class Shop:
         self._moved = asyncio.Event()
         self.placed: set[UUID] = set()
         self.ledger = Ledger()
-        self._position = 0
+        self.position = 0
 
     async def open(self, count: int) -> None:
         """Stock the shelves, for nine of ten orders."""
@@ -145,9 +145,9 @@ class Shop:
         """Read the log as it grows; orders that have ended make room for others. :raises AssertionError: it stands."""
         moved_at = time.monotonic()
         while True:
-            before, position = len(self.ledger.ended), self._position
+            before, position = len(self.ledger.ended), self.position
             await self.read_all()
-            if self._position > position:
+            if self.position > position:
                 moved_at = time.monotonic()
                 self._moved.set()
             for number in range(before, len(self.ledger.ended)):
@@ -156,14 +156,14 @@ class Shop:
                     self._say(f"  {number + 1} orders have ended")
             left = [self.ledger.cases[id] for id in self.placed - self.ledger.ended]
             assert time.monotonic() < moved_at + PATIENCE, f"{len(left)} orders do not end: {left[:3]}"
-            await self._app.events.wait(self._position, 0.2)
+            await self._app.events.wait(self.position, 0.2)
 
     async def read_all(self) -> None:
         """Read what is new."""
-        while (page := await self._app.events.read_log(after=self._position, limit=1000)).events:
+        while (page := await self._app.events.read_log(after=self.position, limit=1000)).events:
             for row in page.events:
                 self.ledger.take(row, self._app.codec.decode(row))
-            self._position = page.events[-1].position
+            self.position = page.events[-1].position
 
     async def all_ended(self) -> None:
         """Return when every order has."""
@@ -186,16 +186,18 @@ async def provider(made: FakeProvider, letters: list[str]) -> AsyncIterator[str]
 
 
 class Killing:
-    """Kills a worker at random and starts another, again and again."""
+    """Kills a worker at random and starts another, again and again: by what was done and not by the time it took."""
 
-    def __init__(self, hands: Crew, random: Random, pause: float) -> None:
-        self._hands, self._random, self._pause = hands, random, pause
+    def __init__(self, hands: Crew, shop: Shop, plan: Plan) -> None:
+        self._hands, self._shop, self._random, self._most = hands, shop, Random(plan.seed), 2 * plan.every
         self.kills = 0
 
     async def run(self) -> None:
         """Do so until cancelled."""
         while True:
-            await asyncio.sleep(self._pause * self._random.uniform(0.2, 1.8))
+            until = self._shop.position + self._random.randrange(1, self._most)
+            while self._shop.position < until:  # noqa: ASYNC110 - it is looked at, not told
+                await asyncio.sleep(0.005)
             await asyncio.to_thread(self._hands.kill, self._random.choice(self._hands.pids))
             await asyncio.to_thread(self._hands.start)
             self.kills += 1
@@ -232,7 +234,7 @@ async def fulfil(url: str, plan: Plan, made: FakeProvider | None = None, say: Sa
 async def _sell(shop: Shop, worker: Worker, plan: Plan) -> int:
     """Have all orders placed and ended under killing; returns how often somebody was killed."""
     with crew(plan.workers, work, worker) as hands:
-        killing = Killing(hands, Random(plan.seed), plan.pause)
+        killing = Killing(hands, shop, plan)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(shop.follow()), group.create_task(killing.run())]
             await shop.sell(plan.orders)
