@@ -34,6 +34,11 @@ class KafkaPublisher:
         self._producer: AIOKafkaProducer | None = None
         self._turn = asyncio.Lock()
 
+    @property
+    def address(self) -> str:
+        """The topic."""
+        return self._topic
+
     async def open(self) -> None:
         """Do nothing: it connects with the first messages, and may then wait for the broker."""
 
@@ -87,6 +92,11 @@ class KafkaSource:
         self._consumer: AIOKafkaConsumer | None = None
         self._out: set[tuple[TopicPartition, int]] = set()
         self._ends: dict[TopicPartition, int] = {}
+
+    @property
+    def address(self) -> str:
+        """The topic."""
+        return self._topic
 
     async def open(self) -> None:
         """Do nothing: it connects when it is first asked for messages."""

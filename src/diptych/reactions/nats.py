@@ -94,6 +94,11 @@ class NatsPublisher:
         self._connection = _Connection(servers, seconds, options)
         self._stream, self._seconds, self._is_made = stream, seconds, False
 
+    @property
+    def address(self) -> str:
+        """The subjects that it publishes to."""
+        return f"{self._stream.prefix}.>"
+
     async def open(self) -> None:
         """Do nothing: it connects with the first messages, and may then wait for the broker."""
 
@@ -151,6 +156,11 @@ class NatsSource:
         self._stream, self._durable, self._subject = stream, durable, subject
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._out: dict[int, Msg] = {}
+
+    @property
+    def address(self) -> str:
+        """What it takes: subjects, or a whole stream."""
+        return self._subject or self._stream
 
     async def open(self) -> None:
         """Do nothing: it connects when it is first asked for messages."""
