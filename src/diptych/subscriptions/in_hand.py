@@ -6,6 +6,8 @@ Rule: it starts and waits; what an outcome means is the duty's, what is written 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -60,8 +62,14 @@ class InHand:
             self._start(task.key, max(0.0, (task.due_at - now) / 1_000_000))
 
     def finished(self, most: int) -> list[Finished]:
-        """Take what was performed since."""
-        return [self._finished.popleft() for _ in range(min(most, len(self._finished)))]
+        """Return what was performed since, and not settled."""
+        return list(islice(self._finished, most))
+
+    def settled(self, finished: Iterable[Finished]) -> None:
+        """Have it that these were taken in."""
+        for one in finished:
+            with suppress(ValueError):  # it was forgotten meanwhile
+                self._finished.remove(one)
 
     def over(self, task: Task, now: int) -> None:
         """Have the next of its key performed: this one is done with."""

@@ -61,6 +61,7 @@ class LaneWork:
         self._requests: Sequence[Request] = ()
         self._answered: set[int] = set()
         self._cleaned_at = 0
+        self._taking: Sequence[Finished] = ()  # what a turn that is being written takes in
         self._is_at_rest = False
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
@@ -118,14 +119,15 @@ class LaneWork:
             self.desk.reader.hear_no_more(self._wake)
 
     async def end(self) -> None:
-        """Finish what is being performed, if it takes no longer than the desk's patience, and write it down.
-
-        Not on top of a turn that was cut short: that may commit still, and what this one would rest on is not known.
-        """
+        """Finish what is being performed, if it takes no longer than the desk's patience, and write it down."""
         await self._in_hand.end(self.desk.patience)
-        while not self._place.is_in_doubt and (finished := self._in_hand.finished(_AT_ONCE)):
-            await self._commit_outcomes(finished)
-        if not self._place.is_in_doubt:
+        if await self._place.is_sure(self.desk.patience):
+            self._in_hand.settled(self._taking)
+            while finished := self._in_hand.finished(_AT_ONCE):
+                turn = self._new_turn()
+                turn.rests_on(_failed(finished))
+                await self.duty.take(Given(finished), turn, self._load)
+                await self._commit(turn, {}, finished)
             await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
@@ -154,14 +156,8 @@ class LaneWork:
         await self.duty.take(given, turn, self._load)
         await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
         if page is None:
-            await self._clean(turn.now)
+            await _clean(self, turn.now)
         return page is not None or not turn.is_empty or bool(finished)
-
-    async def _commit_outcomes(self, finished: Sequence[Finished]) -> None:
-        turn = self._new_turn()
-        turn.rests_on(_failed(finished))
-        await self.duty.take(Given(finished), turn, self._load)
-        await self._commit(turn, {}, finished)
 
     async def _due(self, turn: Turn) -> Sequence[Task]:
         """Return timers that act now; those of a key that was put aside are put aside, too."""
@@ -173,7 +169,10 @@ class LaneWork:
 
     async def _commit(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished] = ()) -> None:
         self._put_aside_what_follows(turn)
+        self._taking = finished
         await self._place.commit(turn)
+        self._in_hand.settled(finished)
+        self._taking = ()
         self._is_committed(turn, events, finished)
 
     def _put_aside_what_follows(self, turn: Turn) -> None:
@@ -223,21 +222,6 @@ class LaneWork:
                 await _do(self, request)
                 self._answered.add(request.id)
 
-    async def _clean(self, now: int) -> None:
-        """Throw old outcomes away, now and then."""
-        if now < self._cleaned_at + _CLEAN:
-            return
-        old = await self._shelf.outdated(now - _KEPT, _AT_ONCE)
-        if len(old) == _AT_ONCE:
-            self._wake.set()  # there are more
-        else:
-            self._cleaned_at = now
-        turn = self._new_turn()
-        for one in old:
-            turn.drop(one.id)
-        if old:
-            await self._commit(turn, {})
-
     async def _sleep(self) -> None:
         seconds = SAVE
         if self._timers.next_due is not None and not self.is_paused:
@@ -256,6 +240,22 @@ class LaneWork:
 
     def _now(self) -> int:
         return to_microseconds(self.desk.clock.now())
+
+
+async def _clean(work: LaneWork, now: int) -> None:
+    """Throw old outcomes away, now and then."""
+    if now < work._cleaned_at + _CLEAN:
+        return
+    old = await work._shelf.outdated(now - _KEPT, _AT_ONCE)
+    if len(old) == _AT_ONCE:
+        work._wake.set()  # there are more
+    else:
+        work._cleaned_at = now
+    turn = work._new_turn()
+    for one in old:
+        turn.drop(one.id)
+    if old:
+        await work._commit(turn, {})
 
 
 async def _do(work: LaneWork, request: Request) -> None:
