@@ -207,6 +207,10 @@ async def test_a_missing_event_stops_its_readers(path: str) -> None:
     with pytest.raises(SkippedPositionsError) as found:
         await store.read_log(after=0)
     assert (found.value.after, found.value.found) == (1, 3)
+    for slices in (range(512), range(512, 1024)):
+        with pytest.raises(SkippedPositionsError) as found:
+            await store.read_slices(after=0, slices=slices)
+        assert (found.value.after, found.value.found) == (1, 3)
     with pytest.raises(StoreCorruptedError, match="missing"):
         await store.read_stream(name)
     await store.close()
