@@ -33,7 +33,7 @@ class SlicedRows(Sequence[StoredEvent]):
         self._after, self._length, self._last = page.after, page.scanned - page.after, page.last
         self._found = page.events
         self._places = [position - page.after - 1 for position in positions_of(page.events)]
-        self._indexes = {place: index for index, place in enumerate(self._places)}
+        self._indexes = dict(zip(self._places, range(len(self._places)), strict=True))
         if any(slice_of(id) not in slices for id in set(stream_ids_of(page.events))):
             row = next(row for row in page.events if slice_of(row.stream_id) not in slices)
             raise StoreCorruptedError(
