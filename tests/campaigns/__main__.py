@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from diptych.store.protocols import StoreSettings
 from tests.campaigns import (
+    brokers,
     corruption,
     crash,
     failover,
@@ -31,6 +32,7 @@ from tests.campaigns.history import Violation
 from tests.campaigns.mutants import trying
 from tests.campaigns.stores import DATABASES, fresh_stores, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
+from tests.nats_servers import a_cluster
 from tests.postgres import Server
 from tests.postgres_servers.pair import running_pair
 
@@ -183,6 +185,16 @@ def run_outages(options: argparse.Namespace) -> None:
         server.remove()
 
 
+def run_brokers(options: argparse.Namespace) -> None:
+    """Publish to three NATS servers, and kill the one that leads, again and again."""
+    with a_cluster() as cluster:
+        found = asyncio.run(brokers.publish_under_kills(cluster, options.rounds, Random(options.seed), say))
+    say(
+        f"{found.kills} leaders killed, {found.messages} messages confirmed and {found.copies} copies there, "
+        f"{found.failed} batches sent again; nothing lost, of each key in order"
+    )
+
+
 def run_zombies(options: argparse.Namespace) -> None:
     """Stop workers of projections past their lease, wake them up, and see that nothing late takes effect."""
     moments: list[zombies.Moment] = ["any", "before", "inside"]
@@ -239,6 +251,7 @@ def add_those_of_projections(jobs: Jobs) -> None:
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     working.add_argument("--lease", type=float, default=5.0, help="in seconds")
     job(jobs, "outside", run_outside)
+    job(jobs, "brokers", run_brokers).add_argument("--rounds", type=int, default=50)
     changing = job(jobs, "mutants", run_mutants)
     changing.add_argument("--count", type=int, default=500)
     changing.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")

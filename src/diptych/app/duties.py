@@ -15,16 +15,18 @@ from diptych.events.codec import Codec
 from diptych.handlers import Signature, signature
 from diptych.messages import Command, Envelope, IdempotencyKey, with_envelope
 from diptych.providing import MissingError, Providers
+from diptych.reactions.consuming import InboxDuty
+from diptych.reactions.inbox import Inbox
 from diptych.reactions.publication import Published
 from diptych.reactions.publishing import PublicationDuty
 from diptych.reactions.reaction import Declared, read_reaction
 from diptych.reactions.running import ReactionDuty
 from diptych.sagas.plan import plan_of
-from diptych.sagas.running import Call, SagaDuty, Sending
+from diptych.sagas.running import Call, SagaDuty
 from diptych.sagas.saga import Direction, Saga
 from diptych.sagas.stepped import SagaStepped
 from diptych.sagas.steps import Step, steps_of
-from diptych.subscriptions.duty import Duty
+from diptych.subscriptions.duty import Duty, Sending
 from diptych.write.bus import CommandBus, CommandRoutes
 
 DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
@@ -58,6 +60,8 @@ class WiringDuties:
                 found.extend(await self._reaction(declared, stack))
         for published in [one for module in modules for one in module.published]:
             found.extend(await self._publication(published, stack))
+        for inbox in [one for module in modules for one in module.inboxes]:
+            found.extend(await self._inbox(inbox, stack))
         self._refuse_namesakes(found)
         if not found:
             return Duties(either_side(Clock))
@@ -116,6 +120,17 @@ class WiringDuties:
             return [PublicationDuty(published, told, self._codec)]
         except ConfigurationError as error:
             self._wired.problems.extend(error.problems)
+        except (TypeError, NameError, ValueError) as error:
+            self._wired.problems.append(str(error))
+        return []
+
+    async def _inbox(self, inbox: Inbox, stack: AsyncExitStack) -> list[Duty]:
+        try:
+            accepted = inbox.read()
+            if self._is_worker:
+                stack.push_async_callback(inbox.source.close)
+                await inbox.source.open()
+            return [InboxDuty(inbox, accepted, self._send)]
         except (TypeError, NameError, ValueError) as error:
             self._wired.problems.append(str(error))
         return []

@@ -12,6 +12,7 @@ from diptych.events.upcasting import Upcaster, Upcasters
 from diptych.handlers import Handlers, is_async, local_names, where
 from diptych.messages import Command, Query
 from diptych.projections.projection import Projection
+from diptych.reactions.inbox import Inbox
 from diptych.reactions.publication import Publication, Published
 from diptych.reactions.publisher import Publisher
 from diptych.reactions.reaction import ATTEMPTS, Begins, Declared, Key
@@ -45,6 +46,7 @@ class Module:
         self.sagas: list[type[Saga]] = []
         self.reactions: list[Declared] = []
         self.published: list[Published] = []
+        self.inboxes: list[Inbox] = []
         self.alert_handlers: list[AlertHandler] = []
         self.provided: list[tuple[Any, Any, Mapping[str, Any]]] = []
         self.upcasters = Upcasters()
@@ -122,6 +124,10 @@ class Module:
         The publisher is opened and closed with the app.
         """
         self.published.append(Published(publication, publisher))
+
+    def consume(self, inbox: Inbox) -> None:
+        """Have messages of another system become commands, each once. Its source is opened and closed with the app."""
+        self.inboxes.append(inbox)
 
     def on_alert(self, handler: AlertSink) -> AlertSink:
         """Register an async function (or a `diptych.alerts.Webhook`) that is told of each change of an alert.

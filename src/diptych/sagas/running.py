@@ -4,11 +4,11 @@ Rule: whatever a step raises puts the saga aside with all that follows of it; no
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
-from diptych.errors import AccessDeniedError, DomainError, InvalidInputError, NotFoundError, RowChangedError
+from diptych.errors import RowChangedError
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
 from diptych.messages import Command, IdempotencyKey
@@ -20,13 +20,22 @@ from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held
-from diptych.subscriptions.duty import LANES, Desk, Finished, Given, LoadRows, SkippedError, Taken, Work
+from diptych.subscriptions.duty import (
+    LANES,
+    REJECTIONS,
+    Desk,
+    Dispatch,
+    Finished,
+    Given,
+    LoadRows,
+    Sending,
+    SkippedError,
+    Taken,
+    Work,
+)
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
 from diptych.subscriptions.turn import Turn
-
-REJECTIONS: Final = (DomainError, NotFoundError, InvalidInputError, AccessDeniedError)
-"""What a command handler says no with; anything else is a fault of it, and tried again."""
 
 _ATTEMPTS: Final = 5
 _LONGEST: Final = 60.0  # seconds between two tries
@@ -34,24 +43,11 @@ _OUTCOME: Final = Way(lambda saga, outcome: saga.take_outcome(outcome), wants_me
 _OVERDUE: Final = Way(lambda saga, due: saga.overdue(due), wants_metadata=False)
 
 
-class Sending(NamedTuple):
-    """How a saga's command is sent: under which id, as part of what, and what commits with it."""
-
-    command_id: UUID
-    correlation_id: UUID | None
-    cause: UUID
-    tenant: str
-    beside: ViewBatch
-
-
 class Call(NamedTuple):
     """What a call of a step is given: what is provided, and under which name it wants its key."""
 
     arguments: Mapping[str, Any]
     key: str | None
-
-
-Dispatch = Callable[[Command[Any], Sending], Awaitable[Any]]
 
 
 class SagaDuty:

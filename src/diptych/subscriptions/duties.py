@@ -14,7 +14,7 @@ from diptych.errors import ConfigurationError, RowChangedError, StaleReadError
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.protocols import Append, EventStore
 from diptych.subscriptions.coordinator import Coordinator
-from diptych.subscriptions.duty import LANES, Desk, Duty
+from diptych.subscriptions.duty import Desk, Duty
 from diptych.subscriptions.keeping import DutyCrew, Keeper
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.shelf import one_task
@@ -111,4 +111,4 @@ class DutyEngine:
 
 def _is_settled(keeper: Keeper, head: int) -> bool:
     works = keeper.works.values()
-    return len(works) == LANES and all(work.is_settled(head) for work in works)
+    return len(works) == keeper.duty.kept.lanes and all(work.is_settled(head) for work in works)

@@ -5,9 +5,12 @@ Rule: a duty decides and performs; it never reads the log, and what it writes go
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
+from uuid import UUID
 
 from diptych.clock import Clock
+from diptych.errors import AccessDeniedError, DomainError, InvalidInputError, NotFoundError
 from diptych.events.recorded import RecordedEvent
+from diptych.messages import Command
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.store.protocols import EventStore
@@ -15,6 +18,9 @@ from diptych.store.tables import Table
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.tasks import Task
 from diptych.subscriptions.turn import Turn
+
+REJECTIONS: Final = (DomainError, NotFoundError, InvalidInputError, AccessDeniedError)
+"""What a command is refused with; anything else is a fault, and tried again."""
 
 LANES: Final = 4
 """Of every duty, for ever: a lane is never split or merged."""
@@ -42,6 +48,19 @@ class Given(NamedTuple):
     finished: Sequence[Finished]
     timers: Sequence[Task]
     events: Sequence[Taken]
+
+
+class Sending(NamedTuple):
+    """How a command is sent: under which id, as part of what, because of what, and what commits with it."""
+
+    command_id: UUID
+    correlation_id: UUID | None
+    cause: UUID
+    tenant: str
+    beside: ViewBatch | None
+
+
+Dispatch = Callable[[Command[Any], Sending], Awaitable[Any]]
 
 
 class SkippedError(Exception):

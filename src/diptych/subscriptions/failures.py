@@ -9,11 +9,14 @@ from typing import Final
 
 from diptych.errors import (
     CheckpointMovedError,
+    ConflictError,
     OtherHistoryError,
+    RowChangedError,
     SkippedPositionsError,
     StoreCorruptedError,
     StoreError,
     UnknownEventTypeError,
+    UnknownOutcomeError,
 )
 
 MOST_PARKED: Final = 100
@@ -68,6 +71,12 @@ def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> b
 def may_be_tried_unasked(error: str) -> bool:
     """Whether what parked a key costs no more than another error when it is tried again."""
     return ENDED not in error and HANGS not in error
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a command failed only because a database was away, or somebody was faster again and again."""
+    is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)
+    return is_of_store and not isinstance(error, RowChangedError)
 
 
 class Backoff:

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.errors import ConflictError, RowChangedError, StoreError, UnknownOutcomeError
 from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.duty import Finished
-from diptych.subscriptions.failures import Backoff
+from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
 from diptych.subscriptions.tasks import TIMER, Task
 
@@ -147,12 +146,6 @@ class InHand:
             try:
                 return Finished(task, await self._perform(task, self._events.get(task.id)))
             except Exception as error:
-                if not _is_passing(error):
+                if not is_passing(error):
                     return Finished(task, None, error)
                 await asyncio.sleep(backoff.next())
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether this is no more than a database that is away, or somebody who was faster again and again."""
-    is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)
-    return is_of_store and not isinstance(error, RowChangedError)

@@ -1,0 +1,199 @@
+"""An inbox as a duty: one process of all takes its messages, those of one key in their order.
+
+A message leads to a command under an id that is made of the message's. So it takes effect once, however often it comes
+within the time that command ids are remembered. It is acknowledged after that commit.
+Rule: what cannot be read, or is refused, is put aside with its bytes, and acknowledged; nothing is lost (I2).
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+from uuid import UUID
+
+from diptych.clock import SystemClock, id_for
+from diptych.errors import PublishError
+from diptych.events.recorded import to_microseconds
+from diptych.messages import Command
+from diptych.reactions.inbox import Accepted, Inbox
+from diptych.reactions.messages import IntegrationMessage
+from diptych.reactions.source import Incoming
+from diptych.store.batches import ProjectionTables
+from diptych.store.leases import Held, Request
+from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
+from diptych.subscriptions.failures import Backoff, is_passing
+from diptych.subscriptions.lane_place import LanePlace
+from diptych.subscriptions.shelf import Shelf
+from diptych.subscriptions.tasks import DONE, PARKED, SKIPPED, Task, as_text, tasks_table
+from diptych.subscriptions.turn import Turn
+
+_log: Final = logging.getLogger("diptych.consuming")
+MESSAGE: Final = "message"
+_AT_ONCE: Final = 100
+_WAIT: Final = 1.0  # seconds that a fetch waits for a message
+_ATTEMPTS: Final = 5
+
+
+class InboxDuty:
+    """Runs one inbox."""
+
+    begins_at_head = False
+
+    def __init__(self, inbox: Inbox, accepted: Mapping[str, Accepted], dispatch: Dispatch) -> None:
+        self.inbox, self.accepted, self.dispatch = inbox, accepted, dispatch
+        self.name = inbox.name
+        self.tasks = tasks_table(self.name)
+        self.kept = ProjectionTables(self.name, (self.tasks,), lanes=1)
+
+    def work(self, desk: Desk, held: Held) -> Work:
+        """Return what works on the lane."""
+        return ConsumingWork(self, desk, held)
+
+    def command_id(self, message_id: str) -> UUID:
+        """Return the id of the command that a message leads to."""
+        return id_for(f"inbox {self.name}", message_id)
+
+
+class ConsumingWork:
+    """Takes messages. `error` says why none come, or is None."""
+
+    def __init__(self, duty: InboxDuty, desk: Desk, held: Held) -> None:
+        self._duty, self._desk, self.lane = duty, desk, held.lane
+        self._place = LanePlace(duty, desk, held)
+        self._shelf = Shelf(desk.store, duty.tasks, held.lane)
+        self._turn = asyncio.Lock()  # one commit at a time: each asks where the one before left the lane
+        self._requests: Sequence[Request] = ()
+        self._answered: set[int] = set()
+        self.is_paused = self._is_at_rest = False
+        self.error: str | None = None
+
+    def is_asked(self, requests: Sequence[Request]) -> None:
+        """Learn what is asked of the lane's owner."""
+        self._requests = requests
+
+    def wake(self) -> None:
+        """Do nothing: a second passes quickly."""
+
+    def drop(self) -> None:
+        """Do nothing: what is not acknowledged comes again."""
+
+    def is_settled(self, head: int) -> bool:
+        """Whether no message waits, as far as is known."""
+        return self._is_at_rest
+
+    async def end(self) -> None:
+        """Do nothing more: what was taken is on disk."""
+
+    async def run(self) -> None:
+        """Take messages until cancelled."""
+        pace = self._desk.pace
+        backoff = Backoff(pace.first_pause, pace.longest_pause)
+        while True:
+            await self._do_requests()
+            if self.is_paused:
+                await asyncio.sleep(_WAIT)
+                continue
+            try:
+                found = await self._duty.inbox.source.fetch(_AT_ONCE, _WAIT)
+            except PublishError as error:
+                if self.error is None:
+                    _log.warning("%s: %s", self._duty.name, error)
+                self.error, self._is_at_rest = str(error), False
+                await asyncio.sleep(backoff.next())
+                continue
+            self.error, self._is_at_rest = None, not found
+            backoff.reset()
+            await self._take_all(found)
+
+    async def _take_all(self, found: Sequence[Incoming]) -> None:
+        """Take messages, those of one key one after another."""
+        keyed = [(self._key(one), place, one) for place, one in enumerate(found)]
+        async with asyncio.TaskGroup() as group:
+            for _, chain in groupby(sorted(keyed, key=itemgetter(0, 1)), itemgetter(0)):
+                group.create_task(self._take_each([one for _, _, one in chain]))
+
+    def _key(self, incoming: Incoming) -> str:
+        try:
+            return self._duty.inbox.decode(incoming).key
+        except Exception:
+            return ""
+
+    async def _take_each(self, chain: Sequence[Incoming]) -> None:
+        for incoming in chain:
+            error = await self._take(incoming)
+            if error is not None:
+                await self._put(self._task(incoming)._replace(state=PARKED, error=as_text(error), attempts=1))
+                _log.warning("%s: a message was put aside: %s", self._duty.name, as_text(error))
+            try:
+                await self._duty.inbox.source.done(incoming)
+            except PublishError as away:  # it comes again, and its command is known by then
+                _log.warning("%s: %s", self._duty.name, away)
+
+    async def _take(self, incoming: Incoming) -> Exception | None:
+        """Do what a message says; return why it cannot be done, if it cannot. While the store is away, it waits."""
+        pace, attempts = self._desk.pace, 0
+        backoff = Backoff(pace.first_pause, pace.longest_pause)
+        try:
+            message = self._duty.inbox.decode(incoming)
+            accepted = self._duty.accepted.get(message.type)
+            command = None if accepted is None else accepted.command(message)
+        except Exception as error:
+            return error
+        while command is not None:
+            try:
+                await self._send(command, message)
+                break
+            except Exception as error:
+                attempts += not is_passing(error)
+                if isinstance(error, REJECTIONS) or attempts == _ATTEMPTS:
+                    return error
+                await asyncio.sleep(backoff.next())
+        return None
+
+    async def _send(self, command: Command[Any], message: IntegrationMessage) -> None:
+        id = self._duty.command_id(str(message.id))
+        sending = Sending(id, message.correlation_id or message.id, message.id, message.tenant, None)
+        await self._duty.dispatch(command, sending)
+
+    def _task(self, incoming: Incoming) -> Task:
+        try:
+            message = self._duty.inbox.decode(incoming)
+            id, key, name = str(message.id), message.key, message.type
+        except Exception:
+            id, key, name = incoming.id or sha256(incoming.raw).hexdigest(), "", "?"
+        body = {"id": incoming.id, "place": incoming.place, "raw": base64.b64encode(incoming.raw).decode()}
+        return Task(self._duty.command_id(id), self.lane, MESSAGE, key or id, 0, name, json.dumps(body))
+
+    async def _put(self, task: Task) -> None:
+        async with self._turn:
+            now, is_real = to_microseconds(self._desk.clock.now()), isinstance(self._desk.clock, SystemClock)
+            turn = Turn(self.lane, now, self._duty.tasks, is_real=is_real)
+            turn.put(task)
+            await self._place.commit(turn)
+
+    async def _do_requests(self) -> None:
+        """Do what an operator asks: take again what was put aside, or leave it out."""
+        for request in [one for one in self._requests if one.id not in self._answered]:
+            done = 0
+            aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
+            for task in aside:
+                body = json.loads(task.body)
+                incoming = Incoming(body["id"], body["place"], base64.b64decode(body["raw"]))
+                if request.verb == "skip":
+                    await self._put(task._replace(state=SKIPPED, error=f"{task.error} (skipped: {request.reason})"))
+                    done += 1
+                    continue
+                error = await self._take(incoming)
+                if error is None:
+                    await self._put(task._replace(state=DONE, error="", attempts=task.attempts + 1))
+                    done += 1
+                else:
+                    await self._put(task._replace(error=as_text(error), attempts=task.attempts + 1))
+            verb = "left out" if request.verb == "skip" else "taken"
+            await self._desk.store.inline.leases.settle(request.id, f"{done} of {len(aside)} {verb}")
+            self._answered.add(request.id)

@@ -1,0 +1,176 @@
+"""Messages of other systems become commands once, and what cannot be read is put aside with its bytes."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import anyio
+import pytest
+
+from diptych import App, new_id
+from diptych.reactions.inbox import Inbox
+from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, encode
+from diptych.reactions.source import MemorySource
+from diptych.store.tables import Table
+from diptych.stream import StreamName
+from diptych.subscriptions.tasks import Task
+from tests.sagas.shop import PayOrder, PlaceOrder, shop
+from tests.urls import url_for
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+class PaymentReceived(IntegrationEvent, name="bank.payment.received"):
+    """What the bank tells."""
+
+    order_id: UUID
+    amount: int
+
+
+KIND = PaymentReceived.message_type()
+
+
+def inbox(source: MemorySource, taken: list[int]) -> Inbox:
+    """What is taken of the bank's messages: payments of more than nothing."""
+    bank = Inbox("bank", source)
+
+    @bank.message
+    def received(event: PaymentReceived, message: IntegrationMessage) -> PayOrder | None:
+        taken.append(event.amount)
+        return PayOrder(order_id=event.order_id) if event.amount else None
+
+    return bank
+
+
+def paid(order: UUID, amount: int = 5, id: UUID | None = None) -> bytes:
+    """A message of the bank."""
+    event = PaymentReceived(order_id=order, amount=amount)
+    at = datetime(2026, 11, 28, tzinfo=UTC)
+    return encode(
+        IntegrationMessage(id or new_id(), event.message_type(), "/bank", str(order), at, event.model_dump_json())
+    )
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    """Where the messages come from."""
+    return MemorySource()
+
+
+@pytest.fixture
+def taken() -> list[int]:
+    """The amounts of the messages that were read."""
+    return []
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def app(
+    request: pytest.FixtureRequest, tmp_path: Path, source: MemorySource, taken: list[int]
+) -> AsyncIterator[App]:
+    """The shop, that hears of payments."""
+    app = App(url_for(request, tmp_path), mode="development")
+    app.include(shop())
+    app.consume(inbox(source, taken))
+    async with app:
+        yield app
+
+
+async def events_of(app: App, order: UUID) -> list[str]:
+    """The events of an order."""
+    return [row.type for row in await app.events.read_stream(StreamName("", "Order", order))]
+
+
+async def aside(app: App) -> list[Task]:
+    """What was put aside."""
+    table: Table = app._started().duties.duties[0].tasks
+    async with app.events.inline.reader() as session:
+        columns = ", ".join(column.name for column in table.columns)
+        rows = await session.fetch(f"SELECT {columns} FROM {table.name} WHERE state = 'parked' ORDER BY id", {})
+        return session.decode(table, rows)
+
+
+async def test_a_message_takes_effect_once_however_often_it_comes(app: App, source: MemorySource) -> None:
+    """D2, C1"""
+    order, raw = new_id(), b""
+    await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+    raw = paid(order)
+    for _ in range(3):
+        source.put(raw)
+    await until(lambda: source.acknowledged == 3)
+    assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+    assert await aside(app) == []
+
+
+async def test_what_is_no_business_of_ours_is_left_alone(app: App, source: MemorySource, taken: list[int]) -> None:
+    source.put(paid(new_id(), 0))
+    other = IntegrationMessage(new_id(), "bank.opened.v1", "/bank", "", datetime(2026, 11, 28, tzinfo=UTC), "{}")
+    source.put(encode(other))
+    await until(lambda: source.acknowledged == 2)
+    assert taken == [0]
+    assert await aside(app) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"\xff\x00rubbish", "MessageDecodeError"),
+        (b"{}", "MessageDecodeError"),
+        (b"[" * 100_000, "MessageDecodeError"),
+        (
+            encode(IntegrationMessage(new_id(), "bank.payment.received.v1", "/bank", "a", datetime.now(UTC), "{}")),
+            "order",
+        ),
+    ],
+)
+async def test_what_cannot_be_read_is_put_aside_and_lets_others_pass(
+    app: App, source: MemorySource, raw: bytes, why: str
+) -> None:
+    """I2"""
+    order = new_id()
+    await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+    source.put(raw, "it")
+    source.put(paid(order))
+    await until(lambda: source.acknowledged == 2)
+    assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+    (task,) = await aside(app)
+    assert why in task.error
+
+
+async def test_what_is_refused_is_put_aside_and_taken_again_when_somebody_says_so(
+    app: App, source: MemorySource
+) -> None:
+    """The order is not there yet: the operator tries again once it is."""
+    order = new_id()
+    source.put(paid(order))
+    await until(lambda: source.acknowledged == 1)
+    (task,) = await aside(app)
+    assert "AggregateNotFoundError" in task.error
+    assert json.loads(task.body)["place"] == "memory"
+    await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+    await app.events.inline.leases.ask("bank", "retry")
+    await until_paid(app, order)
+    assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+    assert await aside(app) == []
+
+
+async def until_paid(app: App, order: UUID) -> None:
+    """Wait for what was put aside to be gone."""
+    with anyio.fail_after(10):
+        while await aside(app):  # noqa: ASYNC110 - it is looked at, not told
+            await anyio.sleep(0.02)
+
+
+async def test_a_source_that_loses_a_connection_hands_out_again(app: App, source: MemorySource) -> None:
+    """C1: what was taken and not acknowledged comes again, and takes no effect again."""
+    order = new_id()
+    await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+    raw = paid(order)
+    source.put(raw)
+    await until(lambda: source.acknowledged == 1)
+    source.put(raw)
+    source.lose()
+    await until(lambda: source.acknowledged == 2)
+    assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
