@@ -261,7 +261,9 @@ def add_those_of_projections(jobs: Jobs) -> None:
     changing = job(jobs, "mutants", run_mutants)
     changing.add_argument("--count", type=int, default=500)
     changing.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
-    changing.add_argument("--folder", type=Path, help="keeps what was learned and the verdicts; the next run goes on there")
+    changing.add_argument(
+        "--folder", type=Path, help="keeps what was learned and the verdicts; the next run goes on there"
+    )
     changing.add_argument("--longest", type=float, default=60.0, help="seconds of tests for one change")
     changing.add_argument("--least", type=float, default=0.85, help="the share that must be noticed")
     poisoning = job(jobs, "poison", run_poison)

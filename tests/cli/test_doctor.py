@@ -73,6 +73,24 @@ def test_a_log_beside_the_file_that_is_never_cleared_is_ko(tmp_path: Path) -> No
     assert found["events WAL"].result is Result.KO
 
 
+@pytest.mark.parametrize(
+    ("size", "said"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (2_500_000, "2.5 MB"), (10**9, "1.0 GB")]
+)
+def test_sizes_are_said_as_people_say_them(tmp_path: Path, size: int, said: str) -> None:
+    (tmp_path / "shop.db").touch()
+    with (tmp_path / "shop.db-wal").open("wb") as file:
+        file.truncate(size)
+    found = checks(str(tmp_path / "shop.db"), str(tmp_path / "shop.views.db"), StoreSettings())
+    assert [check.detail for check in found if check.name == "events WAL"] == [said]
+
+
+def test_a_file_of_another_kind_is_ko_and_the_others_are_looked_at_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").write_text("this is no database")
+    found = {check.name: check for check in checks(str(tmp_path / "shop.db"), str(tmp_path / "v.db"), StoreSettings())}
+    assert found["events file"].result is Result.KO
+    assert found["events WAL"].result is Result.OK
+
+
 def test_events_that_the_code_does_not_know_are_ko(shop: Path) -> None:
     """I2."""
     sell(shop, "tea")

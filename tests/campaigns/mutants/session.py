@@ -19,7 +19,10 @@ from tests.campaigns.mutants.living import change_functions
 from tests.campaigns.mutants.suite import ROOT, Suite, keep, kept
 from tests.campaigns.mutants.trying import NOTICED, Plan, Tried, write, written
 
-_WORDS: Final = ("-q", "-s", "-p", "no:cacheprovider", "--no-header", "-k", "not postgres", "-m", "not postgres")
+_WORDS: Final = (
+    "-q", "-s", "-p", "no:cacheprovider", "--no-header", "-k", "not postgres", "-m", "not postgres",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
 _AT_LEAST: Final = 60.0  # seconds that the tests of a change have, and
 _TIMES: Final = 5  # so many times what they took without it: only then a timeout tells of the change
 
@@ -62,7 +65,7 @@ class _Trials:
         if report.failed and self._failed is None:
             self._failed = report.nodeid
 
-    def _in_parts(self, work: Callable[[int], None]) -> None:
+    def _in_parts(self, work: Callable[[int], object]) -> None:
         workers = []
         for number in range(self._plan.jobs):
             workers.append(os.fork())
@@ -84,13 +87,14 @@ class _Trials:
             folder = Path(name)
             files = sorted({test.partition("::")[0] for test in self._items})
 
-            def part(number: int) -> None:
+            def part(number: int) -> bool:
                 noting = Noting(ROOT / "src" / "diptych", folder, number)
                 next(iter(self._items.values())).config.pluginmanager.register(noting)
                 mine = set(files[number :: self._plan.jobs])
                 noting.run([item for test, item in self._items.items() if test.partition("::")[0] in mine])
+                return True
 
-            self._in_parts(lambda number: bool(forked(lambda: part(number) is None)) and None)
+            self._in_parts(lambda number: forked(lambda: part(number)))
             seconds = Noting.all_seconds(folder)
             lines = noted(folder, ROOT)
         return Suite({path: {line: frozenset(of) for line, of in by.items()} for path, by in lines.items()}, seconds)

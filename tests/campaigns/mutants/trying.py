@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     @property
     def learned(self) -> Path:
         """The file with what was learned about this state of the checkout and these tests."""
-        return self.folder / f"suite-{state()}-{len(self.places)}.json"
+        return self.folder / f"suite-{state(self.places)}.json"
 
     @property
     def verdicts(self) -> Path:
