@@ -13,7 +13,7 @@ from time import monotonic
 from rich.console import Console
 
 from diptych import App, DiptychError
-from examples.demo import counting, talk
+from examples.demo import counting, paying, talk
 from examples.demo.files import default_url, place_of, server_of_its_own
 from examples.demo.importing import customer_id, order_id
 from examples.demo.lines import FileError
@@ -27,6 +27,9 @@ from examples.lab import run as lab
 from examples.lab.breaking import SCENARIOS
 from examples.lab.lab import Choices
 from examples.orders.main import make_api, make_app
+from examples.orders.provider import provider_at
+
+_PATIENCE = 60.0  # seconds for what was paid to end
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,6 +51,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--pause", type=_amount, default=0.1, help="seconds a customer thinks between two requests (0.1)"
     )
+    parser.add_argument(
+        "--pay", action="store_true", help="some customers pay in advance, to a provider that often fails"
+    )
     parser.add_argument("--seed", type=int, default=1, help="what the customers choose (1)")
     parser.add_argument(
         "--break", dest="broken", choices=SCENARIOS, help="break this one thing, in a place of its own, and show it"
@@ -62,6 +68,8 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if given.broken and (given.file or given.serve):
         parser.error("--break goes neither with --import nor with --serve")
+    if given.pay and (given.broken or given.file):
+        parser.error("--pay goes neither with --import nor with --break")
     if not given.seconds and not given.serve and not given.file:
         parser.error("--seconds 0 plays nothing: add --serve, or --import FILE")
     return given
@@ -99,12 +107,13 @@ class Demonstration:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, number)
-        with server_of_its_own(self._url) as url:
-            self._is_kept = self._is_kept and url == self._url
-            app = make_app(url)
-            app.include(counting.module)
-            async with app:
-                return await (self._play_file(app) if self._given.file else self._play_traffic(app))
+        async with paying.open_bank(self._given.pay, self._given.seed) as bank:
+            with server_of_its_own(self._url) as url:
+                self._is_kept = self._is_kept and url == self._url
+                app = make_app(url, bank and provider_at(bank.url), mailer=paying.Letters)
+                app.include(counting.module)
+                async with app:
+                    return await (self._play_file(app) if self._given.file else self._play_traffic(app, bank))
 
     def _end(self, number: int) -> None:
         """End soon; the second Ctrl-C ends at once."""
@@ -127,7 +136,7 @@ class Demonstration:
         await self._finish(app, str(order_id(order.number)), str(customer_id(order.lines[0].customer)))
         return 0 if is_right else 1
 
-    async def _play_traffic(self, app: App) -> int:
+    async def _play_traffic(self, app: App, bank: paying.Bank | None) -> int:
         started, tally = monotonic(), Tally()
         async with serving(make_api(app), self._given.port) as port:
             url = f"http://{HOST}:{port}"
@@ -135,10 +144,14 @@ class Demonstration:
             if not self._given.seconds:
                 await self._finish(app, None, None, url)
                 return 0
-            traffic = Traffic(app, Shop(HOST, port, tally, self._given.pause), screen, self._console)
+            shop = Shop(HOST, port, tally, self._given.pause, takes_money=bank is not None)
+            traffic = Traffic(app, shop, screen, self._console)
             await traffic.run(self._given.players, self._given.seed, self._given.seconds, self._stop)
             await app.caught_up()
             talk.print_traffic(self._console, tally, await app.status(), monotonic() - started)
+            if bank is not None:
+                await app.settled(_PATIENCE)
+                paying.print_bank(self._console, bank)
             await self._finish(app, tally.last_order, tally.last_customer, url)
         return 1 if tally.failures else 0
 

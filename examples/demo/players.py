@@ -33,6 +33,7 @@ class Shop:
     port: int
     tally: Tally
     pause: float
+    takes_money: bool = False
     wanted: set[int] = field(default_factory=set)
 
     def client(self, user: str) -> Client:
@@ -96,7 +97,7 @@ class Customer:
             return self._order
         choices = {
             self._order: 30, self._add: 18, self._look: 16, self._ship: 14, self._remove: 8,
-            self._redirect: 7, self._cancel: 6, self._rename: 1,
+            self._redirect: 7, self._cancel: 6, self._rename: 1, self._check_out: 30 if self._shop.takes_money else 0,
         }  # fmt: skip
         return self._random.choices(list(choices), list(choices.values()))[0]
 
@@ -116,6 +117,12 @@ class Customer:
             await self._read(f"/orders/{basket.id}", after=answer.headers.get("diptych-position"))
         else:
             self._shop.wanted.update(number for number, _ in chosen)
+
+    async def _check_out(self) -> None:
+        number, item = self._item()
+        order = {"customer_id": self._id, "items": [item], "shipping_address": self._address()}
+        answer = await self._client.send("POST", "/checkouts", order)
+        self._count(answer, f"[green]yes[/] {self._first} pays for {item['quantity']} × {CATALOGUE[number][0]}")
 
     async def _add(self) -> None:
         basket, (number, item) = self._basket(), self._item()

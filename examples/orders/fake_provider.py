@@ -1,8 +1,9 @@
 """A payment provider to try things with: keeps a ledger, honours keys, and is as unreliable as you tell it to be.
 
-uvicorn --factory examples.orders.fake_provider:unreliable --port 8001
+SHOP=http://127.0.0.1:8000 uvicorn --factory examples.orders.fake_provider:unreliable --port 8001
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +11,7 @@ from random import Random
 from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
+import httpx
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -127,6 +129,18 @@ def make_provider(provider: FakeProvider) -> FastAPI:
     return api
 
 
+def tell_shop(url: str) -> Tell:
+    """Return what tells the order service under this URL that the money is there."""
+
+    async def tell(payment_id: UUID, reference: str) -> None:
+        async with httpx.AsyncClient(base_url=url) as client:
+            await client.post(f"/api/v1/payments/{payment_id}/received", json={"reference": reference})
+
+    return tell
+
+
 def unreliable() -> FastAPI:
-    """One that fails, hangs, declines and repeats now and then."""
-    return make_provider(FakeProvider(Manners(fails=0.2, declines=0.05, hangs=0.05, repeats=0.2)))
+    """One that fails, hangs, declines and repeats now and then. It tells who is at SHOP of what it took."""
+    shop = os.environ.get("SHOP")
+    manners = Manners(fails=0.2, declines=0.05, hangs=0.05, repeats=0.2)
+    return make_provider(FakeProvider(manners, tell=tell_shop(shop) if shop else None))

@@ -42,6 +42,7 @@ class Fulfilment(Saga, begins="beginning"):
     customer_id: UUID | None = None
     amount: Decimal = Decimal(0)
     payment: PaymentStatus | None = None
+    is_called_off: bool = False
     is_cancelled: bool = False
 
     @on(starts=True)
@@ -52,7 +53,7 @@ class Fulfilment(Saga, begins="beginning"):
 
     @on
     def set_aside(self, event: GoodsSetAside) -> None:
-        if self.customer_id is not None:
+        if self.customer_id is not None and not self.is_called_off:
             self.payment = PaymentStatus.REQUESTED
             self.dispatch(RequestPayment(payment_id=self.id, customer_id=self.customer_id, amount=self.amount))
 
@@ -62,7 +63,7 @@ class Fulfilment(Saga, begins="beginning"):
         self.cancel(PaymentDue)
         if self.is_cancelled:
             self.dispatch(RefundPayment(payment_id=self.id))
-        else:
+        elif not self.is_called_off:
             self.dispatch(ShipOrder(order_id=self.id))
 
     @on
@@ -98,7 +99,7 @@ class Fulfilment(Saga, begins="beginning"):
 
     @on
     def cancelled(self, event: OrderCancelled) -> None:
-        self.is_cancelled = True
+        self.is_called_off = self.is_cancelled = True
         self.cancel(PaymentDue)
         if self.payment is PaymentStatus.RECEIVED:
             self.dispatch(RefundPayment(payment_id=self.id))
@@ -110,6 +111,7 @@ class Fulfilment(Saga, begins="beginning"):
         self.complete()
 
     def _call_off(self, reason: str) -> None:
+        self.is_called_off = True
         self.dispatch(CancelOrder(order_id=self.id, reason=reason[:200]))
 
 

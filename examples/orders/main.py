@@ -1,11 +1,13 @@
 """The order service: `diptych dev examples/orders/main.py`, or `uvicorn examples.orders.main:api`."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
 from diptych import App
+from diptych.reactions.publisher import Publisher
 from diptych.web import install
 from examples.orders import (
     charging,
@@ -16,6 +18,7 @@ from examples.orders import (
     inventory,
     orders,
     payments,
+    publishing,
     receipts,
 )
 from examples.orders.provider import PaymentProvider, provider_at
@@ -25,8 +28,16 @@ SLICES = (customers, inventory, orders, credit_notes, checkout, payments, order_
 CARRYING = (fulfilment, charging, receipts)
 
 
-def make_app(url: str, provider: Any = None) -> App:
-    """Put the slices together, over the database at this URL; with a provider, checked-out orders are carried on."""
+def make_app(
+    url: str,
+    provider: Any = None,
+    broker: Publisher | None = None,
+    mailer: type[receipts.Mailer] = receipts.ConsoleMailer,
+) -> App:
+    """Put the slices together, over the database at this URL.
+
+    With a provider, orders that were checked out are carried on; with a broker, other services are told of orders.
+    """
     app = App(url)
     for part in SLICES:
         app.include(part.module)
@@ -34,7 +45,9 @@ def make_app(url: str, provider: Any = None) -> App:
         for part in CARRYING:
             app.include(part.module)
         app.provide(PaymentProvider, provider)
-        app.provide(receipts.Mailer, receipts.ConsoleMailer)
+        app.provide(receipts.Mailer, mailer)
+    if broker is not None:
+        app.publish(publishing.messages, broker)
     return app
 
 
@@ -49,10 +62,13 @@ def make_api(app: App) -> FastAPI:
     return api
 
 
-takes_money = os.environ.get(
-    "ORDERS_PROVIDER"
-)  # the URL of a payment provider; without one, what is checked out waits for it
-app = make_app(
-    os.environ.get("ORDERS_DATABASE", "sqlite:///orders.db"), provider_at(takes_money) if takes_money else None
-)
+def app_of(environment: Mapping[str, str]) -> App:
+    """Put the app together as the environment says."""
+    database = environment.get("ORDERS_DATABASE", "sqlite:///orders.db")
+    provider, broker = environment.get("ORDERS_PROVIDER"), environment.get("ORDERS_NATS")
+    takes_money = provider_at(provider) if provider else None
+    return make_app(database, takes_money, publishing.broker_at(broker) if broker else None)
+
+
+app = app_of(os.environ)
 api = make_api(app)

@@ -1,14 +1,11 @@
 """Receipts: a customer is told when the money is there."""
 
-import logging
 from typing import Protocol
 
 from diptych import IdempotencyKey, Metadata, Module
 from examples.orders.payments import PaymentReceived
 
 module = Module("receipts")
-
-log = logging.getLogger(__name__)
 
 
 class Mailer(Protocol):
@@ -19,11 +16,11 @@ class Mailer(Protocol):
 
 
 class ConsoleMailer:
-    """Writes to the log what a real one would send."""
+    """Prints what a real one would send."""
 
     async def send(self, to: str, text: str, key: str) -> None:
-        """Write it."""
-        log.info("to %s: %s (%s)", to, text, key)
+        """Print it."""
+        print(f"to {to}: {text} ({key})", flush=True)
 
 
 @module.reaction

@@ -18,11 +18,13 @@ from tests.campaigns import (
     corruption,
     crash,
     failover,
+    fulfilment,
     outages,
     outside,
     poison,
     power,
     rebuild,
+    sagas,
     service,
     torture,
     workload_bank,
@@ -201,6 +203,12 @@ def run_brokers(options: argparse.Namespace) -> None:
     )
 
 
+def run_sagas(options: argparse.Namespace) -> None:
+    """Kill and stop workers that carry orders, and see that each order goes one way, and only once."""
+    with DATABASES[options.database]() as url:
+        say(str(asyncio.run(sagas.fulfil_under_kills(url, options.rounds, Random(options.seed)))))
+
+
 def run_zombies(options: argparse.Namespace) -> None:
     """Stop workers of projections past their lease, wake them up, and see that nothing late takes effect."""
     moments: list[zombies.Moment] = ["any", "before", "inside"]
@@ -234,6 +242,13 @@ def run_poison(options: argparse.Namespace) -> None:
     say(f"poison at {len(positions)} positions, 12 ways each: all told, mended or left out; nothing else was touched")
 
 
+def run_fulfilment(options: argparse.Namespace) -> None:
+    """Have orders paid in advance and shipped, by a provider that is not well and workers that are killed."""
+    with DATABASES[options.database]() as url:
+        plan = fulfilment.Plan(options.orders, every=options.every, seed=options.seed)
+        say(asyncio.run(fulfilment.fulfil(url, plan, say=say)))
+
+
 Jobs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -250,12 +265,17 @@ def add_those_of_projections(jobs: Jobs) -> None:
     for name, run, rounds in (
         ("rebuild", run_rebuild, 500),
         ("zombies", run_zombies, 50),
+        ("sagas", run_sagas, 200),
         ("takeover", run_takeover, 20),
     ):
         working = job(jobs, name, run)
         working.add_argument("--rounds", type=int, default=rounds)
         working.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     working.add_argument("--lease", type=float, default=5.0, help="in seconds")
+    fulfilling = job(jobs, "fulfilment", run_fulfilment)
+    fulfilling.add_argument("--orders", type=int, default=5000)
+    fulfilling.add_argument("--every", type=int, default=150, help="events from one kill to the next, on average")
+    fulfilling.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     job(jobs, "outside", run_outside)
     job(jobs, "brokers", run_brokers).add_argument("--rounds", type=int, default=50)
     changing = job(jobs, "mutants", run_mutants)

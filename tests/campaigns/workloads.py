@@ -10,7 +10,7 @@ from uuid import UUID
 from diptych.clock import id_for
 from diptych.store.protocols import EventStore
 from diptych.stream import StreamName
-from tests.campaigns import workload_bank
+from tests.campaigns import workload_bank, workload_fulfilment
 from tests.campaigns.client import Client, InFile, new_event, operations_in, stream_name, whole_log
 from tests.campaigns.history import ANY_VERSION, History, Operation
 from tests.campaigns.stores import store_at, url_in
@@ -79,8 +79,13 @@ async def check_events(directory: Path) -> str:
     return assert_true(history)
 
 
-WORKLOADS: Final[Mapping[str, Callable[[Path], None]]] = {"events": append_events, "bank": workload_bank.work}
+WORKLOADS: Final[Mapping[str, Callable[[Path], None]]] = {
+    "events": append_events,
+    "bank": workload_bank.work,
+    "fulfilment": workload_fulfilment.work,
+}
 CHECKS: Final[Mapping[str, Callable[[Path], Coroutine[Any, Any, str]]]] = {
     "events": check_events,
     "bank": workload_bank.check,
+    "fulfilment": workload_fulfilment.check,
 }

@@ -1,15 +1,18 @@
-"""The publishers keep their contract: in memory, and NATS with a real server."""
+"""The publishers keep their contract: in memory, NATS with a real server, and Kafka with a peer that speaks it."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
 
 import nats
 import pytest
+from aiokafka import AIOKafkaConsumer
 
+from diptych.reactions.kafka import KafkaPublisher
 from diptych.reactions.messages import IntegrationMessage, decode
 from diptych.reactions.nats import JetStream, NatsPublisher
 from diptych.reactions.publisher import MemoryPublisher, Publisher
 from diptych.testing.contracts.publishers import PublisherContract, Received
+from tests.kafka_peer import kafka_peer
 from tests.nats_servers import NatsServer, one_server
 
 _numbers = count(1)
@@ -60,6 +63,42 @@ class TestNatsPublisher(PublisherContract):
 
         async def found() -> Sequence[IntegrationMessage]:
             return await all_of(server.url, stream.name)
+
+        return found
+
+
+@pytest.fixture(scope="module")
+def brokers() -> Iterator[Sequence[str]]:
+    """Brokers for all tests of the module."""
+    with kafka_peer() as found:
+        yield found
+
+
+class TestKafkaPublisher(PublisherContract):
+    """Kafka's protocol, each test with a topic of its own."""
+
+    @pytest.fixture
+    def topic(self) -> str:
+        """A new topic."""
+        return f"shop-{next(_numbers)}"
+
+    @pytest.fixture
+    def publisher(self, brokers: Sequence[str], topic: str) -> Publisher:
+        """A publisher to it."""
+        return KafkaPublisher(brokers, topic)
+
+    @pytest.fixture
+    def received(self, brokers: Sequence[str], topic: str) -> Received:
+        """What the topic has."""
+
+        async def found() -> Sequence[IntegrationMessage]:
+            consumer = AIOKafkaConsumer(topic, bootstrap_servers=brokers, auto_offset_reset="earliest")
+            await consumer.start()
+            messages: list[IntegrationMessage] = []
+            while pages := await consumer.getmany(timeout_ms=300):
+                messages += [decode(each.value) for page in pages.values() for each in page]
+            await consumer.stop()
+            return messages
 
         return found
 

@@ -58,6 +58,13 @@ def test_what_was_imported_is_found_again_where_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_customers_pay_in_advance_if_they_are_asked_to(tmp_path: Path) -> None:
+    told = demo(tmp_path, "--database", "memory:", "--seconds", "2", "--players", "4", "--pay")
+    assert told.returncode == 0, told.stderr
+    assert "it took money" in told.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_server_of_its_own_and_one_that_is_named_take_the_same(tmp_path: Path, postgres_url: str) -> None:
     for database in ("postgresql", postgres_url):

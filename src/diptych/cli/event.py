@@ -39,3 +39,18 @@ def lock(app: AppOption = None) -> None:
     from diptych.cli.event_lock import write_down
 
     raise typer.Exit(write_down(app))
+
+
+@event.command()
+def asyncapi(
+    app: AppOption = None,
+    title: Annotated[str, typer.Option(help="What the service is called.")] = "",
+    version: Annotated[str, typer.Option(help="Of what it tells and hears.")] = "1.0.0",
+) -> None:
+    """Write what is published and consumed as an AsyncAPI 3.0 document, in JSON."""
+    import json
+
+    from diptych.app.contracts import asyncapi_of
+    from diptych.cli.discovery import find
+
+    print(json.dumps(asyncapi_of(find(app).app, title=title, version=version), indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import nats
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
@@ -52,8 +54,9 @@ def subject_of(prefix: str, message: IntegrationMessage) -> str:
 class _Connection:
     """A connection that is made when it is needed, and again after it was lost."""
 
-    def __init__(self, servers: Sequence[str], options: dict[str, Any]) -> None:
-        self._servers, self._options = list(servers), options
+    def __init__(self, servers: str | Sequence[str], seconds: float, options: dict[str, Any]) -> None:
+        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        self._seconds, self._options = seconds, options
         self._client: Client | None = None
         self._turn = asyncio.Lock()
 
@@ -64,7 +67,7 @@ class _Connection:
                 quiet: dict[str, Any] = {"error_cb": _heard, "allow_reconnect": True, "max_reconnect_attempts": -1}
                 quick: dict[str, Any] = {"connect_timeout": 2, "reconnect_time_wait": 0.1, "ping_interval": 5}
                 try:
-                    async with asyncio.timeout(5):
+                    async with asyncio.timeout(self._seconds):
                         self._client = await nats.connect(self._servers, **{**quiet, **quick, **self._options})
                 except _AWAY as error:
                     raise PublishError("NATS", _why(error)) from error
@@ -88,8 +91,13 @@ class NatsPublisher:
         self, servers: str | Sequence[str], stream: JetStream, *, seconds: float = 5.0, **options: Any
     ) -> None:
         """`seconds`: how long a confirmation may take; `options` go to `nats.connect` (user, password, tls ...)."""
-        self._connection = _Connection([servers] if isinstance(servers, str) else servers, options)
+        self._connection = _Connection(servers, seconds, options)
         self._stream, self._seconds, self._is_made = stream, seconds, False
+
+    @property
+    def address(self) -> str:
+        """The subjects that it publishes to."""
+        return f"{self._stream.prefix}.>"
 
     async def open(self) -> None:
         """Do nothing: it connects with the first messages, and may then wait for the broker."""
@@ -134,19 +142,35 @@ class NatsSource:
     """
 
     def __init__(
-        self, servers: str | Sequence[str], stream: str, *, durable: str, subject: str = "", **options: Any
+        self,
+        servers: str | Sequence[str],
+        stream: str,
+        *,
+        durable: str,
+        subject: str = "",
+        seconds: float = 5.0,
+        **options: Any,
     ) -> None:
         """`subject` chooses of the stream: `shop.shop.order.>`; `options` go to `nats.connect`."""
-        self._connection = _Connection([servers] if isinstance(servers, str) else servers, options)
+        self._connection = _Connection(servers, seconds, options)
         self._stream, self._durable, self._subject = stream, durable, subject
         self._subscription: JetStreamContext.PullSubscription | None = None
+        self._out: dict[int, Msg] = {}
+
+    @property
+    def address(self) -> str:
+        """What it takes: subjects, or a whole stream."""
+        return self._subject or self._stream
 
     async def open(self) -> None:
         """Do nothing: it connects when it is first asked for messages."""
 
     async def close(self) -> None:
-        """Let go of the connection. What is not acknowledged goes to another."""
-        self._subscription = None
+        """Let go of the connection. What is not acknowledged goes to another: at once, if the broker hears it."""
+        out, self._out, self._subscription = self._out, {}, None
+        with suppress(*_AWAY):
+            for each in out.values():
+                await each.nak()
         await self._connection.close()
 
     async def fetch(self, most: int, seconds: float) -> Sequence[Incoming]:
@@ -155,7 +179,7 @@ class NatsSource:
             subscription = self._subscription
             if subscription is None:
                 context = await self._connection.jetstream()
-                config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=60, max_ack_pending=1000)
+                config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=30, max_ack_pending=1000)
                 subscription = self._subscription = await context.pull_subscribe(
                     self._subject, durable=self._durable, stream=self._stream, config=config
                 )
@@ -165,6 +189,7 @@ class NatsSource:
         except _AWAY as error:
             self._subscription = None
             raise PublishError("NATS", _why(error)) from error
+        self._out.update((id(each), each) for each in found)
         return [Incoming((each.headers or {}).get("Nats-Msg-Id", ""), each.subject, each.data, each) for each in found]
 
     async def done(self, incoming: Incoming) -> None:
@@ -173,6 +198,8 @@ class NatsSource:
             await incoming.handle.ack_sync(timeout=5)
         except _AWAY as error:
             raise PublishError("NATS", _why(error)) from error
+        finally:
+            self._out.pop(id(incoming.handle), None)
 
 
 async def ensure(context: JetStreamContext, stream: JetStream) -> None:

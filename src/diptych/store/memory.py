@@ -4,18 +4,13 @@ Rule: it is a peer of the others, not a mock: it passes the same contract, with 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from diptych.clock import Clock, SystemClock, new_id
-from diptych.errors import (
-    CheckpointMovedError,
-    ConfigurationError,
-    StoreUnavailableError,
-    WrongExpectedVersionError,
-)
+from diptych.errors import ConfigurationError, StoreUnavailableError, WrongExpectedVersionError
 from diptych.events.recorded import StoredEvent, checksum, to_microseconds
 from diptych.store.batches import Fold
 from diptych.store.heads import HeadSignal
@@ -31,7 +26,7 @@ from diptych.store.protocols import (
     StoreSettings,
     ViewStore,
 )
-from diptych.stream import StreamName, is_met
+from diptych.stream import StreamName, is_met, slice_of
 
 _DEFAULT: Final = StoreSettings()
 _PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -58,7 +53,6 @@ class MemoryEventStore:
         self._log: list[StoredEvent] = []
         self._streams: dict[StreamName, list[StoredEvent]] = {}
         self._commands: dict[CommandKey, tuple[StoredCommand, int]] = {}
-        self._checkpoints: dict[tuple[str, int], tuple[int, int]] = {}
         self._signal = HeadSignal()
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[Appended]] = set()
@@ -119,25 +113,17 @@ class MemoryEventStore:
             stored = StoredCommand(command.hash, command.result, head.position, head.event_id, by_stream, types)
             self._commands[command.key] = (stored, self._time())
             self._forget_commands()
-        if append.checkpoint is not None:
-            move = append.checkpoint
-            self._checkpoints[move.name, move.lane] = (move.epoch, move.position)
         self._signal.announce(head.position)
         return Appended(head.position, head.event_id, head.recorded_at, versions)
 
     def _judge(self, append: Append) -> None:
-        """Raise for the first guard that fails: the command's id, then the streams, then the checkpoint."""
+        """Raise for the first guard that fails: the command's id, then the streams."""
         if append.command is not None and append.command.key in self._commands:
             raise CommandKeyTaken(self._commands[append.command.key][0])
         for write in append.writes:
             actual = len(self._streams.get(write.stream, ()))
             if not is_met(write.expected, actual):
                 raise WrongExpectedVersionError(write.stream, write.expected, actual)
-        move = append.checkpoint
-        if move is not None:
-            stands = self._checkpoints.get((move.name, move.lane), (move.epoch, 0))
-            if stands != (move.epoch, move.expected):
-                raise CheckpointMovedError(move.name, move.lane, move.expected, stands[1])
 
     def _rows(self, append: Append) -> list[StoredEvent]:
         position, time = len(self._log), self._time()
@@ -165,17 +151,12 @@ class MemoryEventStore:
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
         self._check_open()
-        events: list[StoredEvent] = []
-        size, scanned = 0, after
-        for row in self._log[after : None if types is not None else after + limit]:
-            if types is None or row.type in types:
-                size += len(row.payload.encode())
-                if len(events) == limit or (events and size > _PAGE_BYTES):
-                    break
-                events.append(row)
-            scanned = row.position
-        before = self._log[after - 1].event_id if 0 < after <= len(self._log) else b""
-        return Page(after, scanned, events, self._head(), before)
+        return self._page(after, None if types is None else lambda row: row.type in types, limit)
+
+    async def read_slices(self, *, after: int, slices: range, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of streams in these slices; at most about 4 MB of payload."""
+        self._check_open()
+        return self._page(after, lambda row: slice_of(row.stream_id) in slices, limit)
 
     async def find_command(self, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time."""
@@ -192,11 +173,26 @@ class MemoryEventStore:
         """Return when the head is past `after`, or after `seconds`."""
         await self._signal.wait(after, seconds)
 
-    def _head(self) -> Head:
-        if not self._log:
+    def _page(self, after: int, is_wanted: Callable[[StoredEvent], bool] | None, limit: int) -> Page:
+        events: list[StoredEvent] = []
+        size, scanned = 0, after
+        for row in self._log[after : None if is_wanted is not None else after + limit]:
+            if is_wanted is None or is_wanted(row):
+                size += len(row.payload.encode())
+                if len(events) == limit or (events and size > _PAGE_BYTES):
+                    break
+                events.append(row)
+            scanned = row.position
+        return Page(after, scanned, events, self._head(), self._at(after).event_id, self._at(scanned))
+
+    def _at(self, position: int) -> Head:
+        if not 0 < position <= len(self._log):
             return Head()
-        last = self._log[-1]
-        return Head(last.position, last.event_id, last.recorded_at)
+        event = self._log[position - 1]
+        return Head(event.position, event.event_id, event.recorded_at)
+
+    def _head(self) -> Head:
+        return self._at(len(self._log))
 
     def _time(self) -> int:
         return max(to_microseconds(self._clock.now()), self._head().recorded_at)

@@ -1,0 +1,172 @@
+"""Kafka: messages go out by an idempotent producer, and come in until the consumer's offset is past them.
+
+Source: https://kafka.apache.org/documentation/#producerconfigs_enable.idempotence
+Rule: the only file that imports aiokafka; no error of it leaves.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from diptych.errors import PublishError
+from diptych.reactions.messages import CONTENT_TYPE, IntegrationMessage, encode
+from diptych.reactions.source import Incoming
+
+_AWAY: Final = (KafkaError, OSError, TimeoutError)
+_HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
+
+
+class KafkaPublisher:
+    """Publishes to one topic; the key is the stream, so that the messages of one are in one partition, in order (D1).
+
+    The producer is idempotent: within a partition the broker takes the next message only when it has the one before.
+    `acks=all`; with `min.insync.replicas=2` and three replicas what was confirmed outlives a broker.
+    """
+
+    def __init__(self, servers: str | Sequence[str], topic: str, *, seconds: float = 10.0, **options: Any) -> None:
+        """`seconds`: how long a confirmation may take; `options` go to `AIOKafkaProducer` (security_protocol ...)."""
+        self._servers, self._topic, self._seconds = servers, topic, seconds
+        self._options = options
+        self._producer: AIOKafkaProducer | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def address(self) -> str:
+        """The topic."""
+        return self._topic
+
+    async def open(self) -> None:
+        """Do nothing: it connects with the first messages, and may then wait for the broker."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stop(producer)
+
+    async def publish(self, messages: Sequence[IntegrationMessage]) -> None:
+        """Return when the brokers have all of them. :raises PublishError: and nothing may be assumed of any of them."""
+        if not messages:
+            return
+        try:
+            producer = await self._connected()
+            waiting = [
+                await producer.send(self._topic, encode(each), key=each.key.encode(), headers=_HEADERS)
+                for each in messages
+            ]
+            await asyncio.gather(*waiting)
+        except _AWAY as error:
+            await self.close()  # what it still has would go out in between: another one begins anew
+            raise PublishError("Kafka", _why(error)) from error
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._turn:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._servers,
+                    enable_idempotence=True,
+                    acks="all",
+                    request_timeout_ms=int(self._seconds * 1000),
+                    **self._options,
+                )
+                try:
+                    async with asyncio.timeout(self._seconds):
+                        await producer.start()
+                except BaseException:
+                    await _stop(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+
+class KafkaSource:
+    """Takes messages of one topic as a member of a consumer group; their place is committed when they are done."""
+
+    def __init__(self, servers: str | Sequence[str], topic: str, *, group: str, **options: Any) -> None:
+        """`options` go to `AIOKafkaConsumer`."""
+        self._servers, self._topic, self._group, self._options = servers, topic, group, options
+        self._consumer: AIOKafkaConsumer | None = None
+        self._out: set[tuple[TopicPartition, int]] = set()
+        self._ends: dict[TopicPartition, int] = {}
+
+    @property
+    def address(self) -> str:
+        """The topic."""
+        return self._topic
+
+    async def open(self) -> None:
+        """Do nothing: it connects when it is first asked for messages."""
+
+    async def close(self) -> None:
+        """Let go of the connections. What is not done is handed out again, here or elsewhere."""
+        consumer, self._consumer = self._consumer, None
+        self._out.clear()
+        self._ends.clear()
+        if consumer is not None:
+            await _stop(consumer)
+
+    async def fetch(self, most: int, seconds: float) -> Sequence[Incoming]:
+        """Return the next messages, as soon as there is one. :raises PublishError: the brokers are away."""
+        try:
+            consumer = await self._connected()
+            found = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=most)
+        except _AWAY as error:
+            await self.close()
+            raise PublishError("Kafka", _why(error)) from error
+        incoming = []
+        for partition, records in found.items():
+            for record in records:
+                place = (partition, record.offset)
+                self._out.add(place)
+                self._ends[partition] = record.offset + 1
+                named = f"{record.topic}/{record.partition}/{record.offset}"
+                incoming.append(Incoming(named, named, record.value or b"", place))
+        return incoming
+
+    async def done(self, incoming: Incoming) -> None:
+        """Note it; with the last of those that were handed out, their place is committed.
+
+        :raises PublishError: the brokers are away, and they come again.
+        """
+        self._out.discard(incoming.handle)
+        if self._out or self._consumer is None or not self._ends:
+            return
+        ends, self._ends = self._ends, {}
+        try:
+            await self._consumer.commit(ends)
+        except _AWAY as error:
+            raise PublishError("Kafka", _why(error)) from error
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                self._topic,
+                bootstrap_servers=self._servers,
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                **self._options,
+            )
+            try:
+                async with asyncio.timeout(10):
+                    await consumer.start()
+            except BaseException:
+                await _stop(consumer)
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+
+async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Let go of a client, which may wait for brokers that are away."""
+    with suppress(*_AWAY):
+        async with asyncio.timeout(2):
+            await client.stop()
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
