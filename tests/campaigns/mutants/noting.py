@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from coverage import Coverage, CoverageData
 
-_TEST: Final = "DIPTYCH_TEST_NOTED"
+_TEST: Final = "NOTED_TEST"  # not DIPTYCH_...: tests of the command line take such away
 _SETTINGS: Final = """\
 [run]
 source = {source}

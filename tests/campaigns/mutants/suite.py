@@ -7,6 +7,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,7 +31,7 @@ PLACES: Final = (
     "testing",
     "write",
 )
-SLOW: Final = 10.0  # a test that takes longer is none of those that judge a change
+SLOW: Final = 10.0  # a test that takes longer judges a change if no other one runs its line
 
 
 class Suite(NamedTuple):
@@ -47,12 +48,12 @@ class Suite(NamedTuple):
             found = found or set[str]().union(*(of_file.get(line, frozenset()) for line in lines))
         folder, module = Path(change.path).parts[2:3], Path(change.path).stem
 
-        def order(test: str) -> tuple[bool, bool, float, str]:
-            file = Path(test.partition("::")[0])
-            return module not in file.stem, file.parts[1:2] != folder, self.seconds[test], test
+        def order(test: str) -> tuple[bool, bool, bool, float]:
+            file, seconds = Path(test.partition("::")[0]), self.seconds[test]
+            return seconds >= SLOW, module not in file.stem, file.parts[1:2] != folder, seconds
 
         chosen: list[str] = []
-        for test in sorted((test for test in found if self.seconds.get(test, SLOW) < SLOW), key=order):
+        for test in sorted((test for test in sorted(found) if self.seconds.get(test, inf) < inf), key=order):
             longest -= self.seconds[test]
             if longest < 0 and chosen:
                 break
