@@ -25,6 +25,7 @@ _WORDS: Final = (
 )  # fmt: skip
 _AT_LEAST: Final = 60.0  # seconds that the tests of a change have, and
 _TIMES: Final = 5  # so many times what they took without it: only then a timeout tells of the change
+_ONE_TEST: Final = 10.0  # seconds that each of them has at least; half of that without the change
 
 
 def try_planned(plan: Plan, say: Callable[[str], None]) -> None:
@@ -110,21 +111,21 @@ class _Trials:
         tests = list(suite.of(change, self._plan.longest))
         while tests:
             limit = _TIMES * sum(suite.seconds[test] for test in tests) + _AT_LEAST
-            verdict, test = self._judged(change, tests, limit)
-            if verdict != "killed" or self._judged(None, [test], _AT_LEAST)[0] == "survived":
+            verdict, test = self._judged(suite, change, tests, limit)
+            if verdict != "killed" or self._judged(suite, None, [test], _AT_LEAST)[0] == "survived":
                 return Tried(change, verdict, test)
             tests.remove(test)  # it fails without the change, too
         return Tried(change, "not run")
 
-    def _judged(self, change: Change | None, tests: Sequence[str], seconds: float) -> tuple[str, str]:
+    def _judged(self, suite: Suite, change: Change | None, tests: Sequence[str], seconds: float) -> tuple[str, str]:
         with tempfile.TemporaryDirectory(prefix="diptych-mutant-") as name:
             at = Path(name)
-            passed = forked(lambda: self._passed(change, tests, at), seconds)
+            passed = forked(lambda: self._passed(suite, change, tests, at), seconds)
             failed = at / "failed"
             test = failed.read_text() if failed.exists() else tests[0]
         return {True: "survived", False: "killed", None: "timeout"}[passed], test if not passed else ""
 
-    def _passed(self, change: Change | None, tests: Sequence[str], at: Path) -> bool:
+    def _passed(self, suite: Suite, change: Change | None, tests: Sequence[str], at: Path) -> bool:
         settle_in(at / "tmp")
         if change is not None:
             shutil.copytree(ROOT / "src", at / "src")
@@ -134,6 +135,8 @@ class _Trials:
             change_functions(change, ROOT)
         items = [self._items[test] for test in tests]
         for item, following in zip(items, [*items[1:], None], strict=True):
+            limit = max(_ONE_TEST, _TIMES * suite.seconds[item.nodeid]) / (1 if change else 2)
+            item.add_marker(pytest.mark.timeout(limit), append=False)
             (at / "failed").write_text(item.nodeid)  # also when the test ends the process
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed is not None:
