@@ -105,7 +105,8 @@ def test_near_and_quick_tests_that_run_the_line_come_first() -> None:
     )
     change = Change("src/x/read/bus.py", 1, 0, 1, 1, "a", "b")
     nearest = ["tests/web/test_bus.py::a", "tests/read/b", "tests/web/quick", "tests/web/slow"]
-    assert suite.of(change, 60.0) == nearest
+    assert suite.of(change, 60.0) == [*nearest, "tests/web/very_slow"]
+    assert suite.of(change, 20.0) == nearest
     assert suite.of(change, 7.0) == nearest[:3]
 
 
