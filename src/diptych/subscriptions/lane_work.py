@@ -14,7 +14,7 @@ from uuid import UUID
 
 from diptych.clock import SystemClock
 from diptych.errors import ProgrammingError
-from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
+from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata, to_microseconds
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
@@ -112,7 +112,7 @@ class LaneWork:
         turn = self._new_turn()
         finished = self._in_hand.finished(_AT_ONCE)
         await self.duty.take(Given(finished, (), ()), turn, self._load)
-        await self._commit(turn, {})
+        await self._commit(turn)
 
     async def _begin(self) -> None:
         start = await one_task(self.desk.store, self.duty.tasks, self.desk.generation, start_of(self.duty.name))
@@ -133,10 +133,9 @@ class LaneWork:
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn, is_at_end=page is None and not is_full)
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
-        if page is not None:
-            place.move(events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1])
+        last = events[-1].recorded.row if len(events) == _AT_ONCE else None if page is None else page.rows[-1]
         await self.duty.take(Given(finished, timers, events), turn, self._load)
-        await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
+        await self._commit(turn, events, finished, last)
         if page is None:
             await self._clean(turn.now)
         return page is not None or not turn.is_empty or bool(finished)
@@ -149,10 +148,16 @@ class LaneWork:
                 turn.put(one._replace(state=PARKED))
         return [one for one in due if one.key not in self._parked]
 
-    async def _commit(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished] = ()) -> None:
+    async def _commit(
+        self,
+        turn: Turn,
+        events: Sequence[Taken] = (),
+        finished: Sequence[Finished] = (),
+        last: StoredEvent | None = None,
+    ) -> None:
         self._put_aside_what_follows(turn)
-        await self._place.commit(turn)
-        self._is_committed(turn, events, finished)
+        await self._place.commit(turn, to=last)
+        self._is_committed(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
 
     def _put_aside_what_follows(self, turn: Turn) -> None:
         for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
@@ -208,7 +213,7 @@ class LaneWork:
                 now.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
             for key in {one.key for one in aside}:
                 self._parked.pop(key, None)
-            await self._commit(now, {})
+            await self._commit(now)
             outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
             await self.desk.store.inline.leases.settle(request.id, outcome if aside else "nothing was put aside")
             self._answered.add(request.id)
@@ -223,7 +228,7 @@ class LaneWork:
         for one in old:
             turn.drop(one.id)
         if old:
-            await self._commit(turn, {})
+            await self._commit(turn)
 
     async def _sleep(self) -> None:
         seconds = SAVE
