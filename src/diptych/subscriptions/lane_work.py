@@ -39,6 +39,7 @@ from diptych.subscriptions.tasks import (
 from diptych.subscriptions.timers import Timers
 from diptych.subscriptions.turn import Turn
 
+_NOTHING: Final = Given((), (), ())
 _AT_ONCE: Final = 200  # events, timers and outcomes each, in one turn
 _MOST: Final = 1000  # tasks in hand; beyond, events stay in the log
 _SHORT: Final = 0.01  # seconds to the next look at a timer that is due, and may not act yet
@@ -134,8 +135,9 @@ class LaneWork:
         timers = await self._due(turn, is_at_end=page is None and not is_full)
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
         last = events[-1].recorded.row if len(events) == _AT_ONCE else None if page is None else page.rows[-1]
-        await self.duty.take(Given(finished, timers, events), turn, self._load)
-        await self._commit(turn, events, finished, last)
+        given = Given(finished, timers, events)
+        await self.duty.take(given, turn, self._load)
+        await self._commit(turn, given, last)
         if page is None:
             await self._clean(turn.now)
         return page is not None or not turn.is_empty or bool(finished)
@@ -148,16 +150,10 @@ class LaneWork:
                 turn.put(one._replace(state=PARKED))
         return [one for one in due if one.key not in self._parked]
 
-    async def _commit(
-        self,
-        turn: Turn,
-        events: Sequence[Taken] = (),
-        finished: Sequence[Finished] = (),
-        last: StoredEvent | None = None,
-    ) -> None:
+    async def _commit(self, turn: Turn, given: Given = _NOTHING, last: StoredEvent | None = None) -> None:
         self._put_aside_what_follows(turn)
         await self._place.commit(turn, to=last)
-        self._is_committed(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
+        self._is_committed(turn, {id_of(one.recorded): one.recorded for one in given.events}, given.finished)
 
     def _put_aside_what_follows(self, turn: Turn) -> None:
         for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
