@@ -115,7 +115,7 @@ def work(directory: Path) -> None:
     async def run() -> None:
         async with _app(directory) as app:
             await _send_all(app)
-            await app.settled(10)
+            await app.settled(30)
 
     asyncio.run(run())
 
@@ -125,7 +125,7 @@ async def check(directory: Path) -> str:
     ledger = Ledger()
     async with _app(directory) as app:
         await _send_all(app)
-        await app.settled(20)
+        await app.settled(60)
         for row in (await app.events.read_log(after=0)).events:
             ledger.take(row, app.codec.decode(row))
     ways = judge(ledger, map(_order, range(len(_QUANTITIES))), FileProvider(directory / "ledger").charges())

@@ -1,6 +1,7 @@
 """Orders that are paid in advance, through the whole order service, with a provider that is not always well."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +30,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 ADA, TEAPOT, HOME = id_for("story", "ada"), id_for("story", "teapot"), Address(country="United Kingdom")
+PATIENCE = 30.0  # seconds until what does not happen is a failure
 SHIPPED = ["OrderCheckedOut", "GoodsSetAside", "OrderStatusChanged"]
 CANCELLED = ["OrderCheckedOut", "GoodsSetAside", "OrderCancelled"]
 
@@ -52,7 +54,7 @@ class Shop:
 
     async def comes_to(self, order: UUID, events: list[str]) -> None:
         """Return when this has happened to an order."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while await self.events("Order", order) != events:  # noqa: ASYNC110 - it is looked at, not told
                 await anyio.sleep(0.005)
 
@@ -86,7 +88,7 @@ async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def test_an_order_is_paid_and_shipped(shop: Shop) -> None:
     """S1"""
     order = await shop.check_out(2)
-    await shop.app.settled()
+    await shop.app.settled(PATIENCE)
     assert await shop.events("Order", order) == SHIPPED
     assert await shop.events("Payment", order) == ["PaymentRequested", "PaymentReceived"]
     (charge,) = shop.charges_for(order)
@@ -97,7 +99,7 @@ async def test_an_order_is_paid_and_shipped(shop: Shop) -> None:
 async def test_an_order_for_more_than_there_is_is_cancelled(shop: Shop) -> None:
     """S1: the refusal comes back to the saga."""
     order = await shop.check_out(6)
-    await shop.app.settled()
+    await shop.app.settled(PATIENCE)
     assert await shop.events("Order", order) == ["OrderCheckedOut", "OrderCancelled"]
     assert await shop.events("Payment", order) == []
     assert await shop.free() == 5
@@ -106,7 +108,7 @@ async def test_an_order_for_more_than_there_is_is_cancelled(shop: Shop) -> None:
 async def test_an_order_whose_payment_is_declined_is_cancelled(shop: Shop) -> None:
     shop.provider.manners = Manners(declines=1)
     order = await shop.check_out()
-    await shop.app.settled()
+    await shop.app.settled(PATIENCE)
     assert await shop.events("Order", order) == CANCELLED
     assert await shop.events("Payment", order) == ["PaymentRequested", "PaymentDeclined"]
     assert shop.charges_for(order) == []
@@ -117,13 +119,13 @@ async def test_an_order_that_is_not_paid_in_time_is_cancelled_and_late_money_goe
     """S2, S3: the provider is away for half an hour, and takes the money when it is back."""
     shop.provider.manners = Manners(fails=1)
     order = await shop.check_out()
-    await until(lambda: shop.provider.requests > 0)
+    await until(lambda: shop.provider.requests > 0, PATIENCE)
     shop.clock.advance(timedelta(minutes=30))
     await shop.comes_to(order, CANCELLED)
     assert await shop.free() == 5
     shop.provider.manners = Manners()
     shop.clock.advance(timedelta(minutes=5))
-    await shop.app.settled(10)
+    await shop.app.settled(PATIENCE)
     assert await shop.events("Payment", order) == [
         "PaymentRequested",
         "PaymentReceived",
@@ -137,10 +139,10 @@ async def test_an_order_may_be_cancelled_while_its_payment_is_under_way(shop: Sh
     """S3"""
     shop.provider.manners = Manners(fails=1)
     order = await shop.check_out()
-    await until(lambda: shop.provider.requests > 0)
+    await until(lambda: shop.provider.requests > 0, PATIENCE)
     await shop.app.commands.dispatch(CancelOrder(order_id=order, reason="second thoughts"))
     shop.provider.manners = Manners()
-    await shop.app.settled(10)
+    await shop.app.settled(PATIENCE)
     assert await shop.events("Order", order) == CANCELLED
     assert (await shop.events("Payment", order))[-1] == "PaymentRefunded"
     assert [charge.refunds for charge in shop.charges_for(order)] == [1]
@@ -154,7 +156,7 @@ async def test_money_that_is_told_of_again_is_no_other_money(shop: Shop) -> None
 
     shop.provider.tell, shop.provider.manners = tell, Manners(repeats=1)
     order = await shop.check_out()
-    await shop.app.settled()
+    await shop.app.settled(PATIENCE)
     assert await shop.events("Order", order) == SHIPPED
     assert await shop.events("Payment", order) == ["PaymentRequested", "PaymentReceived"]
 
@@ -163,9 +165,12 @@ async def test_a_charge_whose_answer_came_too_late_is_not_taken_twice() -> None:
     """S1: the client gives up, the provider has the money; the same key finds it again."""
     provider = FakeProvider(Manners(hangs=1))
     async with serving(make_provider(provider), 0) as port:
-        async for client in provider_at(f"http://{HOST}:{port}", timeout=0.05)():
-            with pytest.raises(httpx.ReadTimeout):
-                await client.charge(TEAPOT, Decimal("5.00"), "one")
-            provider.manners = Manners()
-            assert await client.charge(TEAPOT, Decimal("5.00"), "one") == Charged("ch_1")
+        url = f"http://{HOST}:{port}"
+        async with asynccontextmanager(provider_at(url, timeout=0.1))() as hasty:
+            while not provider.charges:
+                with pytest.raises(httpx.TimeoutException):
+                    await hasty.charge(TEAPOT, Decimal("5.00"), "one")
+        provider.manners = Manners()
+        async with asynccontextmanager(provider_at(url, timeout=PATIENCE))() as patient:
+            assert await patient.charge(TEAPOT, Decimal("5.00"), "one") == Charged("ch_1")
     assert list(provider.charges) == ["ch_1"]

@@ -72,12 +72,12 @@ async def test_messages_become_a_parcel_once_in_whatever_order_they_come(warehou
     told = MemoryPublisher()
     async with make_shop("memory:", broker=told) as shop:
         order = await sell(shop)
-        await shop.settled()
+        await shop.settled(20)
     messages = [encode(message) for message in told.messages]
     for raw in [*messages, *reversed(messages)]:
         source.put(raw)
     await comes_to(warehouse, order, PARCEL)
-    await warehouse.settled()
+    await warehouse.settled(20)
     assert source.acknowledged == 2 * len(messages)
     await comes_to(warehouse, order, PARCEL)
 
@@ -86,7 +86,7 @@ async def test_a_message_that_nobody_understands_stops_no_other(warehouse: App, 
     told = MemoryPublisher()
     async with make_shop("memory:", broker=told) as shop:
         order = await sell(shop)
-        await shop.settled()
+        await shop.settled(20)
     source.put(b"no message")
     for message in told.messages:
         source.put(encode(message))

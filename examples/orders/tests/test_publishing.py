@@ -33,7 +33,7 @@ async def test_others_are_told_what_was_ordered_shipped_and_called_off() -> None
             )
         await dispatch(UpdateOrderStatus(order_id=kept, status=OrderStatus.SHIPPED))
         await dispatch(CancelOrder(order_id=off, reason="late"))
-        await app.settled()
+        await app.settled(20)
     told = [json.loads(encode(message)) for message in broker.messages]
     placed = {"customer_id": str(ADA), "placed_at": "2026-11-23T10:00:00Z", **HOME.model_dump()}
     found = [[one["type"], one["data"]] for one in told]

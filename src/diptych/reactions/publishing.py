@@ -109,8 +109,7 @@ class PublishingWork:
         if messages:
             await self._place.commit(self._turn(), at_once=True)
             await self._publish(messages)
-        self._place.move(page.rows[last])
-        await self._place.commit(self._turn(), at_once=bool(messages))
+        await self._place.commit(self._turn(), to=page.rows[last], at_once=bool(messages))
         return True
 
     def _messages(self, page: SharedPage) -> tuple[list[IntegrationMessage], int]:

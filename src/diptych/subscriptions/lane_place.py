@@ -25,6 +25,7 @@ class LanePlace:
         self._duty, self._desk, self.lane, self._epoch = duty, desk, held.lane, held.epoch
         self.position, _, self.event_id, self._recorded_at = held.checkpoint
         self._saved, self._saved_at = self.position, 0.0
+        self._cut_at = (self.position, self.event_id, self._recorded_at)
         self._cut: asyncio.Future[Appended] | None = None  # a turn that was sent when who waited for it was cancelled
 
     def begin(self, start: Task) -> None:
@@ -32,19 +33,19 @@ class LanePlace:
         if start.number > self.position:
             self.position, self.event_id, self._recorded_at = start.number, bytes.fromhex(start.body), start.due_at
 
-    def move(self, row: StoredEvent) -> None:
-        """Be at this event: all before it, and it, is taken in."""
-        self.position, self.event_id, self._recorded_at = row.position, row.event_id, row.recorded_at
+    async def commit(self, turn: Turn, *, to: StoredEvent | None = None, at_once: bool = False) -> None:
+        """Write a turn, and where the lane stands, from then on at `to`. :raises CheckpointMovedError: another has it.
 
-    async def commit(self, turn: Turn, *, at_once: bool = False) -> None:
-        """Write a turn, and where the lane stands. :raises CheckpointMovedError: another has the lane.
-
-        A turn without anything is written now and then, or `at_once`: that it is written proves what was read before.
+        The lane moves when that is written and not before: a turn that is broken off has taken in nothing (S1). A turn
+        without anything is written now and then, or `at_once`: that it is written proves what was read before.
         """
         now = asyncio.get_running_loop().time()
-        if turn.is_empty and not at_once and (self.position == self._saved or now < self._saved_at + SAVE):
-            return
         place = (self.position, self.event_id, self._recorded_at)
+        if to is not None:
+            place = (to.position, to.event_id, to.recorded_at)
+        if turn.is_empty and not at_once and (place[0] == self._saved or now < self._saved_at + SAVE):
+            self.position, self.event_id, self._recorded_at = place
+            return
         moves = [LaneMove(self.lane, self._epoch, self._saved)]
         beside = ViewBatch(
             self._duty.name,
@@ -59,8 +60,9 @@ class LanePlace:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            self._cut = writing
+            self._cut, self._cut_at = writing, place
             raise
+        self.position, self.event_id, self._recorded_at = place
         self._saved, self._saved_at = self.position, now
 
     async def is_sure(self, seconds: float) -> bool:
@@ -70,5 +72,6 @@ class LanePlace:
         await asyncio.wait((self._cut,), timeout=seconds)
         is_written = self._cut.done() and not self._cut.cancelled() and self._cut.exception() is None
         if is_written:
+            self.position, self.event_id, self._recorded_at = self._cut_at
             self._saved, self._cut = self.position, None
         return is_written

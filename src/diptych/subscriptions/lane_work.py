@@ -14,7 +14,7 @@ from uuid import UUID
 
 from diptych.clock import SystemClock
 from diptych.errors import ProgrammingError, RowChangedError
-from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
+from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata, to_microseconds
 from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
@@ -127,7 +127,7 @@ class LaneWork:
                 turn = self._new_turn()
                 turn.rests_on(_failed(finished))
                 await self.duty.take(Given(finished), turn, self._load)
-                await self._commit(turn, {}, finished)
+                await self._commit(turn, Given(finished))
             await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
@@ -150,11 +150,10 @@ class LaneWork:
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn)
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
-        if page is not None:
-            place.move(events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1])
+        last = events[-1].recorded.row if len(events) == _AT_ONCE else None if page is None else page.rows[-1]
         given = Given(finished, timers, events, awaited=self._in_hand.awaited)
         await self.duty.take(given, turn, self._load)
-        await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
+        await self._commit(turn, given, last)
         if page is None:
             await _clean(self, turn.now)
         return page is not None or not turn.is_empty or bool(finished)
@@ -167,13 +166,13 @@ class LaneWork:
                 turn.put(one._replace(state=PARKED))
         return [one for one in due if one.key not in self._parked]
 
-    async def _commit(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished] = ()) -> None:
+    async def _commit(self, turn: Turn, given: Given, last: StoredEvent | None = None) -> None:
         self._put_aside_what_follows(turn)
-        self._taking = finished
-        await self._place.commit(turn)
-        self._in_hand.settled(finished)
+        self._taking = given.finished
+        await self._place.commit(turn, to=last)
+        self._in_hand.settled(given.finished)
         self._taking = ()
-        self._is_committed(turn, events, finished)
+        self._is_committed(turn, {id_of(one.recorded): one.recorded for one in given.events}, given.finished)
 
     def _put_aside_what_follows(self, turn: Turn) -> None:
         for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
@@ -255,7 +254,7 @@ async def _clean(work: LaneWork, now: int) -> None:
     for one in old:
         turn.drop(one.id)
     if old:
-        await work._commit(turn, {})
+        await work._commit(turn, Given(()))
 
 
 async def _do(work: LaneWork, request: Request) -> None:
@@ -276,7 +275,7 @@ async def _do(work: LaneWork, request: Request) -> None:
         work._parked.pop(key, None)
     outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
     turn.answer = Answer(request.id, outcome if aside else "nothing was put aside")
-    await work._commit(turn, {})
+    await work._commit(turn, Given(()))
 
 
 def _failed(finished: Sequence[Finished]) -> list[Task]:
