@@ -171,14 +171,14 @@ class ConsumingWork:
         return None
 
     async def _send(self, command: Command[Any], message: IntegrationMessage) -> None:
-        id = self._duty.command_id(_known_by(message))
+        id = self._duty.command_id(message.known_by)
         sending = Sending(id, message.correlation_id or message.id, message.id, message.tenant, None)
         await self._duty.dispatch(command, sending)
 
     def _task(self, incoming: Incoming) -> Task:
         try:
             message = self._duty.read(incoming)
-            known_by, key, name = _known_by(message), message.key or str(message.id), message.type
+            known_by, key, name = message.known_by, message.key or str(message.id), message.type
         except Exception:  # by its bytes alone: the broker's id may be used again, and need not be text
             known_by = key = sha256(incoming.raw).hexdigest()
             name = "?"
@@ -213,8 +213,3 @@ class ConsumingWork:
             verb = "left out" if request.verb == "skip" else "taken"
             await self._desk.store.inline.leases.settle(request.id, f"{done} of {len(aside)} {verb}")
             self._answered.add(request.id)
-
-
-def _known_by(message: IntegrationMessage) -> str:
-    """Return what tells a message from all others: an id is its source's own, as CloudEvents has it."""
-    return f"{message.source} {message.id}"
