@@ -1,6 +1,7 @@
 """Messages of other systems become commands once, and what cannot be read is put aside with its bytes."""
 
 import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +11,11 @@ import anyio
 import pytest
 
 from diptych import App, new_id
+from diptych.errors import StoreUnavailableError
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, encode
 from diptych.reactions.source import MemorySource
+from diptych.store.protocols import Append, Appended, EventStore
 from diptych.store.tables import Table
 from diptych.stream import StreamName
 from diptych.subscriptions.tasks import Task
@@ -139,6 +142,62 @@ async def test_what_cannot_be_read_is_put_aside_and_lets_others_pass(
     assert why in task.error
 
 
+def changed(**attributes: object) -> bytes:
+    """A message of the bank for an order that is not there, with other attributes than it should have."""
+    return json.dumps({**json.loads(paid(new_id())), **attributes}).encode()
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"subject": 5},
+        {"subject": {"a": 1}},
+        {"subject": "a\0b"},
+        {"subject": "\ud800"},
+        {"type": "bank\0"},
+        {"type": KIND, "tenant": 5},
+        {"tenant": "a\0b"},
+        {"slice": float("inf")},
+        {"position": [1]},
+        {"data": {"order_id": "\ud800", "amount": 1}},
+        {"subject": None},
+        {"subject": "".join(f"{number:x}" for number in range(20_000))},
+    ],
+    ids=lambda attributes: str(attributes)[:30],
+)
+async def test_a_message_with_odd_attributes_stops_nobody(
+    app: App, source: MemorySource, attributes: dict[str, object]
+) -> None:
+    """I2: such a message once ended the inbox each time that it came, with all that came after it."""
+    order, raw = new_id(), changed(**attributes)
+    await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+    source.put(raw, "\0\ud800")
+    source.put(paid(order))
+    await until(lambda: source.acknowledged == 2)
+    assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+    (task,) = await aside(app)
+    assert b64decode(json.loads(task.body)["raw"]) == raw
+
+
+async def test_two_messages_that_the_broker_knows_by_one_id_are_both_kept(app: App, source: MemorySource) -> None:
+    """I2: a topic that was made anew counts from nothing again."""
+    for raw in (b"one", b"two"):
+        source.put(raw, "topic/0/0")
+    await until(lambda: source.acknowledged == 2)
+    assert {b64decode(json.loads(task.body)["raw"]) for task in await aside(app)} == {b"one", b"two"}
+
+
+async def test_two_systems_may_use_one_id(app: App, source: MemorySource) -> None:
+    """A CloudEvent is known by its source and its id together."""
+    orders, id = [new_id(), new_id()], new_id()
+    for number, order in enumerate(orders):
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        source.put(json.dumps({**json.loads(paid(order, id=id)), "source": f"/bank/{number}"}).encode())
+    await until(lambda: source.acknowledged == 2)
+    for order in orders:
+        assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+
+
 async def test_what_is_refused_is_put_aside_and_taken_again_when_somebody_says_so(
     app: App, source: MemorySource
 ) -> None:
@@ -174,3 +233,21 @@ async def test_a_source_that_loses_a_connection_hands_out_again(app: App, source
     source.lose()
     await until(lambda: source.acknowledged == 2)
     assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+
+
+async def test_what_cannot_be_put_aside_while_the_store_is_away_comes_again(
+    app: App, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I2: the work ends with the store, and begins with what was not acknowledged."""
+    append, failures = type(app.events).append, [StoreUnavailableError("it is away") for _ in range(2)]
+
+    async def away(store: EventStore, request: Append) -> Appended:
+        if request.beside is not None and request.beside.changes and failures:
+            raise failures.pop()
+        return await append(store, request)
+
+    monkeypatch.setattr(type(app.events), "append", away)
+    source.put(b"rubbish")
+    await until(lambda: source.acknowledged == 1)
+    assert not failures
+    assert len(await aside(app)) == 1

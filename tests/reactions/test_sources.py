@@ -28,7 +28,9 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     if request.param == "nats":
         with one_server() as server:
             stream = JetStream(f"S{number}", f"s{number}")
-            sources: list[Source] = [NatsSource(server.url, stream.name, durable="d") for _ in range(2)]
+            sources: list[Source] = [
+                NatsSource(server.url, stream.name, durable="d", redelivered_after=1.0) for _ in range(2)
+            ]
             yield NatsPublisher(server.url, stream), sources
     else:
         with kafka_peer() as brokers:

@@ -61,7 +61,7 @@ class WiringDuties:
         for published in [one for module in modules for one in module.published]:
             found.extend(await self._publication(published, stack))
         for inbox in [one for module in modules for one in module.inboxes]:
-            found.extend(await self._inbox(inbox, stack))
+            found.extend(self._inbox(inbox))
         self._refuse_namesakes(found)
         if not found:
             return Duties(either_side(Clock))
@@ -124,12 +124,9 @@ class WiringDuties:
             self._wired.problems.append(str(error))
         return []
 
-    async def _inbox(self, inbox: Inbox, stack: AsyncExitStack) -> list[Duty]:
+    def _inbox(self, inbox: Inbox) -> list[Duty]:
         try:
             accepted = inbox.read()
-            if self._is_worker:
-                stack.push_async_callback(inbox.source.close)
-                await inbox.source.open()
             return [InboxDuty(inbox, accepted, self._send)]
         except (TypeError, NameError, ValueError) as error:
             self._wired.problems.append(str(error))

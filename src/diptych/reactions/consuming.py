@@ -21,8 +21,8 @@ from diptych.errors import PublishError
 from diptych.events.recorded import to_microseconds
 from diptych.messages import Command
 from diptych.reactions.inbox import Accepted, Inbox
-from diptych.reactions.messages import IntegrationMessage
-from diptych.reactions.source import Incoming
+from diptych.reactions.messages import IntegrationMessage, checked
+from diptych.reactions.source import Incoming, Source
 from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
@@ -54,9 +54,13 @@ class InboxDuty:
         """Return what works on the lane."""
         return ConsumingWork(self, desk, held)
 
-    def command_id(self, message_id: str) -> UUID:
+    def command_id(self, known_by: str) -> UUID:
         """Return the id of the command that a message leads to."""
-        return id_for(f"inbox {self.name}", message_id)
+        return id_for(f"inbox {self.name}", known_by)
+
+    def read(self, incoming: Incoming) -> IntegrationMessage:
+        """Read a message. What it raises is why it cannot be read."""
+        return checked(self.inbox.decode(incoming))
 
 
 class ConsumingWork:
@@ -90,7 +94,15 @@ class ConsumingWork:
         """Do nothing more: what was taken is on disk."""
 
     async def run(self) -> None:
-        """Take messages until cancelled."""
+        """Take messages until cancelled. However it ends, what is not acknowledged comes again, to whoever is next."""
+        source = self._duty.inbox.source
+        try:
+            await source.open()
+            await self._run(source)
+        finally:
+            await asyncio.shield(source.close())
+
+    async def _run(self, source: Source) -> None:
         pace = self._desk.pace
         backoff = Backoff(pace.first_pause, pace.longest_pause)
         while True:
@@ -99,7 +111,7 @@ class ConsumingWork:
                 await asyncio.sleep(_WAIT)
                 continue
             try:
-                found = await self._duty.inbox.source.fetch(_AT_ONCE, _WAIT)
+                found = await source.fetch(_AT_ONCE, _WAIT)
             except PublishError as error:
                 if self.error is None:
                     _log.warning("%s: %s", self._duty.name, error)
@@ -113,13 +125,16 @@ class ConsumingWork:
     async def _take_all(self, found: Sequence[Incoming]) -> None:
         """Take messages, those of one key one after another."""
         keyed = [(self._key(one), place, one) for place, one in enumerate(found)]
-        async with asyncio.TaskGroup() as group:
-            for _, chain in groupby(sorted(keyed, key=itemgetter(0, 1)), itemgetter(0)):
-                group.create_task(self._take_each([one for _, _, one in chain]))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _, chain in groupby(sorted(keyed, key=itemgetter(0, 1)), itemgetter(0)):
+                    group.create_task(self._take_each([one for _, _, one in chain]))
+        except ExceptionGroup as errors:  # who keeps the lane asks what kind of error it is
+            raise errors.exceptions[0] from errors
 
     def _key(self, incoming: Incoming) -> str:
         try:
-            return self._duty.inbox.decode(incoming).key
+            return self._duty.read(incoming).key
         except Exception:
             return ""
 
@@ -139,7 +154,7 @@ class ConsumingWork:
         pace, attempts = self._desk.pace, 0
         backoff = Backoff(pace.first_pause, pace.longest_pause)
         try:
-            message = self._duty.inbox.decode(incoming)
+            message = self._duty.read(incoming)
             accepted = self._duty.accepted.get(message.type)
             command = None if accepted is None else accepted.command(message)
         except Exception as error:
@@ -156,18 +171,19 @@ class ConsumingWork:
         return None
 
     async def _send(self, command: Command[Any], message: IntegrationMessage) -> None:
-        id = self._duty.command_id(str(message.id))
+        id = self._duty.command_id(message.known_by)
         sending = Sending(id, message.correlation_id or message.id, message.id, message.tenant, None)
         await self._duty.dispatch(command, sending)
 
     def _task(self, incoming: Incoming) -> Task:
         try:
-            message = self._duty.inbox.decode(incoming)
-            id, key, name = str(message.id), message.key, message.type
-        except Exception:
-            id, key, name = incoming.id or sha256(incoming.raw).hexdigest(), "", "?"
+            message = self._duty.read(incoming)
+            known_by, key, name = message.known_by, message.key or str(message.id), message.type
+        except Exception:  # by its bytes alone: the broker's id may be used again, and need not be text
+            known_by = key = sha256(incoming.raw).hexdigest()
+            name = "?"
         body = {"id": incoming.id, "place": incoming.place, "raw": base64.b64encode(incoming.raw).decode()}
-        return Task(self._duty.command_id(id), self.lane, MESSAGE, key or id, 0, name, json.dumps(body))
+        return Task(self._duty.command_id(known_by), self.lane, MESSAGE, key, 0, name, json.dumps(body))
 
     async def _put(self, task: Task) -> None:
         async with self._turn:

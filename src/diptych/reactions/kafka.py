@@ -7,6 +7,8 @@ Rule: the only file that imports aiokafka; no error of it leaves.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -23,7 +25,9 @@ _HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
 class KafkaPublisher:
     """Publishes to one topic; the key is the stream, so that the messages of one are in one partition, in order (D1).
 
-    The producer is idempotent: within a partition the broker takes the next message only when it has the one before.
+    Of one key the next goes out when the one before was confirmed, others at the same time. The producer is idempotent,
+    which keeps what it sends again in its place; but it numbers messages when it sends them, so that one that expired
+    before leaves no gap that a broker would see.
     `acks=all`; with `min.insync.replicas=2` and three replicas what was confirmed outlives a broker.
     """
 
@@ -54,14 +58,26 @@ class KafkaPublisher:
             return
         try:
             producer = await self._connected()
-            waiting = [
-                await producer.send(self._topic, encode(each), key=each.key.encode(), headers=_HEADERS)
-                for each in messages
-            ]
-            await asyncio.gather(*waiting)
+            ordered = sorted(messages, key=attrgetter("key"))  # stable: of one key they stay as they are
+            chains = [list(chain) for _, chain in groupby(ordered, attrgetter("key"))]
+            async with asyncio.TaskGroup() as group:
+                for chain in chains:
+                    group.create_task(self._send(producer, chain))
         except _AWAY as error:
-            await self.close()  # what it still has would go out in between: another one begins anew
             raise PublishError("Kafka", _why(error)) from error
+        except ExceptionGroup as errors:
+            if self._producer is producer:
+                self._producer = None  # another one begins anew
+            await _stop(producer)
+            if errors.split(_AWAY)[1] is not None:
+                raise
+            raise PublishError("Kafka", _why(errors.exceptions[0])) from errors
+
+    async def _send(self, producer: AIOKafkaProducer, chain: Sequence[IntegrationMessage]) -> None:
+        for each in chain:
+            async with asyncio.timeout(self._seconds):
+                sent = await producer.send(self._topic, encode(each), key=each.key.encode(), headers=_HEADERS)
+                await sent
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._turn:
@@ -162,10 +178,24 @@ class KafkaSource:
 
 
 async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Let go of a client, which may wait for brokers that are away."""
+    """Let go of a client, which may wait for brokers that are away: then it ends with what it still has."""
     with suppress(*_AWAY):
         async with asyncio.timeout(2):
             await client.stop()
+            return
+    with suppress(*_AWAY):
+        if isinstance(client, AIOKafkaProducer):
+            await _end_sender(client)
+        async with asyncio.timeout(2):
+            await client._client.close() if isinstance(client, AIOKafkaConsumer) else await client.client.close()
+
+
+async def _end_sender(producer: AIOKafkaProducer) -> None:
+    """End what sends in the background. The driver has no word for it: it would try until the brokers are back."""
+    sender = producer._sender
+    if sender is not None and sender.sender_task is not None:
+        sender.sender_task.cancel()
+        await asyncio.wait([sender.sender_task], timeout=2)
 
 
 def _why(error: BaseException) -> str:

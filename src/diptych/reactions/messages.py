@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from diptych.errors import MessageDecodeError
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
+_LONGEST: Final = 1000  # bytes of a text attribute: what an index of every store takes
 
 
 class IntegrationEvent(BaseModel):
@@ -56,6 +57,11 @@ class IntegrationMessage(NamedTuple):
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
 
+    @property
+    def known_by(self) -> str:
+        """What tells it from all others: an id is its source's own, and two publications may tell of one event."""
+        return f"{self.source} {self.type} {self.id}"
+
 
 def encode(message: IntegrationMessage) -> bytes:
     """Write a message down as a CloudEvent in structured mode."""
@@ -81,21 +87,37 @@ def decode(raw: bytes) -> IntegrationMessage:
         found = json.loads(raw)
         if found["specversion"] != "1.0":
             raise ValueError(f"specversion is {found['specversion']!r}")
-        return IntegrationMessage(
+        message = IntegrationMessage(
             id=UUID(found["id"]),
             type=_text(found, "type"),
             source=_text(found, "source"),
-            key=found.get("subject", ""),
+            key=_or(found, "subject", ""),
             time=datetime.fromisoformat(found["time"]),
             data=json.dumps(found.get("data"), separators=(",", ":"), ensure_ascii=False),
-            position=int(found.get("position", 0)),
-            slice=int(found.get("slice", 0)),
-            tenant=found.get("tenant", ""),
+            position=int(_or(found, "position", 0)),
+            slice=int(_or(found, "slice", 0)),
+            tenant=_or(found, "tenant", ""),
             correlation_id=_uuid(found.get("correlationid")),
             causation_id=_uuid(found.get("causationid")),
         )
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        return checked(message)
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise MessageDecodeError(raw, f"{type(error).__name__}: {error}") from error
+
+
+def checked(message: IntegrationMessage) -> IntegrationMessage:
+    """Return a message from elsewhere. :raises ValueError: an attribute of it is no text that every store keeps."""
+    for name in ("type", "source", "key", "tenant"):
+        value = getattr(message, name)
+        if not isinstance(value, str) or "\0" in value or len(value.encode()) > _LONGEST:
+            raise ValueError(f"{name} is no text of at most {_LONGEST} bytes without a NUL: {value!r:.80}")
+    return message
+
+
+def _or(found: dict[str, Any], name: str, otherwise: Any) -> Any:
+    """Return an attribute that may be left out, or be null."""
+    value = found.get(name)
+    return otherwise if value is None else value
 
 
 def _text(found: dict[str, Any], name: str) -> str:

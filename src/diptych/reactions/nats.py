@@ -64,14 +64,24 @@ class _Connection:
         """Return a context that is connected. :raises PublishError: nobody answers."""
         async with self._turn:
             if self._client is None or self._client.is_closed:
+                client = Client()
                 quiet: dict[str, Any] = {"error_cb": _heard, "allow_reconnect": True, "max_reconnect_attempts": -1}
                 quick: dict[str, Any] = {"connect_timeout": 2, "reconnect_time_wait": 0.1, "ping_interval": 5}
                 try:
                     async with asyncio.timeout(self._seconds):
-                        self._client = await nats.connect(self._servers, **{**quiet, **quick, **self._options})
+                        await client.connect(self._servers, **{**quiet, **quick, **self._options})
+                    self._client = client
                 except _AWAY as error:
                     raise PublishError("NATS", _why(error)) from error
+                finally:
+                    if self._client is not client:  # half of it may be there
+                        await client.close()
             return self._client.jetstream(timeout=5)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a server is at its other end."""
+        return self._client is not None and self._client.is_connected
 
     async def close(self) -> None:
         """Let go of it."""
@@ -81,7 +91,9 @@ class _Connection:
 
 
 class NatsPublisher:
-    """Publishes to JetStream, under `Nats-Msg-Id`. Messages of different keys are on their way at the same time.
+    """Publishes to JetStream; `Nats-Msg-Id` is the message's source, type and id.
+
+    Messages of different keys are on their way at the same time.
 
     Of one key the next goes out when the one before was confirmed: a leader that fails loses no message of the middle,
     so that the first copies of all messages stand in the order of their stream (D1).
@@ -108,7 +120,16 @@ class NatsPublisher:
 
     async def publish(self, messages: Sequence[IntegrationMessage]) -> None:
         """Return when the broker has all of them. :raises PublishError: and nothing may be assumed of any of them."""
+        if not messages:
+            return
         context = await self._connection.jetstream()
+        try:
+            await self._publish(context, messages)
+        except PublishError:
+            self._is_made = False  # it may be gone: a broker may be wiped
+            raise
+
+    async def _publish(self, context: JetStreamContext, messages: Sequence[IntegrationMessage]) -> None:
         try:
             if not self._is_made:
                 await ensure(context, self._stream)
@@ -129,7 +150,7 @@ class NatsPublisher:
     async def _send(self, context: JetStreamContext, chain: Sequence[IntegrationMessage]) -> None:
         for message in chain:
             subject = subject_of(self._stream.prefix, message)
-            headers = {"Nats-Msg-Id": str(message.id), "Content-Type": CONTENT_TYPE}
+            headers = {"Nats-Msg-Id": message.known_by, "Content-Type": CONTENT_TYPE}
             await context.publish(
                 subject, encode(message), timeout=self._seconds, stream=self._stream.name, headers=headers
             )
@@ -138,7 +159,8 @@ class NatsPublisher:
 class NatsSource:
     """Takes messages from a durable pull consumer of a stream; it is made if it is not there.
 
-    Several processes share the work of one consumer. A message that is not acknowledged comes again.
+    A message that is not acknowledged comes again, before all newer ones: who begins while another has messages in hand
+    waits until the broker counts those as not taken. One process at a time, or the order of a key is nobody's.
     """
 
     def __init__(
@@ -149,13 +171,18 @@ class NatsSource:
         durable: str,
         subject: str = "",
         seconds: float = 5.0,
+        redelivered_after: float = 5.0,
         **options: Any,
     ) -> None:
-        """`subject` chooses of the stream: `shop.shop.order.>`; `options` go to `nats.connect`."""
+        """`subject` chooses of the stream: `shop.shop.order.>`; `options` go to `nats.connect`.
+
+        `redelivered_after` is in seconds: so long the broker waits for an acknowledgement, if the consumer is new.
+        """
         self._connection = _Connection(servers, seconds, options)
         self._stream, self._durable, self._subject = stream, durable, subject
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._out: dict[int, Msg] = {}
+        self._ack_wait, self._not_before = redelivered_after, 0.0
 
     @property
     def address(self) -> str:
@@ -176,21 +203,38 @@ class NatsSource:
     async def fetch(self, most: int, seconds: float) -> Sequence[Incoming]:
         """Return the next messages, as soon as there is one. :raises PublishError: the broker is away."""
         try:
-            subscription = self._subscription
-            if subscription is None:
-                context = await self._connection.jetstream()
-                config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=30, max_ack_pending=1000)
-                subscription = self._subscription = await context.pull_subscribe(
-                    self._subject, durable=self._durable, stream=self._stream, config=config
-                )
-            found = await subscription.fetch(most, timeout=seconds)
-        except nats.errors.TimeoutError:
-            return ()
+            subscription = self._subscription or await self._subscribe()
+            early = self._not_before - asyncio.get_running_loop().time()
+            if early > 0:
+                await asyncio.sleep(min(early, seconds))
+                return ()
+            found = await self._found(subscription, most, seconds)
         except _AWAY as error:
             self._subscription = None
             raise PublishError("NATS", _why(error)) from error
         self._out.update((id(each), each) for each in found)
         return [Incoming((each.headers or {}).get("Nats-Msg-Id", ""), each.subject, each.data, each) for each in found]
+
+    async def _found(self, subscription: JetStreamContext.PullSubscription, most: int, seconds: float) -> list[Msg]:
+        try:
+            return await subscription.fetch(most, timeout=seconds)
+        except TimeoutError:
+            if not self._connection.is_up:
+                raise
+            return []
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        context = await self._connection.jetstream()
+        config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=self._ack_wait, max_ack_pending=1000)
+        subscription = await context.pull_subscribe(
+            self._subject, durable=self._durable, stream=self._stream, config=config
+        )
+        info = await subscription.consumer_info()
+        if info.num_ack_pending:  # in the hands of one that may be dead; a second more, for the broker's own timer
+            wait = (info.config.ack_wait or self._ack_wait) + 1
+            self._not_before = asyncio.get_running_loop().time() + wait
+        self._subscription = subscription
+        return subscription
 
     async def done(self, incoming: Incoming) -> None:
         """Have it not come again. :raises PublishError: it may, for the broker is away."""

@@ -21,7 +21,7 @@ class Source(Protocol):
     """Hands messages out until they are done."""
 
     async def open(self) -> None:
-        """Get ready. A broker that is away is no error yet."""
+        """Get ready, for the first time or after `close`. A broker that is away is no error yet."""
         ...
 
     async def close(self) -> None:
