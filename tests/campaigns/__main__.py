@@ -31,7 +31,8 @@ from tests.campaigns import (
     zombies,
 )
 from tests.campaigns.history import Violation
-from tests.campaigns.mutants import trying
+from tests.campaigns.mutants import session, trying
+from tests.campaigns.mutants.trying import Plan
 from tests.campaigns.stores import DATABASES, fresh_stores, plain_database, sqlite_database, store_at
 from tests.campaigns.workloads import WORKLOADS
 from tests.nats_servers import a_cluster
@@ -114,7 +115,12 @@ def run_outside(options: argparse.Namespace) -> None:
 
 def run_mutants(options: argparse.Namespace) -> None:
     """Change the code in small ways, one at a time, and see whether a test on the memory store or SQLite notices."""
-    found = trying.try_some(options.count, Random(options.seed), options.jobs, say)
+    with tempfile.TemporaryDirectory(prefix="diptych-mutants-") as name:
+        folder = options.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        plan = Plan(trying.choose(options.count, Random(options.seed)), folder, options.jobs, options.longest)
+        session.try_planned(plan, say)
+        found = trying.written(plan)
     share, table = trying.score(found)
     say(table)
     if share < options.least:
@@ -275,6 +281,10 @@ def add_those_of_projections(jobs: Jobs) -> None:
     changing = job(jobs, "mutants", run_mutants)
     changing.add_argument("--count", type=int, default=500)
     changing.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
+    changing.add_argument(
+        "--folder", type=Path, help="keeps what was learned and the verdicts; the next run goes on there"
+    )
+    changing.add_argument("--longest", type=float, default=60.0, help="seconds of tests for one change")
     changing.add_argument("--least", type=float, default=0.85, help="the share that must be noticed")
     poisoning = job(jobs, "poison", run_poison)
     poisoning.add_argument("--share", type=float, default=1.0, help="of all positions; 1.0 is every one")

@@ -11,6 +11,7 @@ import pytest
 from diptych.store.health import Result
 from diptych.store.postgres.migrations import lock_key
 from diptych.store.protocols import StoreSettings
+from diptych.store.sqlite.events import SqliteEventStore
 from diptych.store.sqlite.health import checks
 from tests.cli.test_verbs import SHOP, diptych, rows, sell
 from tests.postgres import Server, binaries, had_or_skipped
@@ -71,6 +72,33 @@ def test_a_log_beside_the_file_that_is_never_cleared_is_ko(tmp_path: Path) -> No
     path, settings = str(tmp_path / "shop.db"), StoreSettings(wal_limit=1000)
     found = {check.name: check for check in checks(path, str(tmp_path / "shop.views.db"), settings)}
     assert found["events WAL"].result is Result.KO
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (2_500_000, "2.5 MB"), (10**9, "1.0 GB")]
+)
+def test_sizes_are_said_as_people_say_them(tmp_path: Path, size: int, said: str) -> None:
+    (tmp_path / "shop.db").touch()
+    with (tmp_path / "shop.db-wal").open("wb") as file:
+        file.truncate(size)
+    found = checks(str(tmp_path / "shop.db"), str(tmp_path / "shop.views.db"), StoreSettings())
+    assert [check.detail for check in found if check.name == "events WAL"] == [said]
+
+
+@pytest.mark.anyio
+async def test_a_file_of_the_newest_schema_is_well(tmp_path: Path) -> None:
+    store = SqliteEventStore(str(tmp_path / "shop.db"))
+    await store.open()
+    await store.close()
+    found = {check.name: check for check in checks(str(tmp_path / "shop.db"), str(tmp_path / "v.db"), StoreSettings())}
+    assert found["events file"].result is Result.OK
+
+
+def test_a_file_of_another_kind_is_ko_and_the_others_are_looked_at_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").write_text("this is no database")
+    found = {check.name: check for check in checks(str(tmp_path / "shop.db"), str(tmp_path / "v.db"), StoreSettings())}
+    assert found["events file"].result is Result.KO
+    assert found["events WAL"].result is Result.OK
 
 
 def test_events_that_the_code_does_not_know_are_ko(shop: Path) -> None:

@@ -1,7 +1,8 @@
 """R1: what a process says of a projection counts every lane, also those that are on their way to it."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 
@@ -11,7 +12,7 @@ from diptych.projections.knowing import Knowledge
 from diptych.projections.site import Site
 from diptych.store.batches import Checkpoint
 from diptych.store.generations import Generation
-from diptych.store.leases import Board, LaneRow, Worker
+from diptych.store.leases import Board, LaneRow, Pause, Worker
 from diptych.subscriptions.progress import Place, Progress
 from tests.projections import shop
 
@@ -50,3 +51,56 @@ def test_without_lanes_of_its_own_it_is_where_the_last_of_the_others_is(coming: 
     progress.hears({0: Place(9), 1: Place(9), 2: Place(4)})
     known.reckon([], coming)
     assert progress.position == 4
+
+
+STOPPED: Final = "it cannot go on past position 4"
+WHOLE: Final = Choice(ONE, is_fitting=True, is_readable=True, builds=False)
+
+
+def board(trouble: str = "", alive: Sequence[str] = ("me", "you"), **given: Any) -> Board:
+    """How things are when lane 1 is another's, who may have said what keeps it."""
+    rows = [
+        LaneRow("baskets", 1, lane, 1, Checkpoint(4, 1), owner, trouble if owner == "you" else "")
+        for lane, owner in enumerate(("me", "you", "me"))
+    ]
+    read = Board(0, [Worker(id, "", frozenset({1})) for id in alive], [ONE], rows, {}, [])
+    return read._replace(**given)
+
+
+def told(*boards: Board, held: Sequence[int] = (0, 2), choice: Choice = WHOLE) -> tuple[str, str | None]:
+    """The state and error that are shown after one look at each of these boards."""
+    known, progress = knowledge(l0=("me", 4), l1=("you", 4), l2=("me", 4))
+    progress.shows("running")
+    for each in boards:
+        known.take_in(each, choice, {})
+        known.reckon(held, [])
+    return progress.state, progress.error
+
+
+def test_what_stops_a_lane_of_another_is_told_once_it_is_said_twice() -> None:
+    """What is left of an owner before is wiped by the next right after it has claimed."""
+    assert told(board(STOPPED)) == ("running", None)
+    assert told(board(STOPPED), board(STOPPED)) == ("stopped", STOPPED)
+    assert told(board(STOPPED), board(), board(STOPPED)) == ("running", None)
+
+
+def test_what_stopped_a_lane_is_not_told_of_one_held_here_or_of_an_owner_that_is_dead() -> None:
+    assert told(board(STOPPED), board(STOPPED), held=[0, 1, 2]) == ("running", None)
+    dead = board(STOPPED, alive=["me"])
+    assert told(dead, dead) == ("running", None)
+
+
+def test_a_pause_is_told_before_all_else() -> None:
+    paused = board(STOPPED, paused={"baskets": Pause(None, "for the night")})
+    assert told(paused, paused) == ("paused", "for the night")
+
+
+def test_without_a_generation_that_is_read_it_is_frozen_and_says_why() -> None:
+    nothing = Choice(None, is_fitting=False, is_readable=False, builds=False, why="nothing was built yet")
+    assert told(board(), choice=nothing) == ("frozen", "nothing was built yet")
+
+
+def test_nobody_who_may_work_on_it_is_told_as_stopped_and_another_who_may_as_running() -> None:
+    other = WHOLE._replace(is_fitting=False, why="the code is newer")
+    assert told(board(), choice=other) == ("running", None)
+    assert told(board(alive=["me"]), choice=other) == ("frozen", "the code is newer")

@@ -72,6 +72,12 @@ def mailer() -> Mailer:
     return Mailer()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that is there when its app has ended, and for other processes."""
+    return url_for(request, tmp_path)
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of each kind."""
@@ -165,11 +171,9 @@ async def test_a_request_is_carried_out_once(app: App, mailer: Mailer, monkeypat
     assert [request.outcome for request in await app.events.inline.leases.requests()] == ["2 tried again, 1 left out"]
 
 
-async def test_a_hanging_one_holds_up_no_other_key_and_no_stop(url: str, mailer: Mailer) -> None:
+async def test_a_hanging_one_holds_up_no_other_key_and_no_stop(lasting: str, mailer: Mailer) -> None:
     """It is stopped in the end, and done again when the app is back, under its key."""
-    if url == "memory:":
-        pytest.skip("what is in memory is gone with the app")
-    app = made(url, mailer)
+    app = made(lasting, mailer)
     async with app:
         order = new_id()
         mailer.hangs_for.add(order)
@@ -185,16 +189,14 @@ async def test_a_hanging_one_holds_up_no_other_key_and_no_stop(url: str, mailer:
     assert len(mailer.sent) == 10
 
 
-async def test_a_retry_that_waits_is_waited_for_after_a_restart(url: str, mailer: Mailer) -> None:
+async def test_a_retry_that_waits_is_waited_for_after_a_restart(lasting: str, mailer: Mailer) -> None:
     """S1: how often it was tried is kept, and what follows of its key comes after it."""
-    if url == "memory:":
-        pytest.skip("what is in memory is gone with the app")
     mailer.failures = [OSError("the line is dead")]
-    async with made(url, mailer) as app:
+    async with made(lasting, mailer) as app:
         order = await place(app, is_paid=True)
         await app.settled()
     mailer.failures = [OSError("the line is dead")]
-    async with made(url, mailer) as app:
+    async with made(lasting, mailer) as app:
         await app.commands.dispatch(PayOrder(order_id=order))
         await app.settled()
         assert [one.attempts for one in await tasks(app, "done")] == [2, 1, 2]
@@ -202,29 +204,25 @@ async def test_a_retry_that_waits_is_waited_for_after_a_restart(url: str, mailer
 
 @pytest.mark.parametrize(("begins", "sent"), [("head", ["OrderPaid"]), ("beginning", ["OrderPlaced", "OrderPaid"])])
 async def test_one_that_is_added_later_begins_where_it_says(
-    url: str, mailer: Mailer, begins: str, sent: list[str]
+    lasting: str, mailer: Mailer, begins: str, sent: list[str]
 ) -> None:
     """At the head of the log as it is when it is first started, unless told otherwise; and only then."""
-    if url == "memory:":
-        pytest.skip("what is in memory is gone with the app")
-    before = App(url)
+    before = App(lasting)
     before.include(shop())
     async with before as app:
         order = await place(app)
-    async with made(url, mailer, begins=begins) as app:
+    async with made(lasting, mailer, begins=begins) as app:
         pass
     async with before as app:
         await app.commands.dispatch(PayOrder(order_id=order))
-    async with made(url, mailer, begins=begins) as app:
+    async with made(lasting, mailer, begins=begins) as app:
         await app.settled()
     assert mailer.of(order) == sent
 
 
-async def test_in_two_processes_each_event_is_taken_once(url: str, mailer: Mailer) -> None:
+async def test_in_two_processes_each_event_is_taken_once(lasting: str, mailer: Mailer) -> None:
     """P5: they share the lanes, and began at the same place."""
-    if url == "memory:":
-        pytest.skip("what is in memory is of one process")
-    async with made(url, mailer, lease=0.4) as one, made(url, mailer, lease=0.4) as other:
+    async with made(lasting, mailer, lease=0.4) as one, made(lasting, mailer, lease=0.4) as other:
         await until(lambda: all(len(app._started().duties.keepers[0].works) == 2 for app in (one, other)))
         orders = [await place(one) for _ in range(12)]
         await until(lambda: len(mailer.sent) >= 12)

@@ -1,5 +1,7 @@
 """Rows sort, compare and page in SQLite as their values do in Python, whatever their type."""
 
+import json
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -12,8 +14,10 @@ from uuid import UUID
 import pytest
 from pydantic import AwareDatetime, Field
 
-from diptych.errors import ProgrammingError
+from diptych.errors import InvalidInputError, ProgrammingError
+from diptych.read.conditions import total_orders
 from diptych.read.models import Key, ReadModel, table_of
+from diptych.read.pages import from_cursor
 from diptych.read.read_models import ReadModels
 from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
 from diptych.store.protocols import StoreSettings
@@ -140,3 +144,20 @@ async def test_a_query_that_is_no_text_is_refused(views: SqliteViewStore) -> Non
     with pytest.raises(ProgrammingError, match="The query cannot be run"):
         await read.sql(int, "SELECT '\ud800'")
     await read.close()
+
+
+def cursor_at(number: Any) -> str:
+    """A cursor as `-number, id` makes it, of a list whose digest is `list`."""
+    return urlsafe_b64encode(json.dumps(["list", number, str(STORE)]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0])
+def test_a_cursor_holds_every_number_that_a_column_can(number: int) -> None:
+    found = from_cursor(cursor_at(number), "list", total_orders(table_of(Sample), "-number"))
+    assert [bound.value for bound in found] == [number, STORE]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1.5, True, "1", None, [1]])
+def test_a_cursor_with_what_no_column_can_hold_is_refused_as_input_i1(number: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        from_cursor(cursor_at(number), "list", total_orders(table_of(Sample), "-number"))

@@ -27,6 +27,12 @@ def clock() -> FixedClock:
     return FixedClock()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that is there when its app has ended, and for other processes."""
+    return url_for(request, tmp_path)
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of each kind."""
@@ -68,13 +74,13 @@ async def test_it_acts_while_the_log_goes_on_growing(clock: FixedClock, monkeypa
         monkeypatch.undo()
 
 
-async def test_an_order_that_was_paid_while_the_worker_was_down_is_not_cancelled(url: str, clock: FixedClock) -> None:
+async def test_an_order_that_was_paid_while_the_worker_was_down_is_not_cancelled(
+    lasting: str, clock: FixedClock
+) -> None:
     """S2: down from 10:00 to 11:00, the money due at 10:30, and paid at 10:05."""
-    if url == "memory:":
-        pytest.skip("what is in memory is of one process")
-    web = App(url, mode="development")
+    web = App(lasting, mode="development")
     web.include(shop())
-    async with shop_app(url, clock) as app:
+    async with shop_app(lasting, clock) as app:
         order = await place(app)
     clock.advance(timedelta(minutes=5))
     async with web:
@@ -82,23 +88,21 @@ async def test_an_order_that_was_paid_while_the_worker_was_down_is_not_cancelled
         for _ in range(20):
             await web.commands.dispatch(AddStock(product_id=new_id(), quantity=1))
     clock.advance(timedelta(minutes=55))
-    async with shop_app(url, clock) as app:
+    async with shop_app(lasting, clock) as app:
         await app.settled()
         assert await orders(app, order) == ["OrderPlaced", "OrderPaid", "OrderShipped"]
 
 
-async def test_it_acts_once_over_two_workers_and_a_restart(url: str, clock: FixedClock) -> None:
+async def test_it_acts_once_over_two_workers_and_a_restart(lasting: str, clock: FixedClock) -> None:
     """S2"""
-    if url == "memory:":
-        pytest.skip("what is in memory is of one process")
-    async with shop_app(url, clock) as app:
+    async with shop_app(lasting, clock) as app:
         order = await place(app)
     clock.advance(timedelta(hours=1))
-    async with shop_app(url, clock) as one, shop_app(url, clock):
+    async with shop_app(lasting, clock) as one, shop_app(lasting, clock):
         async with asyncio.timeout(10):
             while await rows(one, tasks_table("Fulfilment"), "kind <> 'start'"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-    async with shop_app(url, clock) as app:
+    async with shop_app(lasting, clock) as app:
         await app.settled()
         assert await orders(app, order) == ["OrderPlaced", "OrderCancelled"]
 

@@ -14,6 +14,7 @@ from diptych.errors import (
     StoreNewerThanCodeError,
 )
 from diptych.events.recorded import checksum, is_intact
+from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.events import EVENTS_SCHEMA, SqliteEventStore
 from diptych.store.sqlite.migrations import migrations
 from diptych.testing.contracts.events_samples import event, everything, stream, to
@@ -49,6 +50,15 @@ async def test_a_file_that_is_no_database_is_refused(path: str) -> None:
     _write(path, "Dear diary, " * 1000)
     with pytest.raises(StoreCorruptedError, match="not a database"):
         await SqliteEventStore(path).open()
+
+
+@pytest.mark.parametrize(
+    ("name", "in_memory"),
+    [("file:/shop?vfs=memdb", True), ("file:shop.db", False), ("shop.db", False), ("memdb", False)],
+)
+def test_only_a_database_in_memory_has_no_lock_file(name: str, in_memory: bool) -> None:
+    file = DatabaseFile(name, 7, 1)
+    assert (file.is_in_memory, file.is_on_disk, file.lock_path is None) == (in_memory, not in_memory, in_memory)
 
 
 async def test_the_schema_is_that_of_the_last_migration() -> None:

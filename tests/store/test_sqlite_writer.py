@@ -10,13 +10,19 @@ from typing import Any
 import apsw
 import pytest
 
-from diptych.errors import DomainError, ProgrammingError, StoreUnavailableError, WrongExpectedVersionError
+from diptych.errors import (
+    DomainError,
+    ProgrammingError,
+    StoreFullError,
+    StoreUnavailableError,
+    WrongExpectedVersionError,
+)
 from diptych.store.batches import Fold, ViewBatch
 from diptych.store.protocols import Append, Appended, StoreSettings, StreamWrite
 from diptych.store.sqlite.appending import Appender, AppendJob
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.events import SqliteEventStore
-from diptych.store.sqlite.writer import Task, Writer
+from diptych.store.sqlite.writer import Task, Writer, run_in_savepoint
 from diptych.stream import ANY
 from diptych.testing.contracts.events_samples import event, everything, key, record, stream, to
 
@@ -57,6 +63,30 @@ async def test_a_task_that_fails_after_writing_is_undone_alone(path: str) -> Non
     assert [type(answer) for answer in answers] == [int, DomainError, int, ProgrammingError, int]
     assert await writer.submit(Task(numbers)) == [1, 3, 4]
     await writer.close()
+
+
+@pytest.mark.parametrize("error", [apsw.FullError("full"), apsw.IOError("io"), StoreFullError("full")])
+def test_a_job_that_finds_the_disk_full_or_broken_ends_the_whole_group_l7(error: Exception) -> None:
+    """What SQLite could not write is not sure to be undone by itself: all of the transaction is."""
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
+    connection.execute("BEGIN")
+    assert run_in_savepoint(connection, insert(1).function) == 1
+    with pytest.raises(type(error)):
+        run_in_savepoint(connection, insert(2, fails=error).function)
+
+
+def test_a_job_after_which_sqlite_has_given_up_the_transaction_ends_the_whole_group_l7() -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
+
+    def give_up(connection: apsw.Connection) -> None:
+        connection.execute("ROLLBACK")
+        raise DomainError("no")
+
+    connection.execute("BEGIN")
+    with pytest.raises(DomainError):
+        run_in_savepoint(connection, give_up)
 
 
 async def test_jobs_that_wait_go_in_one_transaction(path: str) -> None:

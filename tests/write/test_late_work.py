@@ -86,6 +86,21 @@ async def test_a_task_left_behind_cannot_use_the_repository(app: App, kept: Kept
             await kept.tasks[0]
 
 
+async def test_a_task_left_behind_cannot_add_an_aggregate_that_nobody_would_store_l7(app: App, kept: Kept) -> None:
+    gate = asyncio.Event()
+
+    async def later(notes: Repository[Notes]) -> None:
+        await gate.wait()
+        notes.add(Notes(new_id()))
+
+    kept.late = later
+    async with app:
+        await app.commands.dispatch(Note(notes_id=new_id(), text="first"))
+        gate.set()
+        with pytest.raises(ProgrammingError, match="after its command's handler had returned"):
+            await kept.tasks[0]
+
+
 async def test_a_task_that_still_waits_for_an_aggregate_does_not_keep_it_for_good() -> None:
     app, gate, tasks = App(), asyncio.Event(), list[asyncio.Task[Any]]()
     notes = new_id()

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from pydantic.alias_generators import to_camel
 
 from diptych import Aggregate, App, Command, CommandBus, DomainError, DomainEvent, Receipt, Repository, new_id, on
+from diptych.app.tuning import Tuning
 from diptych.errors import (
+    DataError,
     ProgrammingError,
     StoreUnavailableError,
     UnknownOutcomeError,
@@ -22,6 +24,8 @@ from diptych.errors import (
 )
 from diptych.store.protocols import Append, StreamWrite
 from diptych.stream import ANY, StreamName
+from diptych.write.handling import RetryPolicy
+from diptych.write.idempotency import fingerprint
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +103,26 @@ async def test_a_handler_that_dispatched_a_command_is_not_run_again_c1() -> None
         with pytest.raises(WrongExpectedVersionError):
             await app.commands.dispatch(PayThen(purse_id=purse, watched_id=watched))
         assert (await app.commands.dispatch(Pay(purse_id=purse))).result == 2
+
+
+@pytest.mark.parametrize("attempts", [0, 2])
+async def test_a_command_that_always_conflicts_is_run_again_as_often_as_the_policy_says_l6(attempts: int) -> None:
+    app = App(tuning=Tuning(retry=RetryPolicy(attempts, first_delay=0.0)))
+    runs = list[int]()
+
+    @app.command_handler
+    async def pay(command: Pay, purses: Repository[Purse]) -> int:
+        runs.append(1)
+        purse = await purses.get_or_new(command.purse_id)
+        write = StreamWrite(StreamName("", "Purse", command.purse_id), ANY, [app.codec.encode(Paid(amount=100))])
+        await app.events.append(Append([write]))
+        purse.record(Paid(amount=command.amount))
+        return purse.total
+
+    async with app:
+        with pytest.raises(WrongExpectedVersionError):
+            await app.commands.dispatch(Pay(purse_id=new_id()))
+    assert len(runs) == 1 + attempts
 
 
 async def test_one_object_dispatched_twice_at_once_takes_effect_once_and_is_never_refused_c1() -> None:
@@ -205,6 +229,28 @@ async def test_a_result_with_aliases_and_computed_fields_is_answered_equally_c1(
         first = await app.commands.dispatch(command, command_id=key)
         again = await app.commands.dispatch(command, command_id=key)
         assert (again.result, again.is_replay) == (first.result, True)
+
+
+async def test_a_first_answer_that_the_result_type_of_today_does_not_know_is_an_error_that_shows_it_c1() -> None:
+    async with purses() as app:
+        purse, key = new_id(), new_id()
+        await app.commands.dispatch(PayOnce(purse_id=purse), command_id=key)
+        store: Any = app.events
+        find = store.find_command
+
+        async def of_older_code(key: Any) -> Any:
+            return (await find(key))._replace(result='"one"')
+
+        store.find_command = of_older_code
+        with pytest.raises(DataError, match='The result of an earlier PayOnce is "one"'):
+            await app.commands.dispatch(PayOnce(purse_id=purse), command_id=key)
+
+
+def test_only_the_fields_that_were_given_make_a_command_the_same_c2() -> None:
+    """So a field with a default can be added while callers still repeat what they sent before."""
+    purse = UUID(int=1)
+    assert fingerprint(Pay(purse_id=purse)) != fingerprint(Pay(purse_id=purse, amount=1))
+    assert fingerprint(Write(purse_id=purse)) != fingerprint(Write(purse_id=purse, tags=frozenset()))
 
 
 def test_a_command_with_a_set_is_the_same_command_in_every_process_c2() -> None:

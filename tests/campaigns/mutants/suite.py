@@ -1,23 +1,20 @@
-"""Which tests run which lines, learned once, and whether one of them notices a change.
+"""The tests by the lines that they run: learned once for a state of the checkout, and kept in a file.
 
-Rule: a change is tried on a copy of the package; the checkout is never touched.
+Rule: a change is tried on a copy of the package and in the memory of a forked process; the checkout is never touched.
 """
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import ast
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from tests.campaigns.mutants.changing import Change
 
 ROOT: Final = Path(__file__).parent.parent.parent.parent
-_PLACES: Final = (
+PLACES: Final = (
     "app",
     "campaigns/test_model_app.py",
     "campaigns/test_model_event_store.py",
@@ -34,110 +31,80 @@ _PLACES: Final = (
     "testing",
     "write",
 )
-_WORDS: Final = ("-q", "-p", "no:cacheprovider", "--no-header", "-k", "not postgres", "-m", "not postgres")
-
-Verdict = Literal["killed", "survived", "timeout", "not run"]
+SLOW: Final = 10.0  # a test that takes longer judges a change if no other one runs its line
 
 
 class Suite(NamedTuple):
-    """The tests by the line of the package that they run, and the seconds that each takes that passes."""
+    """The tests by file and line of the package, and the seconds that each took that passes."""
 
-    by_line: Mapping[tuple[str, int], frozenset[str]]
+    by_line: Mapping[str, Mapping[int, frozenset[str]]]
     seconds: Mapping[str, float]
 
-    def of(self, change: Change) -> Sequence[str]:
-        """Return the tests that run a changed line, quick ones first."""
-        lines = range(change.line, change.end_line + 1)
-        found = frozenset[str]().union(*(self.by_line.get((change.path, line), frozenset()) for line in lines))
-        return sorted(found & self.seconds.keys(), key=lambda test: (self.seconds[test], test))
+    def of(self, change: Change, longest: float = 60.0) -> Sequence[str]:
+        """Return the tests that run a changed line, near ones and quick ones first, for so many seconds at most."""
+        of_file = self.by_line.get(change.path, {})
+        found: set[str] = set()
+        for lines in (range(change.line, change.end_line + 1), _statement(change)):
+            found = found or set[str]().union(*(of_file.get(line, frozenset()) for line in lines))
+        folder, module = Path(change.path).parts[2:3], Path(change.path).stem
+
+        def order(test: str) -> tuple[bool, bool, bool, float]:
+            file, seconds = Path(test.partition("::")[0]), self.seconds[test]
+            return seconds >= SLOW, module not in file.stem, file.parts[1:2] != folder, seconds
+
+        chosen: list[str] = []
+        for test in sorted((test for test in sorted(found) if self.seconds.get(test, inf) < inf), key=order):
+            longest -= self.seconds[test]
+            if longest < 0 and chosen:
+                break
+            chosen.append(test)
+        return chosen
 
 
-def learn(folder: Path) -> Suite:
-    """Run the suite once on the memory store and SQLite, and note which test ran which line."""
-    data, report = folder / "lines.sqlite", folder / "report.xml"
-    settings = folder / "coverage.ini"
-    settings.write_text(f"[run]\nsource = {ROOT}/src/diptych\ndata_file = {data}\nconcurrency = thread\n")
-    places = [str(ROOT / "tests" / place) for place in _PLACES]
-    words = [
-        "-m",
-        "coverage",
-        "run",
-        f"--rcfile={settings}",
-        "-m",
-        "pytest",
-        *_WORDS,
-        "-p",
-        "tests.campaigns.mutants.noting",
-    ]
-    subprocess.run(
-        [sys.executable, *words, f"--junitxml={report}", *places], cwd=ROOT, env=_environment(ROOT), check=False
-    )
-    suite = _read(data, report)
-    if not suite.seconds:
-        raise SystemExit("No test passed without any change. Mend that first.")
-    return suite
+def _statement(change: Change) -> range:
+    """Return the lines of the smallest statement around a change: of a longer one only some lines are noted."""
+    file = ROOT / change.path
+    if not file.exists():
+        return range(0)
+    around = range(0)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.stmt) and node.lineno <= change.line <= (node.end_lineno or 0):
+            body = getattr(node, "body", None)
+            end = body[0].lineno if body else (node.end_lineno or 0) + 1
+            around = range(node.lineno, max(end, node.lineno + 1)) if change.line < end else around
+    return around
 
 
-def _read(data: Path, report: Path) -> Suite:
-    from xml.etree import ElementTree
+def state(places: Sequence[str], root: Path = ROOT) -> str:
+    """Return a hash of the package and its tests, and of which are run: as long as it is the same, what was learned is.
 
-    from coverage import CoverageData
-
-    noted = CoverageData(basename=str(data))
-    noted.read()
-    by_line: dict[tuple[str, int], frozenset[str]] = {}
-    for path in noted.measured_files():
-        name = str(Path(path).relative_to(ROOT))
-        for line, contexts in noted.contexts_by_lineno(path).items():
-            by_line[name, line] = frozenset(context for context in contexts if context)
-    seconds: dict[str, float] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        if any(child.tag in ("failure", "error", "skipped") for child in case):
-            continue  # what fails by itself notices nothing
-        for property_ in case.iter("property"):
-            if property_.get("name") == "node":
-                seconds[str(property_.get("value"))] = float(case.get("time", "0"))
-    return Suite(by_line, seconds)
+    What is learned does not depend on this campaign's own code.
+    """
+    found = hashlib.sha256("\0".join(places).encode())
+    for folder in ("src", "tests", "examples"):
+        for path in sorted((root / folder).rglob("*.py")):
+            if Path(__file__).parent in path.parents:
+                continue
+            found.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
-@contextmanager
-def copy() -> Iterator[Path]:
-    """A copy of the package to change; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="diptych-mutant-") as name:
-        shutil.copytree(ROOT / "src", Path(name) / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        yield Path(name)
+def keep(suite: Suite, file: Path) -> None:
+    """Write what was learned to a file; each test's name stands there once."""
+    numbers = {test: number for number, test in enumerate(suite.seconds)}
+    by_line = {
+        path: {line: sorted(numbers[test] for test in tests if test in numbers) for line, tests in lines.items()}
+        for path, lines in suite.by_line.items()
+    }
+    file.write_text(json.dumps({"tests": suite.seconds, "lines": by_line}))
 
 
-def tried(change: Change, tests: Sequence[str], at: Path, seconds: float) -> Verdict:
-    """Say whether one of the tests notices a change to the copy at a place. The copy is as before afterwards."""
-    if not tests:
-        return "not run"
-    file = at / change.path
-    text = file.read_text()
-    file.write_text(change.applied(text))
-    try:
-        return _judged(tests, at, seconds)
-    finally:
-        file.write_text(text)
-
-
-def _judged(tests: Sequence[str], at: Path, seconds: float) -> Verdict:
-    listed = at / "tests.txt"
-    listed.write_text("\n".join(tests))
-    words = ["-m", "pytest", "-x", *_WORDS[:4], "-p", "tests.campaigns.mutants.noting", "--timeout", "40"]
-    process = subprocess.Popen(
-        [sys.executable, "-B", *words, f"@{listed}"], cwd=ROOT, env=_environment(at), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        return "survived" if process.wait(seconds) == 0 else "killed"
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _environment(at: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{at / 'src'}{os.pathsep}{ROOT}", "HYPOTHESIS_STORAGE_DIRECTORY": str(at)}
+def kept(file: Path) -> Suite:
+    """Read what was learned before."""
+    read = json.loads(file.read_text())
+    names = list(read["tests"])
+    by_line = {
+        path: {int(line): frozenset(names[number] for number in tests) for line, tests in lines.items()}
+        for path, lines in read["lines"].items()
+    }
+    return Suite(by_line, read["tests"])
