@@ -59,8 +59,8 @@ class Worker(NamedTuple):
 class HttpMailer:
     """Posts letters to who counts them."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url, timeout=PATIENCE)
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
 
     async def send(self, to: str, text: str, key: str) -> None:
         """Send it."""
@@ -74,7 +74,12 @@ def app_of(worker: Worker, *, is_worker: bool) -> App:
     for part in PARTS:
         app.include(part.module)
     app.provide(PaymentProvider, provider_at(worker.provider, timeout=0.2))
-    app.provide(receipts.Mailer, HttpMailer(worker.provider))
+
+    async def mailer() -> AsyncIterator[receipts.Mailer]:
+        async with httpx.AsyncClient(base_url=worker.provider, timeout=PATIENCE) as client:
+            yield HttpMailer(client)
+
+    app.provide(receipts.Mailer, mailer)
     return app
 
 
