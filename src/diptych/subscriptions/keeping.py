@@ -30,6 +30,7 @@ class Keeper:
         self._again = asyncio.Event()  # somebody asks for another try
         self._is_paused = False
         self._releasing: set[asyncio.Task[None]] = set()
+        self._told: set[asyncio.Task[None]] = set()  # to end: `cancelling()` counts a TaskGroup's own failures, too
 
     def share(self, share: Share) -> None:
         """Learn which lanes are to be worked on here."""
@@ -44,8 +45,15 @@ class Keeper:
                 releasing = asyncio.create_task(self._release(lane), name=f"diptych-{self.duty.name}-{lane}-release")
                 self._releasing.add(releasing)
                 releasing.add_done_callback(self._releasing.discard)
-            elif not running_one.cancelling():
-                running_one.cancel()
+            else:
+                self._end(running_one)
+
+    def _end(self, running: "asyncio.Task[None]") -> None:
+        """Cancel it once: it may be letting go already."""
+        if running not in self._told:
+            self._told.add(running)
+            running.add_done_callback(self._told.discard)
+            running.cancel()
 
     def _ended(self, lane: int, done: "asyncio.Task[None]") -> None:
         if self._running.get(lane) is done:
@@ -69,8 +77,7 @@ class Keeper:
         """Finish what is being done, and let go of all lanes."""
         running = [*self._running.values(), *self._releasing]
         for each in self._running.values():
-            if not each.cancelling():
-                each.cancel()
+            self._end(each)
         if running:
             await asyncio.wait(running)
 
