@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app import blocking
+from diptych.app.known_duties import KnownDuty, known_duties
 from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.resolving import Expected, Resolving
@@ -52,6 +53,7 @@ class _Running(NamedTuple):
     wired: Wired
     observer: Observer
     duties: DutyEngine
+    known: tuple[KnownDuty, ...]
 
 
 class App(Module):
@@ -168,7 +170,7 @@ class App(Module):
 
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
-        return await measure(self.events, self._started().engine)
+        return await _measured(self._started())
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
@@ -222,9 +224,8 @@ class App(Module):
             stack.push_async_callback(engine.stop)
             await engine.start()
             of_duties = DutyEngine(stores.events, engine.reader, duties.clock, self.tuning.pace, duties.all)
-            self._running = _Running(
-                stores.events, stores.views, codec, engine, definitions, wired, observer, of_duties
-            )
+            made = (stores.events, stores.views, codec, engine, definitions, wired, observer, of_duties)
+            self._running = _Running(*made, known_duties(self.everything(), []))
             stack.callback(self._close)
             if self.mode == "development":
                 _watch_handlers(wired, stack)
@@ -249,6 +250,10 @@ class App(Module):
         if self._running is None:
             raise ProgrammingError("The app is not running. Write `async with app:` around this.")
         return self._running
+
+
+async def _measured(running: _Running) -> Status:
+    return await measure(running.events, running.engine, running.duties, running.known)
 
 
 def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running, stack: AsyncExitStack) -> None:

@@ -61,8 +61,8 @@ class LaneWork:
         self._requests: Sequence[Request] = ()
         self._answered: set[int] = set()
         self._cleaned_at = 0
-        self.is_paused = False
-        self._is_at_rest = False
+        self.is_paused = self._is_at_rest = False
+        self.error: str | None = None
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
 
@@ -77,9 +77,9 @@ class LaneWork:
         self._wake.set()
 
     @property
-    def parked(self) -> int:
-        """How many keys are put aside."""
-        return len(self._parked)
+    def position(self) -> int:
+        """How far the log is taken in."""
+        return self._place.position
 
     def is_settled(self, head: int) -> bool:
         """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""
