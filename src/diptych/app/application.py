@@ -274,7 +274,12 @@ def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running
 
 def _watch(app: App, running: _Running) -> Watch:
     sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
-    return Watch(Watched(app.status, app.lag_limits, running.engine.worker), running.views, sinks, app.tuning.rounds)
+    return Watch(
+        Watched(app.status, app.lag_limits, running.engine.worker, app.tuning.lag_limit),
+        running.views,
+        sinks,
+        app.tuning.rounds,
+    )
 
 
 def _watch_handlers(wired: Wired, stack: AsyncExitStack) -> None:
