@@ -11,18 +11,12 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from diptych.errors import CheckpointMovedError, InvalidInputError, WrongExpectedVersionError
+from diptych.errors import CheckpointMovedError, InvalidInputError, RowChangedError, WrongExpectedVersionError
 from diptych.events.recorded import NewEvent
-from diptych.store.protocols import (
-    Append,
-    Appended,
-    CheckpointMove,
-    CommandKey,
-    CommandKeyTaken,
-    CommandRecord,
-    StreamWrite,
-)
+from diptych.store.batches import LaneMove, Load, RowChanges, RowGuard, ViewBatch
+from diptych.store.protocols import Append, Appended, CommandKey, CommandKeyTaken, CommandRecord, StreamWrite
 from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expectation, Expected, StreamName, is_met
+from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
 from tests.campaigns.client import COMMON, RARE, entry_of, new_event, stream_name
 from tests.campaigns.stores import Opened
 
@@ -35,7 +29,12 @@ BELIEFS = st.sampled_from(["right", "right", "right", "behind", "ahead", ANY, NO
 WRITES = st.lists(st.tuples(STREAMS, BELIEFS, EVENTS), max_size=3, unique_by=lambda write: write[0])
 IDS = st.integers(0, 5).map(lambda number: UUID(int=number))
 COMMANDS = st.none() | IDS
-CHECKPOINTS = st.none() | st.tuples(st.sampled_from(["sales", "totals"]), st.sampled_from([0, 0, 0, 1]))
+LANES = st.integers(0, 1)
+NAMES = st.sampled_from(["tea", "milk"])
+MOVES = st.none() | st.tuples(LANES, st.sampled_from(["right", "right", "right", "ahead", "old epoch"]))
+GUARDS = st.none() | st.tuples(NAMES, st.sampled_from(["right", "right", "right", "other", "absent"]))
+BESIDE = st.none() | st.tuples(MOVES, GUARDS, NAMES, st.integers(0, 9))
+DUTY = TALLIES._replace(lanes=2)
 
 
 @dataclass(slots=True)
@@ -44,7 +43,8 @@ class Model:
 
     log: list[tuple[StreamName, NewEvent]] = field(default_factory=list)
     commands: dict[UUID, tuple[int, dict[StreamName, int], frozenset[str]]] = field(default_factory=dict)
-    checkpoints: dict[str, int] = field(default_factory=dict)
+    lanes: dict[int, LaneMove] = field(default_factory=dict)  # where each stands, and under which epoch
+    rows: dict[str, int] = field(default_factory=dict)
 
     def stream(self, name: StreamName) -> list[NewEvent]:
         """The events of one stream."""
@@ -59,9 +59,12 @@ class Model:
             actual = len(self.stream(write.stream))
             if not is_met(write.expected, actual):
                 found.append((WrongExpectedVersionError, (write.stream, actual)))
-        move = append.checkpoint
-        if move is not None and self.checkpoints.get(move.name, 0) != move.expected:
-            found.append((CheckpointMovedError, self.checkpoints.get(move.name, 0)))
+        for move in () if append.beside is None else append.beside.moves:
+            if self.lanes[move.lane] != move:
+                found.append((CheckpointMovedError, self.lanes[move.lane].expected))
+        for guard in () if append.beside is None else append.beside.guards:
+            if self.rows.get(guard.key[0]) != guard.value:
+                found.append((RowChangedError, guard.key))
         return found
 
     def store(self, append: Append) -> None:
@@ -73,8 +76,11 @@ class Model:
             versions = {write.stream: len(self.stream(write.stream)) for write in written}
             types = frozenset(event.type for write in written for event in write.events)
             self.commands[append.command.key.command_id] = (len(self.log), versions, types)
-        if append.checkpoint is not None:
-            self.checkpoints[append.checkpoint.name] = append.checkpoint.position
+        if append.beside is not None:
+            for lane, epoch, _ in append.beside.moves:
+                self.lanes[lane] = LaneMove(lane, epoch, append.beside.position)
+            for changes in append.beside.changes:
+                self.rows |= {row.name: row.total for row in changes.upserts}
 
 
 class EventStoreMachine(RuleBasedStateMachine):
@@ -88,7 +94,15 @@ class EventStoreMachine(RuleBasedStateMachine):
         self.random = Random(0)
         self.runner = asyncio.Runner()
         self.opened = self.open()
-        self.run(self.opened.store.open)
+        self.run(self._begin)
+        for lane in range(DUTY.lanes):
+            self.model.lanes[lane] = LaneMove(lane, 0, 0)
+            self.claim(lane)
+
+    async def _begin(self) -> None:
+        store = self.opened.store
+        await store.open()
+        await store.inline.open([DUTY], store_id=store.store_id)
 
     def open(self) -> Opened:
         """A store, not yet open, with nothing in it."""
@@ -104,9 +118,9 @@ class EventStoreMachine(RuleBasedStateMachine):
         self.opened.remove()
         self.runner.close()
 
-    @rule(writes=WRITES, command=COMMANDS, checkpoint=CHECKPOINTS)
-    def append(self, writes: list[Any], command: UUID | None, checkpoint: tuple[str, int] | None) -> None:
-        append = self._append_of(writes, command, checkpoint)
+    @rule(writes=WRITES, command=COMMANDS, beside=BESIDE)
+    def append(self, writes: list[Any], command: UUID | None, beside: Any) -> None:
+        append = self._append_of(writes, command, beside)
         right = self.model.refuses(append)
         answer = self.run(lambda: self._answer(append))
         if not isinstance(answer, Appended):
@@ -127,19 +141,41 @@ class EventStoreMachine(RuleBasedStateMachine):
             return WrongExpectedVersionError, (conflict.stream, conflict.actual)
         except CheckpointMovedError as moved:
             return CheckpointMovedError, moved.actual
+        except RowChangedError as changed:
+            return RowChangedError, changed.key
 
-    def _append_of(self, writes: list[Any], command: UUID | None, checkpoint: tuple[str, int] | None) -> Append:
+    def _append_of(self, writes: list[Any], command: UUID | None, beside: Any) -> Append:
         made = [
             StreamWrite(stream, self._expected(stream, belief), [new_event(self.random, kind) for kind in kinds])
             for stream, belief, kinds in writes
         ]
         record = None if command is None else CommandRecord(_key(command), command.bytes, json.dumps(str(command)))
-        move = None
-        if checkpoint is not None:
-            name, error = checkpoint
-            at = self.model.checkpoints.get(name, 0)
-            move = CheckpointMove(name, 0, 0, at + error, at + error + 1)
-        return Append(made, metadata='{"user":"ada"}', command=record, checkpoint=move)
+        batch = None if beside is None else self._beside(*beside)
+        return Append(made, metadata='{"user":"ada"}', command=record, beside=batch)
+
+    def _beside(self, move: tuple[int, str] | None, guard: tuple[str, str] | None, name: str, total: int) -> ViewBatch:
+        """A row, a lane that moves to the end of the log, and a row that it rests on, rightly believed or not."""
+        moves, guards, log = [], [], self.model.log
+        if move is not None:
+            lane, belief = move
+            number, epoch, at = self.model.lanes[lane]
+            moves.append(LaneMove(number, epoch - (belief == "old epoch"), at + (belief == "ahead")))
+        if guard is not None:
+            rests_on, belief = guard
+            there = self.model.rows.get(rests_on)
+            value = {"right": there, "other": (there or 0) + 1, "absent": None}[belief]
+            guards.append(RowGuard(TALLY, (rests_on,), "" if value is None else "total", value))
+        place = (len(log), log[-1][1].event_id if log else b"")
+        changes = [RowChanges(TALLY, [Tally(name=name, total=total)])]
+        return ViewBatch(DUTY.name, 1, moves, *place, changes=changes, guards=guards)
+
+    @rule(lane=LANES)
+    def claim(self, lane: int) -> None:
+        """P5: under each claim a lane has another epoch, and stands where it stood."""
+        before = self.model.lanes[lane]
+        (held,) = self.run(lambda: self.opened.store.inline.leases.claim("worker", DUTY.name, 1, [lane]))
+        assert (held.lane, held.epoch, held.checkpoint.position) == before._replace(epoch=before.epoch + 1)
+        self.model.lanes[lane] = before._replace(epoch=held.epoch)
 
     def _expected(self, stream: StreamName, belief: str | Expectation) -> Expected:
         actual = len(self.model.stream(stream))
@@ -195,7 +231,7 @@ class EventStoreMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.run(self.opened.store.close)
         self.opened = self.opened.again()
-        self.run(self.opened.store.open)
+        self.run(self._begin)
 
     @invariant()
     def head(self) -> None:
@@ -213,6 +249,17 @@ class EventStoreMachine(RuleBasedStateMachine):
         assert [row.event_id for row in page.events] == [event.event_id for _, event in self.model.log]
         times = [row.recorded_at for row in page.events]
         assert times == sorted(times)
+
+    @invariant()
+    def beside(self) -> None:
+        """S1, P2: rows and lanes beside the log are what was written with the appends that were stored."""
+        inline, keys = self.opened.store.inline, [("tea",), ("milk",)]
+        rows = self.run(lambda: inline.load(1, [Load(TALLY, ("name",), keys)]))["tally"]
+        assert {row.name: row.total for row in rows} == self.model.rows
+        places = self.run(lambda: inline.places(DUTY.name))
+        assert [place.position for place in places] == [self.model.lanes[lane].expected for lane in range(DUTY.lanes)]
+        ids = [b"", *(event.event_id for _, event in self.model.log)]
+        assert all(place.event_id == ids[place.position] for place in places)
 
 
 def _key(command: UUID) -> CommandKey:

@@ -1,7 +1,7 @@
 """Stores with violations planted in them, by going round the triggers as somebody with the file or the password could.
 
 In the statements `{s}` stands before each table, and `{b}` for some bytes. The store has purse A at positions 1 to 4
-and purse B at 5 to 7, each event paid by a command of its own, and a checkpoint of a consumer at position 7.
+and purse B at 5 to 7, each event paid by a command of its own, and a lane of a duty at position 7.
 """
 
 from pathlib import Path
@@ -142,8 +142,10 @@ PLANTS = {
     "a command points past the end": Plant(
         "UPDATE {s}commands SET position = 99 WHERE position = 4", "L1", 99, "are lost"
     ),
-    "a checkpoint names another event": Plant("UPDATE {s}subscriptions SET position = 3", "P2", 3, "another event"),
-    "a checkpoint is past the end": Plant("UPDATE {s}subscriptions SET position = 30", "P2", 30, "ends at 7"),
+    "a lane names another event": Plant(
+        "UPDATE {s}projection_checkpoints SET position = 3", "P2", 3, "names another event"
+    ),
+    "a lane is past the end": Plant("UPDATE {s}projection_checkpoints SET position = 30", "P2", 30, "ends at 7"),
 }
 
 ROW_PLANTS = {

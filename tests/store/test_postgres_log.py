@@ -137,7 +137,7 @@ async def test_who_may_not_create_anything_can_still_open_what_is_there(
     await store.close()
     postgres.query(
         f"GRANT USAGE ON SCHEMA {schema} TO clerk; GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {schema} TO clerk;"
-        f"GRANT UPDATE ON {schema}.streams, {schema}.subscriptions TO clerk;"
+        f"GRANT UPDATE ON {schema}.streams TO clerk;"
         f"GRANT DELETE ON {schema}.commands TO clerk"
     )
     await clerk.open()

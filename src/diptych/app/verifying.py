@@ -14,7 +14,7 @@ from diptych.events.codec import Codec
 from diptych.projections.plan import Definition
 from diptych.projections.refolding import Refolding
 from diptych.store.auditing import Audit, Audited, Tell, judged
-from diptych.store.opening import as_made, audit_source, look_at, open_stores
+from diptych.store.opening import as_made, audit_source, look_at, open_stores, path_of
 from diptych.store.outside import AuditSource, MarkFacts
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.store.seen import Watched
@@ -67,14 +67,15 @@ class _Known:
 
 
 async def _checkpoints(url: str, known: Outline, audit: Audit, source: AuditSource) -> None:
-    """Hold the checkpoints of projections against the log (P2)."""
+    """Hold the checkpoints of projections against the log (P2), those whose rows lie in a file of their own."""
     names = [Watched(one.name, one.mode == "inline", frozenset()) for one in known.definitions]
+    apart = set[str]() if path_of(url) is None else {one.name for one in names if not one.is_inline}
     try:
         look = await to_thread(look_at, url, names)  # it runs an event loop of its own
     except OtherHistoryError as error:
         audit.find("P2", error.position, str(error))
         return
-    for seen in look.projections:
+    for seen in [one for one in look.projections if one.name in apart]:  # the others were among the marks
         kept, audit.read["checkpoints"] = seen.checkpoint, audit.read["checkpoints"] + 1
         mark = MarkFacts(seen.name, kept.position, kept.event_id, await source.event_id(kept.position))
         sentence = judged(mark, (await source.head()).position)

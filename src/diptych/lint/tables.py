@@ -11,9 +11,7 @@ from typing import Final, NamedTuple
 from diptych.lint.project import Found, Project
 from diptych.store.tables import snake_case
 
-EVENT_TABLES: Final = frozenset(
-    {"events", "streams", "event_types", "commands", "event_store", "subscriptions", "store"}
-)
+EVENT_TABLES: Final = frozenset({"events", "streams", "event_types", "commands", "event_store", "store"})
 _ATTACH: Final = re.compile(r"\bATTACH\b[^\n]*?\bAS\s+[\"'\\]*(\w+)", re.IGNORECASE)
 
 

@@ -119,7 +119,7 @@ class StoreCopy:
         for _ in range(rounds):
             await self._copy_events()
             await self._copy_commands()
-        await self._target.write_rest(self._source.subscriptions(), self._source.oldest_command())
+        await self._target.forget_commands(self._source.oldest_command())
 
     async def _copy_events(self) -> None:
         position, last = (await self._target.head()).position, self._source.head()

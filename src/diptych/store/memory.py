@@ -10,12 +10,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from diptych.clock import Clock, SystemClock, new_id
-from diptych.errors import (
-    CheckpointMovedError,
-    ConfigurationError,
-    StoreUnavailableError,
-    WrongExpectedVersionError,
-)
+from diptych.errors import ConfigurationError, StoreUnavailableError, WrongExpectedVersionError
 from diptych.events.recorded import StoredEvent, checksum, to_microseconds
 from diptych.store.batches import Fold
 from diptych.store.heads import HeadSignal
@@ -58,7 +53,6 @@ class MemoryEventStore:
         self._log: list[StoredEvent] = []
         self._streams: dict[StreamName, list[StoredEvent]] = {}
         self._commands: dict[CommandKey, tuple[StoredCommand, int]] = {}
-        self._checkpoints: dict[tuple[str, int], tuple[int, int]] = {}
         self._signal = HeadSignal()
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[Appended]] = set()
@@ -119,25 +113,17 @@ class MemoryEventStore:
             stored = StoredCommand(command.hash, command.result, head.position, head.event_id, by_stream, types)
             self._commands[command.key] = (stored, self._time())
             self._forget_commands()
-        if append.checkpoint is not None:
-            move = append.checkpoint
-            self._checkpoints[move.name, move.lane] = (move.epoch, move.position)
         self._signal.announce(head.position)
         return Appended(head.position, head.event_id, head.recorded_at, versions)
 
     def _judge(self, append: Append) -> None:
-        """Raise for the first guard that fails: the command's id, then the streams, then the checkpoint."""
+        """Raise for the first guard that fails: the command's id, then the streams."""
         if append.command is not None and append.command.key in self._commands:
             raise CommandKeyTaken(self._commands[append.command.key][0])
         for write in append.writes:
             actual = len(self._streams.get(write.stream, ()))
             if not is_met(write.expected, actual):
                 raise WrongExpectedVersionError(write.stream, write.expected, actual)
-        move = append.checkpoint
-        if move is not None:
-            stands = self._checkpoints.get((move.name, move.lane), (move.epoch, 0))
-            if stands != (move.epoch, move.expected):
-                raise CheckpointMovedError(move.name, move.lane, move.expected, stands[1])
 
     def _rows(self, append: Append) -> list[StoredEvent]:
         position, time = len(self._log), self._time()

@@ -118,12 +118,17 @@ class CommandFacts(NamedTuple):
 
 
 class MarkFacts(NamedTuple):
-    """A checkpoint that is kept beside the log, and the event that is there."""
+    """Where a lane stands by its checkpoint, and the event that is there."""
 
     name: str
     position: int
     event_id: bytes
     there: bytes | None
+
+
+def lane_name(projection: str, generation: int, lane: int) -> str:
+    """Return what a finding calls a lane."""
+    return f"{projection} (generation {generation}, lane {lane})"
 
 
 class AuditSource(Protocol):
@@ -152,7 +157,7 @@ class AuditSource(Protocol):
         ...
 
     async def marks(self) -> Sequence[MarkFacts]:
-        """Return the checkpoints of consumers whose own writes are appends."""
+        """Return the checkpoints of all lanes whose rows are beside the log, of every generation."""
         ...
 
     async def missing_guards(self) -> Sequence[str]:

@@ -56,17 +56,6 @@ class StoredCommand(NamedTuple):
     event_types: frozenset[str]
 
 
-class CheckpointMove(NamedTuple):
-    """Guard: the checkpoint stands at (epoch, expected). Write: move it to `position`, whose event is `event_id`."""
-
-    name: str
-    lane: int
-    epoch: int
-    expected: int
-    position: int
-    event_id: bytes = b""
-
-
 class Append(NamedTuple):
     """All or nothing (L7). `metadata` is JSON text, the same for all events of the append.
 
@@ -77,7 +66,6 @@ class Append(NamedTuple):
     writes: Sequence[StreamWrite]
     metadata: str = "{}"
     command: CommandRecord | None = None
-    checkpoint: CheckpointMove | None = None
     inline: Sequence[Fold] = ()
     beside: ViewBatch | None = None
 
@@ -143,7 +131,7 @@ class EventStore(Protocol):
 
         :raises CommandKeyTaken: the command id was used; looked up before any version is judged.
         :raises WrongExpectedVersionError: a stream is elsewhere; nothing is stored.
-        :raises CheckpointMovedError: the checkpoint, or a lane of `beside`, is elsewhere; nothing is stored.
+        :raises CheckpointMovedError: a lane of `beside` is elsewhere; nothing is stored.
         :raises RowChangedError: a row that `beside` rests on is another, or gone; nothing is stored.
         :raises InvalidInputError: too many or too large events.
         :raises UnknownOutcomeError: the commit was sent and not confirmed.

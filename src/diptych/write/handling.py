@@ -98,7 +98,7 @@ class Handling:
     ) -> Receipt[Any]:
         envelope = work.envelope
         record = record_of(command, envelope, result)
-        append = Append(writes, work.metadata(), record, None, self._inline, envelope.beside)
+        append = Append(writes, work.metadata(), record, self._inline, envelope.beside)
         try:
             appended = await self._side.store.append(append)
         except CommandKeyTaken as taken:

@@ -5,12 +5,11 @@ Rule: nothing here talks to the server; the guards are judged by the function, u
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from json import dumps
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
+from diptych.errors import WrongExpectedVersionError
 from diptych.events.recorded import ROW_SEPARATOR, SEPARATOR, NewEvent, StoredEvent, checksum, known_text
 from diptych.store.protocols import Append, Appended
 from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expected, StreamName
@@ -30,8 +29,6 @@ class AppendJob:
         conflicts: list[Hashable] = [write.stream for write in append.writes if write.events]
         if append.command is not None:
             conflicts.append(append.command.key)
-        if append.checkpoint is not None:
-            conflicts.append((append.checkpoint.name, append.checkpoint.lane))
         self.conflicts: Collection[Hashable] = conflicts
         self.guards: Collection[Hashable] = [write.stream for write in append.writes if not write.events]
         self.count = self.bytes = 0
@@ -66,7 +63,6 @@ class Written(NamedTuple):
     now: int
     prior: Sequence[int] | None
     refusals: Sequence[int]
-    stands: Sequence[int | None] | None
 
 
 class Group:
@@ -88,7 +84,6 @@ class Group:
         self._checksums: list[int] = []
         self._commands: list[int] = []
         self._texts: list[str] = []
-        self._moves: list[dict[str, Any]] = []
         for place, job in enumerate(jobs, 1):
             self._add(place, job.append)
 
@@ -109,7 +104,6 @@ class Group:
             _array(map(str, self._checksums)),
             _array(map(str, self._commands)),
             SEPARATOR.join(self._texts),
-            dumps(self._moves) if self._moves else None,
         ]
 
     def _add(self, place: int, append: Append) -> None:
@@ -138,9 +132,6 @@ class Group:
             key, hash, result = append.command
             self._commands.append(place)
             self._texts += [key.tenant, key.user_id, key.command_type, key.command_id.hex, hash.hex(), result]
-        if append.checkpoint is not None:
-            move = append.checkpoint
-            self._moves.append({**move._asdict(), "append": place, "event_id": move.event_id.hex()})
 
     def outcomes(self, written: Written) -> list[Appended | CommandTaken | Exception]:
         """What each append is answered: its places in the log, or why it was refused."""
@@ -164,11 +155,6 @@ class Group:
         job, code = self.jobs[place], written.refusals[place]
         if code == -1:
             return CommandTaken(job)
-        if code == -2:
-            move = job.append.checkpoint
-            assert move is not None
-            actual = (written.stands or ())[place] or 0
-            return CheckpointMovedError(move.name, move.lane, move.expected, actual)
         assert written.prior is not None
         first = sum(len(each.append.writes) for each in self.jobs[:place])
         write = job.append.writes[code - 1 - first]

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from diptych.store.batches import ProjectionTables
 from diptych.store.generations import fitting
-from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts
+from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts, lane_name
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.generations import GENERATIONS, generation_of
 from diptych.store.postgres.log import Log
@@ -55,9 +55,10 @@ SELECT c.id, c.command_type, c.command_id, c.position,
 FROM diptych.commands c WHERE c.id > $1 ORDER BY c.id LIMIT {_PAGE}
 """  # noqa: S608 - constants
 _MARKS: Final = """
-SELECT c.name, c.lane, c.position, c.event_id, e.event_id
-FROM diptych.subscriptions c LEFT JOIN diptych.events e ON e.position = c.position ORDER BY c.name, c.lane
+SELECT c.projection, c.generation, c.lane, c.position, c.event_id, e.event_id
+FROM diptych.projection_checkpoints c LEFT JOIN diptych.events e ON e.position = c.position ORDER BY 1, 2, 3
 """
+_HAS_ROWS: Final = "SELECT to_regclass($1 || '.projection_checkpoints') IS NOT NULL"
 _GUARDS: Final = """
 SELECT w.name FROM unnest($2::text[], $3::text[]) AS w (at, name)
 WHERE NOT EXISTS (
@@ -104,9 +105,11 @@ class SchemaAudit:
         return await self._page(_COMMANDS, (after,), _command)
 
     async def marks(self) -> Sequence[MarkFacts]:
-        """Return the checkpoints of consumers whose own writes are appends."""
+        """Return the checkpoints of all lanes whose rows are in the same schema."""
+        if not await self._connection.fetchval(_HAS_ROWS, self._schema):
+            return []
         rows = await self._connection.fetch(in_schema(_MARKS, self._schema))
-        return [MarkFacts(f"{row[0]}/{row[1]}", row[2], row[3], row[4] and row[4].bytes) for row in rows]
+        return [MarkFacts(lane_name(*row[:3]), row[3], row[4], row[5] and row[5].bytes) for row in rows]
 
     async def missing_guards(self) -> Sequence[str]:
         """Return the names of triggers that are missing, off, or call something else than they should."""

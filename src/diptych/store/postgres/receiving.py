@@ -21,7 +21,7 @@ from diptych.store.protocols import Head
 Stream = tuple[str, str, str]
 """Tenant, category and id."""
 
-_CLOSED: Final = ("events", "streams", "commands", "subscriptions")
+_CLOSED: Final = ("events", "streams", "commands")
 _CLOSE: Final = """
 CREATE FUNCTION diptych.refuse_while_copied() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,7 +37,6 @@ EXECUTE FUNCTION diptych.refuse_while_copied()
 _IS_CLOSED: Final = "SELECT to_regprocedure('diptych.refuse_while_copied()') IS NOT NULL"
 _IS_EMPTY: Final = """
 SELECT NOT EXISTS (SELECT FROM diptych.events) AND NOT EXISTS (SELECT FROM diptych.commands)
-    AND NOT EXISTS (SELECT FROM diptych.subscriptions)
 """
 _HEAD: Final = "SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1"
 _TYPES: Final = "SELECT name, id FROM diptych.event_types"
@@ -49,7 +48,6 @@ _EVENT_COLUMNS: Final = (
 _COMMAND_COLUMNS: Final = (
     "id", "position", "recorded_at", "command_id", "events", "command_type", "user_id", "tenant", "hash", "result",
 )  # fmt: skip
-_SUBSCRIPTION_COLUMNS: Final = ("name", "lane", "tenant", "epoch", "position", "event_id", "recorded_at")
 _STREAMS: Final = """
 INSERT INTO diptych.streams (id, version, stream_id, category, tenant)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], $5::text[])
@@ -144,11 +142,9 @@ class Target:
         async with self._transaction():
             await self._copy("commands", _COMMAND_COLUMNS, rows)
 
-    async def write_rest(self, subscriptions: Sequence[tuple[Any, ...]], oldest_command: int) -> None:
-        """Write what changes in the source until it is marked, in full; forget the commands that it has forgotten."""
+    async def forget_commands(self, oldest_command: int) -> None:
+        """Forget the commands that the source has forgotten meanwhile: all before that with this id, or all for 0."""
         async with self._transaction():
-            await self._run("DELETE FROM diptych.subscriptions")
-            await self._copy("subscriptions", _SUBSCRIPTION_COLUMNS, subscriptions)
             await self._run("DELETE FROM diptych.commands WHERE id < $1 OR $1 = 0", oldest_command)
             await self._run(_NEXT_COMMAND)
 

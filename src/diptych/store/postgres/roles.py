@@ -56,7 +56,6 @@ GRANT SELECT ON {schema}.events, {schema}.streams, {schema}.event_types TO {writ
 GRANT INSERT ON {schema}.events, {schema}.event_types TO {writer};
 GRANT INSERT, UPDATE ON {schema}.streams TO {writer};
 GRANT SELECT, INSERT, DELETE ON {schema}.commands TO {writer};
-GRANT SELECT, INSERT, UPDATE ON {schema}.subscriptions TO {writer};
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {writer};
 
 -- Read models: kept by the projector, which may also say which build of them is read; read by the reader. A build is

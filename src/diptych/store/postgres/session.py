@@ -27,7 +27,7 @@ _APPEND: Final = """
 SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3, chr(30)), $4::text::bigint[],
     string_to_array($5, chr(31)), string_to_array($6, chr(31)), $7::text::bigint[], $8::text::uuid[],
     $9::text::bigint[], $10::text::uuid[], string_to_array($11, chr(30)), $12::text::bigint[], $13::text::integer[],
-    string_to_array($14, chr(31)), $15)
+    string_to_array($14, chr(31)))
 """
 _LEFT_TO_FINISH: Final = 1e6  # seconds: a timeout of asyncpg's would have the server cancel what was sent
 _TYPES: Final = "SELECT name, id FROM diptych.event_types"

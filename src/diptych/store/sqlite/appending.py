@@ -12,7 +12,7 @@ from zlib import crc32
 
 import apsw
 
-from diptych.errors import CheckpointMovedError, WrongExpectedVersionError
+from diptych.errors import WrongExpectedVersionError
 from diptych.events.recorded import NewEvent, StoredEvent, chained, text_of
 from diptych.store.batches import Fold, ViewBatch
 from diptych.store.heads import HeadSignal
@@ -43,9 +43,7 @@ SELECT (SELECT json_array(position, hex(event_id), recorded_at) FROM events ORDE
         ON s.tenant = j.value->>0 AND s.category = j.value->>1 AND s.stream_id = j.value->>2),
        (SELECT json_group_array(j.key) FROM json_each(?) j CROSS JOIN commands c
         ON c.command_id = unhex(j.value->>0) AND c.command_type = j.value->>1 AND c.user_id = j.value->>2
-        AND c.tenant = j.value->>3),
-       (SELECT json_group_array(json_array(j.key, c.epoch, c.position)) FROM json_each(?) j CROSS JOIN subscriptions c
-        ON c.name = j.value->>0 AND c.lane = j.value->>1)
+        AND c.tenant = j.value->>3)
 """
 _INSERT_EVENTS = """INSERT INTO events (position, type, stream, version, schema_version, format, recorded_at, slice,
     checksum, chain, tenant, event_id, metadata, payload) VALUES """
@@ -53,7 +51,6 @@ _UPSERT_STREAMS = "INSERT INTO streams (id, tenant, category, stream_id, version
 _MOVE_STREAMS = " ON CONFLICT (id) DO UPDATE SET version = excluded.version, chain = excluded.chain"
 _INSERT_COMMANDS = """INSERT INTO commands (tenant, user_id, command_type, command_id, hash, result, position,
     event_id, streams, event_types, recorded_at) VALUES """
-_MOVE_CHECKPOINT = "INSERT OR REPLACE INTO subscriptions VALUES (?, ?, '', ?, ?, ?, ?)"
 _PRUNE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands ORDER BY id LIMIT ?) AND recorded_at < ?"
 _PRUNE_AFTER = 250  # stored command ids; then up to twice as many are dropped, so that the table stops growing
 _ROWS_PER_STATEMENT = 64
@@ -81,8 +78,6 @@ class AppendJob:
         conflicts: list[Hashable] = [each[:3] for each in self.streams if each.events]
         if append.command is not None:
             conflicts.append(append.command.key)
-        if append.checkpoint is not None:
-            conflicts.append((append.checkpoint.name, append.checkpoint.lane))
         self.conflicts: Collection[Hashable] = conflicts
         self.guards: Collection[Hashable] = [each[:3] for each in self.streams if not each.events]
 
@@ -165,7 +160,6 @@ class _Group:
         self._events: list[tuple[Any, ...]] = []
         self._moved: list[tuple[Any, ...]] = []
         self._commands: list[tuple[Any, ...]] = []
-        self._checkpoints: list[tuple[Any, ...]] = []
 
     @property
     def commands(self) -> int:
@@ -175,21 +169,16 @@ class _Group:
     def _look_up(self, jobs: Sequence[AppendJob]) -> None:
         streams = [each for job in jobs for each in job.streams]
         keys = [job.append.command.key for job in jobs if job.append.command is not None]
-        moves = [job.append.checkpoint for job in jobs if job.append.checkpoint is not None]
-        head, self._last_stream, versions, used, checkpoints = self._connection.execute(
+        head, self._last_stream, versions, used = self._connection.execute(
             _LOOK_UP,
             (
                 dumps([each[:3] for each in streams]),
                 dumps([(key.command_id.hex, key.command_type, key.user_id, key.tenant) for key in keys]),
-                dumps([(move.name, move.lane) for move in moves]),
             ),
         ).get
         self.head = Head() if head is None else _head(*loads(head))
         self._versions = {streams[place][:3]: (id, version, chain) for place, id, version, chain in loads(versions)}
         self._used = {keys[place] for place in loads(used)}
-        self._stands = {
-            (moves[place].name, moves[place].lane): (epoch, position) for place, epoch, position in loads(checkpoints)
-        }
 
     def add(self, job: AppendJob) -> Appended | Exception:
         """Judge one append and keep what it writes; return its outcome."""
@@ -207,7 +196,6 @@ class _Group:
                 return failed
         self._moved.extend(moved)
         self._keep_command(job, moved)
-        self._keep_checkpoint(job)
         last = self.head
         time = self.recorded_at if stored else last.recorded_at
         written = [row[4] for row, stream in zip(moved, (s for s in job.streams if s.events), strict=True)]
@@ -223,11 +211,6 @@ class _Group:
             actual = self._versions.get(stream[:3], _NONE)[1]
             if not is_met(stream.expected, actual):
                 return WrongExpectedVersionError(append.writes[place].stream, stream.expected, actual)
-        move = append.checkpoint
-        if move is not None:
-            stands = self._stands.get((move.name, move.lane), (move.epoch, 0))
-            if stands != (move.epoch, move.expected):
-                return CheckpointMovedError(move.name, move.lane, move.expected, stands[1])
         return None
 
     def _rows(self, job: AppendJob) -> tuple[list[StoredEvent], list[tuple[Any, ...]]]:
@@ -266,18 +249,11 @@ class _Group:
         answer = (command.hash, command.result, head.position, head.event_id)
         self._commands.append((*named, *answer, streams, types, self.recorded_at))
 
-    def _keep_checkpoint(self, job: AppendJob) -> None:
-        move = job.append.checkpoint
-        if move is not None:
-            self._checkpoints.append((move.name, move.lane, move.epoch, move.position, move.event_id, self.recorded_at))
-
     def write(self) -> None:
         """Write what was kept: a few statements, however many appends there are."""
         _insert(self._connection, _INSERT_EVENTS, self._events)
         _insert(self._connection, _UPSERT_STREAMS, self._moved, _MOVE_STREAMS)
         _insert(self._connection, _INSERT_COMMANDS, self._commands)
-        for checkpoint in self._checkpoints:
-            self._connection.execute(_MOVE_CHECKPOINT, checkpoint)
 
 
 def _head(position: int, event_id: str, recorded_at: int) -> Head:

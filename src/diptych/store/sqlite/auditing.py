@@ -16,7 +16,7 @@ import apsw
 from diptych.events.recorded import chained
 from diptych.store.batches import ProjectionTables
 from diptych.store.generations import fitting
-from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts
+from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts, lane_name
 from diptych.store.protocols import Head
 from diptych.store.sqlite import log
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
@@ -63,8 +63,8 @@ SELECT c.id, CAST(c.command_type AS BLOB), c.command_id, c.position, (SELECT coa
 FROM commands c LEFT JOIN events e ON e.position = c.position WHERE c.id > ? ORDER BY c.id LIMIT {_PAGE}
 """  # noqa: S608 - constants
 _MARKS: Final = """
-SELECT c.name, c.lane, c.position, c.event_id, e.event_id
-FROM subscriptions c LEFT JOIN events e ON e.position = c.position ORDER BY c.name, c.lane
+SELECT c.projection, c.generation, c.lane, c.position, c.event_id, e.event_id
+FROM projection_checkpoints c LEFT JOIN events e ON e.position = c.position ORDER BY 1, 2, 3
 """
 TRIGGER: Final = re.compile(r"CREATE TRIGGER (\w+).+?^END", re.DOTALL | re.MULTILINE)
 
@@ -106,9 +106,10 @@ class FileAudit:
         return self._page(_COMMANDS, (after,), 1, _command)
 
     async def marks(self) -> Sequence[MarkFacts]:
-        """Return the checkpoints of consumers whose own writes are appends."""
-        rows = self._rows(_MARKS)
-        return [MarkFacts(f"{name}/{lane}", position, kept, there) for name, lane, position, kept, there in rows]
+        """Return the checkpoints of all lanes whose rows are in the same file."""
+        if not self._read(lambda connection: has_table(connection, "projection_checkpoints")):
+            return []
+        return [MarkFacts(lane_name(*row[:3]), *row[3:]) for row in self._rows(_MARKS)]
 
     async def missing_guards(self) -> Sequence[str]:
         """Return the names of triggers that are missing or are not as this code writes them."""

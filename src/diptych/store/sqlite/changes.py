@@ -17,6 +17,7 @@ from diptych.store.generations import placed
 from diptych.store.guarding import check_guards, loads_of
 from diptych.store.placing import Known, Placing
 from diptych.store.rows import by_table, quoted
+from diptych.store.sqlite.connection import MOVED
 from diptych.store.sqlite.rows import SqliteRowCodec, codec_of
 from diptych.store.sqlite.script import ScriptDb
 from diptych.store.sqlite.shapes import NOW
@@ -161,6 +162,8 @@ def write_rows(connection: apsw.Connection, changes: Sequence[RowChanges], gener
             for size, values in _chunks(list(map(codec.encode, change.upserts)), len(codec.names)):
                 connection.execute(codec.upsert(size), values)
         except (apsw.ConstraintError, apsw.MismatchError, OverflowError) as error:
+            if MOVED in str(error):
+                raise  # no row has a place there any more
             raise ValueDoesNotFitError(change.table.name, "a row", str(error)) from error
 
 

@@ -1,10 +1,10 @@
 """A file of events as the source of a move to another store: read in pages, and marked as moved.
 
 Rule: until it is marked nothing in it is changed, and services go on writing to it; afterwards SQLite itself refuses
-every append, of every process, inside its transaction.
+every append, of every process, inside its transaction, and every claim of a saga's, reaction's or publication's lane.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json import loads
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +15,17 @@ import apsw
 
 from diptych.errors import CorruptedEventError, StoreUnavailableError
 from diptych.events.recorded import StoredEvent, is_intact
+from diptych.store.generations import placed_name
+from diptych.store.rows import quoted
 from diptych.store.sqlite.connection import MOVED, DatabaseFile, check_ours, open_reader, open_writer, translate
 from diptych.store.sqlite.events import EVENTS_APPLICATION_ID, EVENTS_SCHEMA
+from diptych.store.sqlite.generations import read_generations
 from diptych.store.sqlite.lock import WriterLock
+from diptych.store.sqlite.outside import has_table
 
-_REFUSING: Final = ("events", "commands", "subscriptions")  # every append inserts into one of them
+_APPENDING: Final = {"moved_events": "INSERT ON events", "moved_commands": "INSERT ON commands"}
+_MOVING: Final = {"moved_lanes": "UPDATE OF epoch, position ON projection_checkpoints"}  # a claim, and a step
+_MARKS: Final = f"SELECT name FROM sqlite_schema WHERE type = 'trigger' AND instr(sql, '{MOVED}')"  # noqa: S608 - a constant
 _EVENTS: Final = """
 SELECT e.position, s.tenant, s.category, s.stream_id, e.version, e.event_id, t.name, e.schema_version, e.format,
     e.payload, e.metadata, e.recorded_at, e.checksum, f.position, e.slice
@@ -66,25 +72,12 @@ class SourceCommand(NamedTuple):
     result: str
 
 
-class SourceSubscription(NamedTuple):
-    """A checkpoint that is kept beside the log."""
-
-    name: str
-    lane: int
-    tenant: str
-    epoch: int
-    position: int
-    event_id: bytes
-    recorded_at: int
-
-
 class Counts(NamedTuple):
     """What a store has."""
 
     events: int
     streams: int
     commands: int
-    subscriptions: int
 
 
 class SourceFile:
@@ -172,11 +165,6 @@ class SourceFile:
             count, stream, written = count + 1, each, (metadata, time)
         return count
 
-    def subscriptions(self) -> list[SourceSubscription]:
-        """All checkpoints that are kept beside the log."""
-        sql = "SELECT name, lane, tenant, epoch, position, event_id, recorded_at FROM subscriptions ORDER BY name, lane"
-        return [SourceSubscription(*row) for row in self._rows(sql)]
-
     def counts(self) -> Counts:
         """How much there is of everything."""
         tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in Counts._fields)  # noqa: S608 - our own
@@ -190,22 +178,24 @@ class SourceFile:
     def mark(self, to: str) -> None:
         """Refuse every append from now on, with an error that names `to`; when this returns it is on disk."""
         message = f"{MOVED}{to}".replace("'", "''")
-        self._change(
-            f"CREATE TRIGGER moved_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, '{message}'); END"
-            for table in _REFUSING
-        )
+
+        def marks(connection: apsw.Connection) -> Iterator[str]:
+            for name, what in (_APPENDING | _beside(connection)).items():
+                yield f"CREATE TRIGGER {quoted(name)} BEFORE {what} BEGIN SELECT RAISE(ABORT, '{message}'); END"
+
+        self._change(marks)
 
     def unmark(self) -> None:
         """Take appends again. Only right where the other store never took one."""
-        self._change(f"DROP TRIGGER IF EXISTS moved_{table}" for table in _REFUSING)
+        self._change(lambda connection: [f"DROP TRIGGER {quoted(name)}" for (name,) in connection.execute(_MARKS)])
 
-    def _change(self, statements: Iterator[str]) -> None:
+    def _change(self, statements: Callable[[apsw.Connection], Iterable[str]]) -> None:
         lock = WriterLock(self._file.lock_path, _LOCK_SECONDS)
         connection = open_writer(self._file, synchronous="full", lock_timeout=_LOCK_SECONDS)
         try:
             with lock:
                 connection.execute("BEGIN IMMEDIATE")
-                for statement in statements:
+                for statement in statements(connection):
                     connection.execute(statement)
                 connection.execute("COMMIT")
         except apsw.Error as error:
@@ -222,3 +212,15 @@ class SourceFile:
             yield from self._connection.execute(sql, tuple(values))
         except apsw.Error as error:
             raise translate(error, self._file.path) from error
+
+
+def _beside(connection: apsw.Connection) -> dict[str, str]:
+    """What an append may write that has neither events nor a command: rows in the same file, with or without a lane."""
+    if not has_table(connection, "projection_checkpoints"):
+        return {}
+    tables = [placed_name(table, one.number) for one in read_generations(connection) for table in one.tables]
+    return _MOVING | {
+        f"{table}__moved_{verb.lower()}": f"{verb} ON {quoted(table)}"
+        for table in tables
+        for verb in ("INSERT", "UPDATE", "DELETE")
+    }

@@ -2,9 +2,9 @@
 
 import pytest
 
-from diptych.errors import CheckpointMovedError, ProgrammingError, WrongExpectedVersionError
+from diptych.errors import ProgrammingError, WrongExpectedVersionError
 from diptych.events.recorded import NewEvent, is_intact
-from diptych.store.protocols import Append, CheckpointMove, EventStore, Head, StreamWrite
+from diptych.store.protocols import Append, EventStore, Head, StreamWrite
 from diptych.stream import ANY, NO_STREAM, STREAM_EXISTS, Expected
 from diptych.testing.contracts.events_samples import EventStoreHarness, event, everything, stream, to
 
@@ -139,20 +139,3 @@ class AppendContract(EventStoreHarness):
         await store.append(to(mine, event(), event()))
         await store.append(to(theirs, event(), expected=NO_STREAM))
         assert [each.version for each in await store.read_stream(theirs)] == [1]
-
-    async def test_a_checkpoint_moves_with_its_append(self, store: EventStore) -> None:
-        """P5: the second of two who believe to own a checkpoint is refused, and nothing of it is stored."""
-        move = CheckpointMove("payments", 0, 0, 0, 5, b"id")
-        await store.append(Append([StreamWrite(stream(), ANY, [event()])], checkpoint=move))
-        with pytest.raises(CheckpointMovedError) as refused:
-            await store.append(Append([StreamWrite(stream(), ANY, [event()])], checkpoint=move))
-        assert (refused.value.expected, refused.value.actual) == (0, 5)
-        assert (await store.head()).position == 1
-        await store.append(Append([], checkpoint=CheckpointMove("payments", 0, 0, 5, 9)))
-        await store.append(Append([], checkpoint=CheckpointMove("payments", 1, 0, 0, 9)))
-
-    async def test_a_checkpoint_of_another_epoch_is_refused(self, store: EventStore) -> None:
-        """P5"""
-        await store.append(Append([], checkpoint=CheckpointMove("payments", 0, 1, 0, 5)))
-        with pytest.raises(CheckpointMovedError):
-            await store.append(Append([], checkpoint=CheckpointMove("payments", 0, 0, 5, 6)))

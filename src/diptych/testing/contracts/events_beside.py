@@ -1,6 +1,7 @@
 """The contract of rows beside the log: what sagas and reactions keep commits with an append, or not at all."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +13,7 @@ from diptych.testing.contracts.events_samples import EventStoreHarness, event, e
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
 
 _ONE = ("one",)
+_TWO_LANES = TALLIES._replace(lanes=2)
 
 
 class BesideContract(EventStoreHarness):
@@ -42,8 +44,9 @@ class BesideContract(EventStoreHarness):
         batches = [await _batch(kept, 0, 2, total=total) for total in (1, 2)]
         appends = [Append(_writes(1), beside=batch) for batch in batches]
         outcomes = await asyncio.gather(*[kept.append(each) for each in appends], return_exceptions=True)
-        refused = [each for each in outcomes if isinstance(each, BaseException)]
-        assert [type(each) for each in refused] == [CheckpointMovedError]
+        (refused,) = [each for each in outcomes if isinstance(each, BaseException)]
+        assert isinstance(refused, CheckpointMovedError)
+        assert (refused.expected, refused.actual) == (0, 2)
         assert len(await everything(kept)) == 6
 
     async def test_an_old_epoch_writes_nothing(self, kept: EventStore) -> None:
@@ -91,6 +94,38 @@ class BesideContract(EventStoreHarness):
         with pytest.raises(RowChangedError, match="gone"):
             await kept.append(Append(_writes(1), beside=taking))
         assert len(await everything(kept)) == 5
+
+    async def test_lanes_of_one_duty_go_each_their_way(self, store: EventStore) -> None:
+        """P5"""
+        await store.inline.open([_TWO_LANES], store_id=store.store_id)
+        await store.inline.leases.claim("me", TALLIES.name, 1, [0, 1])
+        await store.append(to(stream(), *[event() for _ in range(5)]))
+        first, second = await _batch(store, 0, 4, total=1), await _batch(store, 0, 2, total=2)
+        second = second._replace(moves=[LaneMove(1, 1, 0)])
+        for beside in (first, second):
+            await store.append(Append(_writes(1), beside=beside))
+        places = {each.lane: each.checkpoint.position for each in (await store.inline.leases.board()).lanes}
+        assert places == {0: 4, 1: 2}
+
+    async def test_rows_and_lanes_are_there_after_a_restart(
+        self, kept: EventStore, storage: Callable[[], EventStore]
+    ) -> None:
+        """L1, P5, S1: who still believes to be at the beginning of a lane is refused then, too."""
+        beside = await _batch(kept, 0, 3, total=1)
+        await kept.append(Append(_writes(2), beside=beside))
+        await kept.close()
+        again = storage()
+        await again.open()
+        try:
+            await again.inline.open([TALLIES], store_id=again.store_id)
+            with pytest.raises(CheckpointMovedError):
+                await again.append(Append(_writes(1), beside=beside))
+            assert await _total(again) == 1
+            assert (await again.inline.checkpoint(TALLIES.name)).position == 3
+            await again.append(Append([], beside=await _batch(again, 3, 7, total=2)))
+            assert await _total(again) == 2
+        finally:
+            await again.close()
 
 
 def _writes(count: int, expected: Expected = ANY) -> list[StreamWrite]:

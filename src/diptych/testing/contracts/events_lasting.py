@@ -4,12 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from diptych.errors import CheckpointMovedError, StoreUnavailableError
-from diptych.store.protocols import Append, CheckpointMove, EventStore, StreamWrite
+from diptych.errors import StoreUnavailableError
+from diptych.store.protocols import Append, EventStore, StreamWrite
 from diptych.stream import ANY
 from diptych.testing.contracts.events_samples import EventStoreHarness, event, everything, key, record, stream, to
-
-_MOVE = CheckpointMove("payments", 0, 0, 0, 5)
 
 
 class LastingContract(EventStoreHarness):
@@ -18,10 +16,9 @@ class LastingContract(EventStoreHarness):
     async def test_what_was_acknowledged_is_there_after_a_restart(
         self, store: EventStore, storage: Callable[[], EventStore]
     ) -> None:
-        """L1, C1, P5: events, the answers to commands, and checkpoints."""
+        """L1, C1: events, and the answers to commands."""
         name, used = stream(), key()
         await store.append(Append([StreamWrite(name, ANY, [event(), event()])], command=record(used, "7")))
-        await store.append(Append([], checkpoint=_MOVE))
         log, head, known = list(await everything(store)), await store.head(), await store.find_command(used)
         id = store.store_id
         await store.close()
@@ -31,8 +28,6 @@ class LastingContract(EventStoreHarness):
             assert (list(await everything(again)), await again.head()) == (log, head)
             assert await again.find_command(used) == known
             assert again.store_id == id
-            with pytest.raises(CheckpointMovedError):
-                await again.append(Append([], checkpoint=_MOVE))
             appended = await again.append(to(name, event(), expected=2))
             assert (appended.position, list(appended.versions)) == (3, [3])
         finally:

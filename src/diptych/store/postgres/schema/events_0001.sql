@@ -56,18 +56,6 @@ CREATE TABLE diptych.commands (
     UNIQUE (command_id, command_type, user_id, tenant)
 );
 
--- Checkpoints of consumers whose own writes are appends.
-CREATE TABLE diptych.subscriptions (
-    name        text COLLATE "C" NOT NULL,
-    lane        integer NOT NULL,
-    tenant      text COLLATE "C" NOT NULL DEFAULT '',
-    epoch       bigint NOT NULL,
-    position    bigint NOT NULL,
-    event_id    bytea NOT NULL,
-    recorded_at bigint NOT NULL,
-    PRIMARY KEY (name, lane)
-);
-
 -- CRC-32 of `known` and then `assigned`, both in UTF-8. PostgreSQL 18 has a function for it; before, the writer says
 -- what it is for `known` alone, and this goes on from there.
 DO $migration$
@@ -119,7 +107,7 @@ BEGIN
 END $migration$;
 
 -- Judges and writes the appends of a group; the caller commits. No two of them write, or the one writes and the other
--- guards, the same stream, command or checkpoint, so that none needs to see what another wrote.
+-- guards, the same stream or command, so that none needs to see what another wrote.
 --
 -- Arrays, mostly of numbers that stand together: the kth number of the nth of them is x[size * (n - 1) + k].
 -- a_: the appends. `a_last` is how many events there are up to the end of each.
@@ -130,19 +118,17 @@ END $migration$;
 -- e: events, in the order of those: 1 its place in w, 2 its kind in t. `e_crc` is only needed where `checksum_of` is
 --     one that needs it.
 -- c: commands: `c_append`, and in `c_texts` 1 tenant, 2 user, 3 type, 4 id, 5 hash in hex, 6 result.
--- moves: checkpoints, as JSON, or null.
 -- prior: the versions of the streams before, in the order of w.
--- refusals: for each append 0: it is stored, n > 0: the nth of w is elsewhere, -1: the command was used,
---     -2: the checkpoint is elsewhere, at `stands`.
+-- refusals: for each append 0: it is stored, n > 0: the nth of w is elsewhere, -1: the command was used.
 --
 -- Elements are taken by their number: unnest with n arrays makes n tuple stores, a third of the time of one append.
 -- What is large, the payloads, is unnested all the same: finding the nth text takes n steps.
 CREATE FUNCTION diptych.append_events(
     lock bigint, a_last integer[], a_metadata text[], t bigint[], t_kind text[], n_names text[],
     w bigint[], w_stream uuid[], e bigint[], e_id uuid[], e_payload text[], e_crc bigint[],
-    c_append integer[], c_texts text[], moves json,
+    c_append integer[], c_texts text[],
     OUT head_position bigint, OUT head_event uuid, OUT head_time bigint, OUT now bigint,
-    OUT prior bigint[], OUT refusals integer[], OUT stands bigint[]
+    OUT prior bigint[], OUT refusals integer[]
 )
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -179,9 +165,8 @@ BEGIN
             AND k.user_id = c_texts[6 * n - 4] AND k.tenant = c_texts[6 * n - 5];
     END IF;
     refusals := skipped;
-    IF unmet OR used IS NOT NULL OR moves IS NOT NULL THEN
-        SELECT r.refusals, r.stands INTO refusals, stands
-        FROM diptych.refusals_of(refusals, used, w, prior, moves) r;
+    IF unmet OR used IS NOT NULL THEN
+        refusals := diptych.refusals_of(refusals, used, w, prior);
         FOR i IN 1 .. cardinality(a_last) LOOP
             skipped[i] := refused;
             IF refusals[i] <> 0 THEN
@@ -226,27 +211,14 @@ BEGIN
         FROM generate_series(1, cardinality(c_append)) n
         WHERE refusals[c_append[n]] = 0;
     END IF;
-
-    IF moves IS NOT NULL THEN
-        INSERT INTO diptych.subscriptions (name, lane, epoch, position, event_id, recorded_at)
-        SELECT m.name, m.lane, m.epoch, m.position, decode(m.event_id, 'hex'), now
-        FROM json_to_recordset(moves)
-            AS m (append integer, name text, lane integer, epoch bigint, position bigint, event_id text)
-        WHERE refusals[m.append] = 0
-        ON CONFLICT (name, lane) DO UPDATE SET epoch = excluded.epoch, position = excluded.position,
-            event_id = excluded.event_id, recorded_at = excluded.recorded_at;
-    END IF;
 END $$;
 
--- Why appends of a group are refused: the command's id is judged first, then the streams in order, then the checkpoint.
-CREATE FUNCTION diptych.refusals_of(
-    INOUT refusals integer[], used integer[], w bigint[], prior bigint[], moves json, OUT stands bigint[]
-)
+-- Why appends of a group are refused: the command's id is judged first, then the streams in order.
+CREATE FUNCTION diptych.refusals_of(INOUT refusals integer[], used integer[], w bigint[], prior bigint[])
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     one integer;
     expected bigint;
-    move record;
 BEGIN
     FOREACH one IN ARRAY coalesce(used, '{}') LOOP
         refusals[one] := -1;
@@ -256,17 +228,6 @@ BEGIN
         expected := w[6 * n - 2];
         IF refusals[one] = 0 AND expected <> -1 AND prior[n] <> expected AND (expected <> -2 OR prior[n] = 0) THEN
             refusals[one] := n;
-        END IF;
-    END LOOP;
-    FOR move IN
-        SELECT m.append, s.position
-        FROM json_to_recordset(moves) AS m (append integer, name text, lane integer, epoch bigint, expected bigint)
-        LEFT JOIN diptych.subscriptions s ON s.name = m.name AND s.lane = m.lane
-        WHERE (coalesce(s.epoch, m.epoch), coalesce(s.position, 0)) <> (m.epoch, m.expected)
-    LOOP
-        IF refusals[move.append] = 0 THEN
-            refusals[move.append] := -2;
-            stands[move.append] := coalesce(move.position, 0);
         END IF;
     END LOOP;
 END $$;

@@ -57,18 +57,6 @@ CREATE TABLE commands (
     UNIQUE (command_id, command_type, user_id, tenant)
 ) STRICT;
 
--- Checkpoints of consumers whose own writes are appends.
-CREATE TABLE subscriptions (
-    name        TEXT NOT NULL,
-    lane        INTEGER NOT NULL,
-    tenant      TEXT NOT NULL DEFAULT '',
-    epoch       INTEGER NOT NULL,
-    position    INTEGER NOT NULL,
-    event_id    BLOB NOT NULL,
-    recorded_at INTEGER NOT NULL,
-    PRIMARY KEY (name, lane)
-) STRICT, WITHOUT ROWID;
-
 -- Append-only, for the owner of the file too.
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 BEGIN
