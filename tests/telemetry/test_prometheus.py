@@ -165,7 +165,7 @@ async def test_labels_are_types_and_names_and_no_ids(app: App, client: httpx.Asy
             await client.get(f"/v1/tallies/{tally_id}")
             await client.get(f"/{tally_id}")
         await app.caught_up()
-            await app.settled()
+        await app.settled()
         await app.queries.answer(GetTally(tally_id=tally_id))
         return set((await scrape(client)).samples)
 
