@@ -15,6 +15,7 @@ import pytest
 
 from diptych import App, new_id
 from diptych.cli.main import main
+from diptych.stream import StreamName
 from tests.cli.fulfilling import FULFILLING, poisoned, service
 from tests.sagas.shop import AddStock, PayOrder, PlaceOrder
 
@@ -184,3 +185,40 @@ async def test_status_has_a_line_for_each_and_exits_1_when_one_is_parked(desk: D
     told = await desk.types("status")
     assert told.code == 1
     assert "Once it is mended: diptych saga retry Fulfilment" in told.stderr
+
+
+async def test_trace_follows_a_conversation_through_the_steps_of_sagas(desk: Desk) -> None:
+    """S1: what a step sent is of the same conversation, and says which event it came of."""
+    order = await desk.order()
+    (placed,) = await desk.app.events.read_stream(StreamName("", "Order", order))
+    told = await desk.types("trace", str(placed.position), "--json")
+    assert told.code == 0, told.stderr
+    steps = {step["name"]: step for step in told.rows if step["kind"] != "command"}
+    assert list(steps) == [
+        "OrderPlaced",
+        "event OrderPlaced -> ReserveStock",
+        "StockReserved",
+        "event StockReserved -> -",
+    ]
+    (command,) = [step for step in told.rows if step["name"] == "ReserveStock"]
+    assert command["caused_by"] == str(UUID(bytes=placed.event_id))
+    assert steps["event OrderPlaced -> ReserveStock"]["caused_by"] == str(UUID(bytes=placed.event_id))
+
+
+async def test_describe_lists_sagas_and_reactions_with_what_they_take(desk: Desk) -> None:
+    told = await desk.types("describe", "--json")
+    assert told.code == 0, told.stderr
+    lines = {(row["kind"], row["name"]): row["detail"] for row in told.rows}
+    assert lines["saga", "Fulfilment"].startswith("begins with OrderPlaced; takes ")
+    assert "timeouts PaymentDue; rejections of ReserveStock" in lines["saga", "Fulfilment"]
+    assert lines["reaction", "send_receipt"] == "OrderPlaced (from the head, 1 attempts)"
+
+
+async def test_an_app_without_sagas_knows_the_steps_of_those_it_had(desk: Desk) -> None:
+    await desk.order()
+    (desk.folder / "service.py").write_text(
+        'from tests.sagas.shop import shop\nfrom diptych import App\napp = App("sqlite:///shop.db")\napp.include(shop())\n'
+    )
+    told = await desk.types("event", "stats", "--json")
+    assert told.code == 0, told.stderr
+    assert "diptych.saga.stepped" in {row["type"] for row in told.rows}
