@@ -6,6 +6,7 @@ Rule: no handler runs and nothing that the app provides is made (P9); what chang
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from diptych.app.application import App
 from diptych.app.duty_status import DutyStatus, Looker
@@ -58,11 +59,11 @@ class DutyOperator(NamedTuple):
         )
         return rows
 
-    async def saga(self, duty: KnownDuty, key: str) -> SagaRow:
-        """Return the row of one saga. :raises NotFoundError: no event began it."""
+    async def saga(self, duty: KnownDuty, key: str, id: UUID | None = None) -> SagaRow:
+        """Return the row of one saga, by its key or its id. :raises NotFoundError: no event began it."""
         assert duty.sagas is not None
         where = "WHERE id = :id"
-        rows: list[SagaRow] = await self._rows(duty, duty.sagas, where, id=id_of_saga(duty.name, key))
+        rows: list[SagaRow] = await self._rows(duty, duty.sagas, where, id=id or id_of_saga(duty.name, key))
         if not rows:
             raise NotFoundError(f"There is no {duty.name} {key}. List them: diptych saga list {duty.name}")
         return rows[0]
@@ -82,6 +83,14 @@ class DutyOperator(NamedTuple):
         order = f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT :most"
         rows: list[Task] = await self._rows(duty, duty.tasks, order, key=key or "", state=state or "", most=_MOST)
         return rows[::-1]
+
+    async def every(self, duty: KnownDuty, table: Table) -> AsyncIterator[Any]:
+        """Give all rows of a table of it, page by page."""
+        rest, values = "ORDER BY id LIMIT :most", dict[str, Any]()
+        while rows := await self._rows(duty, table, rest, most=_MOST, **values):
+            for row in rows:
+                yield row
+            rest, values = "WHERE id > :after ORDER BY id LIMIT :most", {"after": rows[-1].id}
 
     async def requests(self, duty: KnownDuty) -> Sequence[Request]:
         """Return what was asked of it, the newest first."""
