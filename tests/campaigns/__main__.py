@@ -24,6 +24,7 @@ from tests.campaigns import (
     poison,
     power,
     rebuild,
+    sagas,
     service,
     torture,
     workload_bank,
@@ -196,6 +197,12 @@ def run_brokers(options: argparse.Namespace) -> None:
     )
 
 
+def run_sagas(options: argparse.Namespace) -> None:
+    """Kill and stop workers that carry orders, and see that each order goes one way, and only once."""
+    with DATABASES[options.database]() as url:
+        say(str(asyncio.run(sagas.fulfil_under_kills(url, options.rounds, Random(options.seed)))))
+
+
 def run_zombies(options: argparse.Namespace) -> None:
     """Stop workers of projections past their lease, wake them up, and see that nothing late takes effect."""
     moments: list[zombies.Moment] = ["any", "before", "inside"]
@@ -252,6 +259,7 @@ def add_those_of_projections(jobs: Jobs) -> None:
     for name, run, rounds in (
         ("rebuild", run_rebuild, 500),
         ("zombies", run_zombies, 50),
+        ("sagas", run_sagas, 200),
         ("takeover", run_takeover, 20),
     ):
         working = job(jobs, name, run)

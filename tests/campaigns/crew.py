@@ -22,7 +22,9 @@ from diptych.store.leases import Board, Worker
 
 PATIENCE: Final = 60.0  # seconds until what does not happen is a failure
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.campaigns.labours", "tests.campaigns.poison", "tests.campaigns.fulfilment"])
+_CONTEXT.set_forkserver_preload(
+    [f"tests.campaigns.{name}" for name in ("labours", "poison", "fulfilment", "fulfilling")],
+)
 _WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
 
 

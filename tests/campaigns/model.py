@@ -206,6 +206,17 @@ class EventStoreMachine(RuleBasedStateMachine):
         assert not page.events or page.scanned >= page.events[-1].position
         assert all(position > page.scanned for position, _ in expected[limit:])
 
+    @rule(after=st.integers(0, 40), limit=st.sampled_from([1, 3, 1000]), cut=st.integers(1, 1023), is_low=st.booleans())
+    def read_slices(self, after: int, limit: int, cut: int, is_low: bool) -> None:
+        slices, head = range(cut) if is_low else range(cut, 1024), len(self.model.log)
+        page = self.run(lambda: self.opened.store.read_slices(after=after, slices=slices, limit=limit))
+        assert (page.after, page.head.position, len(page.events) <= limit) == (after, head, True)
+        assert after < page.scanned <= head or page.scanned == after >= head
+        assert [row.event_id for row in page.events] == [
+            event.event_id for stream, event in self.model.log[after : page.scanned] if stream.slice in slices
+        ]
+        assert after >= head or page.last.event_id == self.model.log[page.scanned - 1][1].event_id
+
     @rule(command=IDS)
     def find_command(self, command: UUID) -> None:
         stored = self.run(lambda: self.opened.store.find_command(_key(command)))

@@ -200,6 +200,10 @@ async def test_missing_rows_are_noticed(opened: PostgresEventStore, owner: Any) 
     with pytest.raises(SkippedPositionsError) as found:
         await opened.read_log(after=0)
     assert (found.value.after, found.value.found) == (2, 4)
+    for slices in (range(512), range(512, 1024)):
+        with pytest.raises(SkippedPositionsError) as found:
+            await opened.read_slices(after=0, slices=slices)
+        assert (found.value.after, found.value.found) == (2, 4)
     with pytest.raises(StoreCorruptedError, match="missing"):
         await opened.read_stream(name)
     await owner.execute("DELETE FROM events WHERE position = 4")

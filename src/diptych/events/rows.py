@@ -73,6 +73,11 @@ class StoredRows(Sequence[StoredEvent]):
         return self._columns[_STREAM_ID]
 
     @property
+    def positions(self) -> list[int]:
+        """The position of each row."""
+        return list(map(int, self._columns[_POSITION]))
+
+    @property
     def payloads(self) -> list[str]:
         """The payload of each row."""
         return self._columns[_PAYLOAD]
@@ -153,3 +158,8 @@ def types_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
 def stream_ids_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
     """The id of each row's stream, as text."""
     return rows.stream_ids if isinstance(rows, StoredRows) else [row[3] for row in rows]
+
+
+def positions_of(rows: Sequence[StoredEvent]) -> Sequence[int]:
+    """The position of each row."""
+    return rows.positions if isinstance(rows, StoredRows) else [row[0] for row in rows]

@@ -22,6 +22,7 @@ from diptych.projections.work import Work
 from diptych.store.leases import Board, Worker
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.failures import Backoff, EventFailure, LostTail, Remedy, remedy
+from diptych.subscriptions.lanes import slices_of
 from diptych.subscriptions.place import comes, goes, has_ended, this_place, where
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
@@ -59,6 +60,7 @@ class Backfill:
         self._tenure, self._carrier = tenure, Carrier(work, self.progress)
         self._mender = Mender(self._carrier)
         self._stack = AsyncExitStack()
+        self._mine: frozenset[int] = frozenset()  # the lanes that it was ever told to take: it reads no others
 
     @property
     def parked(self) -> int:
@@ -92,6 +94,8 @@ class Backfill:
         :raises RebuildRefusedError: somebody alive keeps them, or the generation is gone.
         """
         missing, lease = set(lanes), self._subject.pace.lease
+        self._mine |= missing
+        self._reader.read_only(slices_of(self._mine, self._subject.definition.tables.lanes))
         over = time.monotonic() + max(2 * lease, lease + _ENDING)
         while missing:
             held = await self._tenure.claim(missing)

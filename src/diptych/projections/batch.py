@@ -15,6 +15,7 @@ from diptych.projections.plan import Definition
 from diptych.store.batches import Db, Load, RowChanges
 from diptych.subscriptions.failures import EventFailure
 from diptych.subscriptions.reading import SharedPage
+from diptych.subscriptions.sliced import ELSEWHERE
 
 RunScript: TypeAlias = Callable[[Db], Awaitable[None]]
 _MANY: Final = 500  # events in a page: so far behind, sharing what is decoded costs more than it saves
@@ -72,7 +73,7 @@ def draft(
     """
     page, indexes, _ = given
     types = page.types
-    _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - definition.takes)
+    _refuse_unknown(page, indexes, set(types[indexes.start : indexes.stop]) - definition.takes - {ELSEWHERE})
     mine = concerned(definition, *given)
     if left_out:
         mine = [index for index in mine if page.after + 1 + index not in left_out]

@@ -213,6 +213,8 @@ class Carrier:
         """Fold and commit some events. :raises EventFailure: this one cannot be; nothing is written."""
         page, indexes, _ = portion
         last = page.rows[indexes[-1]]
+        if not last.event_id:  # of another slice, and amid the page: an event failed, or other lanes stand there
+            last = await self.work.reader.at(last.position) or last
         try:
             batch = await self.folding.portion(portion, parked)
             if batch.is_empty and not group.is_careful and not self.work.is_inline and not self._is_due(group.lanes):

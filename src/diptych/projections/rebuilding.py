@@ -171,6 +171,9 @@ def build_here(subject: Subject) -> Jobs:
 
 
 def in_halves(lanes: int, jobs: int) -> Sequence[Sequence[int]]:
-    """Divide lanes among so many jobs, as evenly as can be; no job without a lane."""
+    """Divide lanes among so many jobs, as evenly as can be; no job without a lane.
+
+    Those of a job are next to one another, so that it reads one range of slices.
+    """
     jobs = max(1, min(jobs, lanes))
-    return [range(first, lanes, jobs) for first in range(jobs)]
+    return [range(job * lanes // jobs, (job + 1) * lanes // jobs) for job in range(jobs)]

@@ -156,5 +156,7 @@ def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> 
             problems.append(f"{where(saga)}: {name} has no default; a saga begins before it knows anything")
             continue
         fields[name] = (hint, getattr(saga, name))
-    config = ConfigDict(extra="ignore", arbitrary_types_allowed=False)
+    config = ConfigDict(
+        extra="ignore", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
+    )  # what JSON has no word for is kept all the same
     return create_model(f"{saga.__name__}Memory", __config__=config, **fields)

@@ -42,6 +42,11 @@ class SagaRow(NamedTuple):
     before: str = ""
 
     @property
+    def is_over(self) -> bool:
+        """Whether it takes nothing any more."""
+        return (self.before or self.status) in OVER
+
+    @property
     def due(self) -> dict[str, int]:
         """When each of its timeouts is due."""
         found: dict[str, int] = json.loads(self.timers)

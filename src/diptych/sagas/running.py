@@ -81,7 +81,7 @@ class SagaDuty:
     async def take(self, given: Given, turn: Turn, load: LoadRows) -> None:
         """Take in what there is, for each saga in its order."""
         keys = {one.task.key for one in given.finished}
-        keys |= {one.key for one in given.timers} | {one.key for one in given.events}
+        keys |= {one.key for one in given.timers} | {one.key for one in given.events} | {*given.released}
         if not keys:
             return
         wanted = [(id_of_saga(self.name, key),) for key in keys]
@@ -133,12 +133,17 @@ class _Taking:
         self._failed: set[str] = set()
 
     def all(self, given: Given) -> None:
+        for key in given.released:
+            self._unstick(key)
         for finished in given.finished:
             self._finish(finished)
         for timer in given.timers:
             self._fire(timer)
         for taken in given.events:
-            self._event(taken)
+            if taken.key in given.awaited:
+                self._turn.put(event_task(taken.key, taken.recorded, self._turn.lane))
+            else:
+                self._event(taken)
 
     def _row(self, key: str) -> SagaRow | None:
         return self._rows.get(id_of_saga(self._duty.name, key))
@@ -154,7 +159,6 @@ class _Taking:
         elif isinstance(error, SkippedError):
             if task.kind != EVENT:  # an event that was left out is kept, as a record of it
                 self._turn.drop(task.id)
-            self._unstick(task.key)
         elif isinstance(error, REJECTIONS):
             self._reject(task, error)
         elif task.attempts + 1 < _ATTEMPTS:
@@ -166,7 +170,7 @@ class _Taking:
         kind = self._duty._commands.get(task.name)
         way = self._duty.plan.rejections.get(kind) if kind is not None else None
         row = self._row(task.key)
-        if row is not None and row.status in OVER:
+        if row is not None and row.is_over:
             self._turn.drop(task.id)
             return
         if way is None or row is None:
@@ -183,7 +187,7 @@ class _Taking:
         task, result, error = finished
         row = self._row(task.key)
         one = steps_of(self._duty.plan.saga).get(name)
-        if row is None or one is None or row.status in OVER:
+        if row is None or one is None or row.is_over:
             self._turn.drop(task.id)
             return
         is_done = error is None or isinstance(error, RowChangedError | SkippedError)
@@ -207,7 +211,7 @@ class _Taking:
         found = self._duty.plan.timeouts.get(timer.name)
         if timer.name.startswith("step "):
             found = (StepDue, _OVERDUE)
-        if row is None or row.status in OVER or row.due.get(timer.name) != timer.due_at:
+        if row is None or row.is_over or row.due.get(timer.name) != timer.due_at:
             self._turn.drop(timer.id)  # it was cancelled, or is none of this saga any more (S2)
             return
         if timer.key in self._failed:
@@ -236,7 +240,7 @@ class _Taking:
             memory = self._duty.plan.memory().model_dump_json()
             now, of = self._turn.now, "" if correlation is None else str(correlation)
             row = SagaRow(id, self._turn.lane, key, meta.stream.tenant, RUNNING, memory, "{}", 0, now, now, of)
-        if row is None or row.status in OVER:
+        if row is None or row.is_over:
             if task is not None:
                 self._turn.drop(task.id)
             return
@@ -247,7 +251,7 @@ class _Taking:
 
     def _step(self, row: SagaRow, step: Intake, task: Task) -> bool:
         """Take a step, or put the saga aside with the task that it failed at."""
-        before, is_stuck = row, row.status == STUCK
+        before, is_stuck = self._rows.get(row.id, row), row.status == STUCK
         if is_stuck:
             row = row._replace(status=row.before, error="", before="")
         try:
@@ -255,7 +259,7 @@ class _Taking:
         except Exception as error:
             self._park(task, error, before)
             return False
-        if is_stuck and not task.error and row.status not in OVER:  # something else of it is still put aside
+        if is_stuck and row.status not in OVER:  # something else of it is put aside
             row = row._replace(status=STUCK, error=before.error, before=row.status)
         self._put(row)
         return True

@@ -17,13 +17,16 @@ from diptych.sagas.row import COMPLETED, SagaRow
 from diptych.sagas.saga import Acts, Saga, StepDue, acts_of
 from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
 from diptych.sagas.steps import Steps
-from diptych.stream import StreamName
+from diptych.store.limits import check_append
+from diptych.store.protocols import Append, StoreLimits, StreamWrite
+from diptych.stream import ANY, StreamName
 from diptych.subscriptions.tasks import STEP, TIMER, Task
 from diptych.subscriptions.turn import Turn
 
 COMMAND: Final = "command"
 CALL: Final = "call"
 _MOST: Final = STEP // 2  # commands of one step
+_OWN: Final = {"id", "key", "_acts"}  # attributes of a saga that are not its memory
 
 
 class Intake(NamedTuple):
@@ -51,13 +54,21 @@ class Stepper(NamedTuple):
         return saga
 
     def remember(self, saga: Saga) -> str:
-        """Write its memory down. :raises ProgrammingError: it holds what its annotations do not say."""
+        """Write its memory down. :raises ProgrammingError: it is not what its annotations say, or is read otherwise."""
         fields = self.plan.memory.model_fields
+        more = sorted(vars(saga).keys() - fields.keys() - _OWN)
+        if more:
+            raise ProgrammingError(f"{saga}: {more[0]} is no attribute that it declares. Annotate it in the class.")
         values = {name: getattr(saga, name) for name in fields}
         try:
-            return self.plan.memory.model_validate(values).model_dump_json()
+            memory = self.plan.memory.model_validate(values)
+            written = memory.model_dump_json()
+            is_kept = self.plan.memory.model_validate_json(written) == memory
         except ValueError as error:
             raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
+        if not is_kept:
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: it is read back as another.")
+        return written
 
     def take(self, row: SagaRow, step: Intake, turn: Turn) -> SagaRow:
         """Have the saga take something; returns its row since. What its method raises leaves the turn as it was."""
@@ -76,19 +87,21 @@ class Stepper(NamedTuple):
         before, row = row.due, row._replace(number=number + len(tasks)).with_due(due)
         if acts.is_complete:
             timers, row = [], row._replace(status=acts.status or COMPLETED).with_due({})
-        event = self.codec.encode(self._event(row, step, tasks, acts, timers))
-        turn.record(StreamName(row.tenant, self.plan.name, row.id), event)
+        stream, event = StreamName(row.tenant, self.plan.name, row.id), self._event(row, step, tasks, acts, timers)
+        written = self.codec.encode(event)
+        check_append(Append([StreamWrite(stream, ANY, [written])]), StoreLimits())
+        turn.record(stream, written)
         for name in {*acts.timers, *(before if acts.is_complete else ())}:
-            turn.drop(timer_id(row.id, name))
+            turn.drop(timer_id(self.plan.name, row.id, name))
         for name, direction in acts.stopped:
-            turn.drop(step_id(row.id, name, direction))
+            turn.drop(step_id(self.plan.name, row.id, name, direction))
         for task in [*tasks, *timers]:
             turn.put(task)
         return row
 
     def _commands(self, row: SagaRow, step: Intake, acts: Acts) -> Iterator[Task]:
         for place, command in enumerate(acts.commands, 1):
-            id = uuid5(row.id, f"{step.cause.id}/{step.cause.kind}/{place}")
+            id = uuid5(row.id, f"{self.plan.name}/{step.cause.id}/{step.cause.kind}/{place}")
             data = command.model_dump_json(by_alias=False, round_trip=True)
             yield Task(id, 0, COMMAND, row.key, 0, type(command).__name__, body(data, row, step.cause.id))
 
@@ -97,7 +110,7 @@ class Stepper(NamedTuple):
             data = row.state if command is None else command.model_dump_json(by_alias=False, round_trip=True)
             kind, named = (CALL, name) if command is None else (COMMAND, type(command).__name__)
             text = body(data, row, step.cause.id, step=name, direction=direction)
-            yield Task(step_id(row.id, name, direction), 0, kind, row.key, 0, named, text)
+            yield Task(step_id(self.plan.name, row.id, name, direction), 0, kind, row.key, 0, named, text)
 
     def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
@@ -116,7 +129,8 @@ class Stepper(NamedTuple):
                 due[name] = to_microseconds(at)
             text = body(timeout.model_dump_json(), row, step.cause.id)
             number = step.position * STEP
-            tasks.append(Task(timer_id(row.id, name), lane, TIMER, row.key, number, name, text, due_at=due[name]))
+            id = timer_id(self.plan.name, row.id, name)
+            tasks.append(Task(id, lane, TIMER, row.key, number, name, text, due_at=due[name]))
         return tasks, due
 
     def _event(self, row: SagaRow, step: Intake, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:
@@ -133,14 +147,14 @@ class Stepper(NamedTuple):
         )
 
 
-def timer_id(saga: UUID, timeout: str) -> UUID:
-    """Return the id of a saga's timer: there is one of each class."""
-    return uuid5(saga, f"timer/{timeout}")
+def timer_id(saga: str, id: UUID, timeout: str) -> UUID:
+    """Return the id of a saga's timer: there is one of each class. Sagas of two classes may share an id."""
+    return uuid5(id, f"{saga}/timer/{timeout}")
 
 
-def step_id(saga: UUID, step: str, direction: str) -> UUID:
+def step_id(saga: str, id: UUID, step: str, direction: str) -> UUID:
     """Return the id under which a step of a saga is done, or undone: the same at each try."""
-    return uuid5(saga, f"{direction}/{step}")
+    return uuid5(id, f"{saga}/{direction}/{step}")
 
 
 def body(data: str, row: SagaRow, cause: UUID, **more: str) -> str:

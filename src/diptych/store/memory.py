@@ -4,7 +4,7 @@ Rule: it is a peer of the others, not a mock: it passes the same contract, with 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -26,7 +26,7 @@ from diptych.store.protocols import (
     StoreSettings,
     ViewStore,
 )
-from diptych.stream import StreamName, is_met
+from diptych.stream import StreamName, is_met, slice_of
 
 _DEFAULT: Final = StoreSettings()
 _PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -151,17 +151,12 @@ class MemoryEventStore:
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
         self._check_open()
-        events: list[StoredEvent] = []
-        size, scanned = 0, after
-        for row in self._log[after : None if types is not None else after + limit]:
-            if types is None or row.type in types:
-                size += len(row.payload.encode())
-                if len(events) == limit or (events and size > _PAGE_BYTES):
-                    break
-                events.append(row)
-            scanned = row.position
-        before = self._log[after - 1].event_id if 0 < after <= len(self._log) else b""
-        return Page(after, scanned, events, self._head(), before)
+        return self._page(after, None if types is None else lambda row: row.type in types, limit)
+
+    async def read_slices(self, *, after: int, slices: range, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of streams in these slices; at most about 4 MB of payload."""
+        self._check_open()
+        return self._page(after, lambda row: slice_of(row.stream_id) in slices, limit)
 
     async def find_command(self, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time."""
@@ -178,11 +173,26 @@ class MemoryEventStore:
         """Return when the head is past `after`, or after `seconds`."""
         await self._signal.wait(after, seconds)
 
-    def _head(self) -> Head:
-        if not self._log:
+    def _page(self, after: int, is_wanted: Callable[[StoredEvent], bool] | None, limit: int) -> Page:
+        events: list[StoredEvent] = []
+        size, scanned = 0, after
+        for row in self._log[after : None if is_wanted is not None else after + limit]:
+            if is_wanted is None or is_wanted(row):
+                size += len(row.payload.encode())
+                if len(events) == limit or (events and size > _PAGE_BYTES):
+                    break
+                events.append(row)
+            scanned = row.position
+        return Page(after, scanned, events, self._head(), self._at(after).event_id, self._at(scanned))
+
+    def _at(self, position: int) -> Head:
+        if not 0 < position <= len(self._log):
             return Head()
-        last = self._log[-1]
-        return Head(last.position, last.event_id, last.recorded_at)
+        event = self._log[position - 1]
+        return Head(event.position, event.event_id, event.recorded_at)
+
+    def _head(self) -> Head:
+        return self._at(len(self._log))
 
     def _time(self) -> int:
         return max(to_microseconds(self._clock.now()), self._head().recorded_at)

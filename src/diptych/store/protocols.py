@@ -95,7 +95,8 @@ class Page(NamedTuple):
     """A piece of the log: all matching events after `after` and up to `scanned`, read under one snapshot with `head`.
 
     Without a type filter its positions are contiguous; `SkippedPositionsError` otherwise (P4). `before` is the id of
-    the event at `after`: empty at the beginning of the log, and past its end.
+    the event at `after`: empty at the beginning of the log, and past its end. `last` is the event at `scanned`, told
+    by `read_slices`, which counts the events that it leaves out: no position up to there is missing.
     """
 
     after: int
@@ -103,6 +104,7 @@ class Page(NamedTuple):
     events: Sequence[StoredEvent]
     head: Head
     before: bytes = b""
+    last: Head = Head()
 
 
 class EventStore(Protocol):
@@ -151,6 +153,13 @@ class EventStore(Protocol):
 
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
+        ...
+
+    async def read_slices(self, *, after: int, slices: range, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of streams in these slices; at most about 4 MB of payload.
+
+        :raises SkippedPositionsError: a position is missing up to where it has looked, in whatever slice (P4).
+        """
         ...
 
     async def find_command(self, key: CommandKey) -> StoredCommand | None:

@@ -3,7 +3,7 @@
 Rule: a duty decides and performs; it never reads the log, and what it writes goes through the turn.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -43,11 +43,17 @@ class Taken(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a turn has to take in, in this order."""
+    """What a turn has to take in, in this order.
+
+    `released` are keys of which nothing is put aside any more; `awaited` those of which events are in hand, still to
+    come: what is new comes after them.
+    """
 
     finished: Sequence[Finished]
-    timers: Sequence[Task]
-    events: Sequence[Taken]
+    timers: Sequence[Task] = ()
+    events: Sequence[Taken] = ()
+    released: Collection[str] = ()
+    awaited: Collection[str] = ()
 
 
 class Sending(NamedTuple):

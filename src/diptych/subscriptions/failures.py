@@ -9,6 +9,7 @@ from typing import Final
 
 from diptych.errors import (
     CheckpointMovedError,
+    CommandIdReusedError,
     ConflictError,
     OtherHistoryError,
     RowChangedError,
@@ -54,13 +55,13 @@ class Remedy(Enum):
 
 def remedy(error: Exception) -> Remedy:
     """Say what to do about a failure that is not one event's of an isolated subscription."""
-    if isinstance(error, CheckpointMovedError | LostTail):
+    if isinstance(error, CheckpointMovedError | RowChangedError | LostTail):
         return Remedy.RELOAD
     if isinstance(error, UnknownEventTypeError):
         return Remedy.GIVE_UP
     if isinstance(error, OtherHistoryError | SkippedPositionsError | StoreCorruptedError):
         return Remedy.STOP
-    return Remedy.PAUSE if isinstance(error, StoreError) else Remedy.STOP
+    return Remedy.PAUSE if isinstance(error, StoreError | UnknownOutcomeError) else Remedy.STOP
 
 
 def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> bool:
@@ -76,7 +77,7 @@ def may_be_tried_unasked(error: str) -> bool:
 def is_passing(error: Exception) -> bool:
     """Whether a command failed only because a database was away, or somebody was faster again and again."""
     is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)
-    return is_of_store and not isinstance(error, RowChangedError)
+    return is_of_store and not isinstance(error, RowChangedError | CommandIdReusedError)
 
 
 class Backoff:

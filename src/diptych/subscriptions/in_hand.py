@@ -6,6 +6,8 @@ Rule: it starts and waits; what an outcome means is the duty's, what is written 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +15,7 @@ from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import TIMER, Task
+from diptych.subscriptions.tasks import EVENT, TIMER, Task
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
@@ -29,7 +31,10 @@ class InHand:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._finished: deque[Finished] = deque()
+        self._performing: set[str] = set()
         self._is_ending = False
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
@@ -40,9 +45,9 @@ class InHand:
         return bool(self._running or self._finished)
 
     @property
-    def ids(self) -> Collection[UUID]:
-        """Of all that is in hand."""
-        return {task.id for queue in self._queues.values() for task in queue}
+    def awaited(self) -> Collection[str]:
+        """The keys of which events are in hand."""
+        return {key for key, queue in self._queues.items() if any(task.kind == EVENT for task in queue)}
 
     def add(self, task: Task, now: int, recorded: RecordedEvent | None = None) -> None:
         """Take a task in hand, or the same task as it is now."""
@@ -57,8 +62,14 @@ class InHand:
             self._start(task.key, max(0.0, (task.due_at - now) / 1_000_000))
 
     def finished(self, most: int) -> list[Finished]:
-        """Take what was performed since."""
-        return [self._finished.popleft() for _ in range(min(most, len(self._finished)))]
+        """Return what was performed since, and not settled."""
+        return list(islice(self._finished, most))
+
+    def settled(self, finished: Iterable[Finished]) -> None:
+        """Have it that these were taken in."""
+        for one in finished:
+            with suppress(ValueError):  # it was forgotten meanwhile
+                self._finished.remove(one)
 
     def over(self, task: Task, now: int) -> None:
         """Have the next of its key performed: this one is done with."""
@@ -83,11 +94,14 @@ class InHand:
         queue = deque(each for each in self._queues.pop(task.key, ()) if each.id not in gone)
         if queue:
             self._queues[task.key] = queue
+            self._start(task.key, 0.0)
         for id in gone:
             self._events.pop(id, None)
 
     def forget(self, task_id: UUID) -> None:
-        """Stop this one, if it is in hand: it is not owed any more."""
+        """Stop this one, if it is in hand: it is not owed any more, and how it ended is of no interest."""
+        for one in [each for each in self._finished if each.task.id == task_id]:
+            self._finished.remove(one)
         for key, queue in self._queues.items():
             if any(task.id == task_id for task in queue):
                 is_first = queue[0].id == task_id
@@ -96,11 +110,16 @@ class InHand:
                     self._running[key].cancel()
                 if not self._queues[key]:
                     del self._queues[key]
+                elif is_first:
+                    self._start(key, 0.0)
                 return
 
     async def end(self, seconds: float) -> None:
-        """Begin nothing more; give what runs so long, then stop it."""
+        """Begin nothing more; give what is being performed so long, then stop it."""
         self._is_ending = True
+        for key, each in self._running.items():
+            if key not in self._performing:
+                each.cancel()
         running = list(self._running.values())
         if running:
             _, late = await asyncio.wait(running, timeout=seconds)
@@ -127,14 +146,18 @@ class InHand:
             if after:
                 await asyncio.sleep(after)
             async with self._places:
+                await self.may_begin.wait()
                 queue = self._queues.get(key)  # gone, if it was put aside meanwhile
                 if queue:
-                    self._finished.append(await self._outcome(queue[0]))
+                    self._performing.add(key)
+                    outcome = await self._outcome(queue[0])
+                    self._finished.append(outcome)
         except asyncio.CancelledError:
             is_cut = True
             raise
         finally:
             self._running.pop(key, None)
+            self._performing.discard(key)
             if is_cut and key in self._queues:  # those behind it are not stopped
                 self._start(key, 0.0)
             self._wake()
@@ -145,7 +168,17 @@ class InHand:
         while True:
             try:
                 return Finished(task, await self._perform(task, self._events.get(task.id)))
+            except asyncio.CancelledError as error:
+                if _is_stopped():
+                    raise
+                return Finished(task, None, RuntimeError(f"{task.name} cancelled itself: {error!r}"))
             except Exception as error:
                 if not is_passing(error):
                     return Finished(task, None, error)
                 await asyncio.sleep(backoff.next())
+
+
+def _is_stopped() -> bool:
+    """Whether the running task was cancelled from outside: a future of its own may have been, too."""
+    running = asyncio.current_task()
+    return running is not None and running.cancelling() > 0

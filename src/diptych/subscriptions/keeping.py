@@ -28,6 +28,8 @@ class Keeper:
         self.works: dict[int, Work] = {}
         self.error: str | None = None
         self._again = asyncio.Event()  # somebody asks for another try
+        self._is_paused = False
+        self._releasing: set[asyncio.Task[None]] = set()
 
     def share(self, share: Share) -> None:
         """Learn which lanes are to be worked on here."""
@@ -38,7 +40,11 @@ class Keeper:
                 self._running[lane] = running
         for lane in (self._running.keys() | share.over) - share.lanes:
             running_one = self._running.get(lane)
-            if running_one is not None:
+            if running_one is None:  # a claim whose answer was lost
+                releasing = asyncio.create_task(self._release(lane), name=f"diptych-{self.duty.name}-{lane}-release")
+                self._releasing.add(releasing)
+                releasing.add_done_callback(self._releasing.discard)
+            elif not running_one.cancelling():
                 running_one.cancel()
 
     def _ended(self, lane: int, done: "asyncio.Task[None]") -> None:
@@ -49,11 +55,11 @@ class Keeper:
 
     def see(self, board: Board) -> None:
         """Learn what is asked of its lanes, and whether they shall stand."""
+        self._is_paused = self.duty.name in board.paused
         mine = [one for one in board.requests if one.generation == self._desk.generation]
         for lane, work in self.works.items():
-            is_paused = self.duty.name in board.paused
-            if is_paused != work.is_paused:
-                work.is_paused = is_paused
+            if self._is_paused != work.is_paused:
+                work.is_paused = self._is_paused
                 work.wake()
             work.is_asked([one for one in mine if one.lane == lane])
         if mine:
@@ -61,31 +67,40 @@ class Keeper:
 
     async def stop(self) -> None:
         """Finish what is being done, and let go of all lanes."""
-        running = list(self._running.values())
-        for each in running:
-            each.cancel()
+        running = [*self._running.values(), *self._releasing]
+        for each in self._running.values():
+            if not each.cancelling():
+                each.cancel()
         if running:
             await asyncio.wait(running)
 
     async def _keep(self, lane: int) -> None:
-        pace = self._desk.pace
+        pace, loop = self._desk.pace, asyncio.get_running_loop()
         backoff = Backoff(pace.first_pause, pace.longest_pause)
         leases, name, generation = self._desk.store.inline.leases, self.duty.name, self._desk.generation
         try:
             while True:
+                began = loop.time()
                 try:
                     held = await leases.claim(self._worker, name, generation, [lane])
                     if not held:
                         return  # another has it: the board will say when it is to be had
                     await self._work(self.duty.work(self._desk, held[0]))
                 except Exception as error:
+                    if loop.time() > began + pace.longest_pause:  # what was is forgotten: it worked
+                        backoff.reset()
                     await self._fail(lane, error, backoff)
         finally:
-            with suppress(StoreError):
-                await asyncio.shield(leases.release(self._worker, name, generation, [lane]))
+            await asyncio.shield(self._release(lane))
+
+    async def _release(self, lane: int) -> None:
+        with suppress(StoreError):
+            name, generation = self.duty.name, self._desk.generation
+            await self._desk.store.inline.leases.release(self._worker, name, generation, [lane])
 
     async def _work(self, work: Work) -> None:
         self.works[work.lane] = work
+        work.is_paused = self._is_paused
         try:
             await work.run()
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from typing import Final
 from diptych.events.recorded import StoredEvent
 from diptych.store.batches import LaneMove, ViewBatch
 from diptych.store.leases import Held
-from diptych.store.protocols import Append
+from diptych.store.protocols import Append, Appended
 from diptych.subscriptions.duty import Desk, Duty
 from diptych.subscriptions.tasks import Task
 from diptych.subscriptions.turn import Turn
@@ -25,6 +25,7 @@ class LanePlace:
         self._duty, self._desk, self.lane, self._epoch = duty, desk, held.lane, held.epoch
         self.position, _, self.event_id, self._recorded_at = held.checkpoint
         self._saved, self._saved_at = self.position, 0.0
+        self._cut: asyncio.Future[Appended] | None = None  # a turn that was sent when who waited for it was cancelled
 
     def begin(self, start: Task) -> None:
         """Leave out what was in the log before the duty was first started."""
@@ -45,6 +46,29 @@ class LanePlace:
             return
         place = (self.position, self.event_id, self._recorded_at)
         moves = [LaneMove(self.lane, self._epoch, self._saved)]
-        beside = ViewBatch(self._duty.name, self._desk.generation, moves, *place, turn.changes())
-        await self._desk.store.append(Append(turn.writes(), beside=beside))
+        beside = ViewBatch(
+            self._duty.name,
+            self._desk.generation,
+            moves,
+            *place,
+            turn.changes(),
+            answer=turn.answer,
+            guards=turn.guards,
+        )
+        writing = asyncio.ensure_future(self._desk.store.append(Append(turn.writes(), beside=beside)))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            self._cut = writing
+            raise
         self._saved, self._saved_at = self.position, now
+
+    async def is_sure(self, seconds: float) -> bool:
+        """Wait for a turn that was cut short. False: it may commit still, and nothing can be written on top of it."""
+        if self._cut is None:
+            return True
+        await asyncio.wait((self._cut,), timeout=seconds)
+        is_written = self._cut.done() and not self._cut.cancelled() and self._cut.exception() is None
+        if is_written:
+            self._saved, self._cut = self.position, None
+        return is_written

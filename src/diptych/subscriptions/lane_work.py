@@ -13,9 +13,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from diptych.clock import SystemClock
-from diptych.errors import ProgrammingError
+from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
-from diptych.store.batches import RowChanges, RowGuard, ViewBatch
+from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
 from diptych.subscriptions.in_hand import InHand
@@ -61,7 +61,8 @@ class LaneWork:
         self._requests: Sequence[Request] = ()
         self._answered: set[int] = set()
         self._cleaned_at = 0
-        self.is_paused = self._is_at_rest = False
+        self._taking: Sequence[Finished] = ()  # what a turn that is being written takes in
+        self._is_at_rest = False
         self.error: str | None = None
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
@@ -71,6 +72,18 @@ class LaneWork:
         self._requests = requests
         if requests:
             self._wake.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is to be taken, and nothing more begun."""
+        return not self._in_hand.may_begin.is_set()
+
+    @is_paused.setter
+    def is_paused(self, value: bool) -> None:
+        if value:
+            self._in_hand.may_begin.clear()
+        else:
+            self._in_hand.may_begin.set()
 
     def wake(self) -> None:
         """Turn at once."""
@@ -109,10 +122,14 @@ class LaneWork:
     async def end(self) -> None:
         """Finish what is being performed, if it takes no longer than the desk's patience, and write it down."""
         await self._in_hand.end(self.desk.patience)
-        turn = self._new_turn()
-        finished = self._in_hand.finished(_AT_ONCE)
-        await self.duty.take(Given(finished, (), ()), turn, self._load)
-        await self._commit(turn, {})
+        if await self._place.is_sure(self.desk.patience):
+            self._in_hand.settled(self._taking)
+            while finished := self._in_hand.finished(_AT_ONCE):
+                turn = self._new_turn()
+                turn.rests_on(_failed(finished))
+                await self.duty.take(Given(finished), turn, self._load)
+                await self._commit(turn, {}, finished)
+            await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
         start = await one_task(self.desk.store, self.duty.tasks, self.desk.generation, start_of(self.duty.name))
@@ -129,21 +146,23 @@ class LaneWork:
         turn = self._new_turn()
         await self._do_requests()
         finished = self._in_hand.finished(_AT_ONCE)
+        turn.rests_on(_failed(finished))
         place, is_full = self._place, len(self._in_hand) >= _MOST
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
-        timers = await self._due(turn, is_at_end=page is None and not is_full)
+        timers = await self._due(turn)
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
         if page is not None:
             place.move(events[-1].recorded.row if len(events) == _AT_ONCE else page.rows[-1])
-        await self.duty.take(Given(finished, timers, events), turn, self._load)
+        given = Given(finished, timers, events, awaited=self._in_hand.awaited)
+        await self.duty.take(given, turn, self._load)
         await self._commit(turn, {id_of(one.recorded): one.recorded for one in events}, finished)
         if page is None:
-            await self._clean(turn.now)
+            await _clean(self, turn.now)
         return page is not None or not turn.is_empty or bool(finished)
 
-    async def _due(self, turn: Turn, *, is_at_end: bool) -> Sequence[Task]:
+    async def _due(self, turn: Turn) -> Sequence[Task]:
         """Return timers that act now; those of a key that was put aside are put aside, too."""
-        due = await self._timers.take(turn.now, self._place.position, is_at_end=is_at_end)
+        due = await self._timers.take(turn.now, self._place.position)
         for one in due:
             if one.key in self._parked:
                 turn.put(one._replace(state=PARKED))
@@ -151,7 +170,10 @@ class LaneWork:
 
     async def _commit(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished] = ()) -> None:
         self._put_aside_what_follows(turn)
+        self._taking = finished
         await self._place.commit(turn)
+        self._in_hand.settled(finished)
+        self._taking = ()
         self._is_committed(turn, events, finished)
 
     def _put_aside_what_follows(self, turn: Turn) -> None:
@@ -172,6 +194,8 @@ class LaneWork:
         for one in finished:
             if turn.tasks.get(one.task.id, one.task).state != WAITING or one.task.id in turn.dropped:
                 self._in_hand.over(one.task, turn.now)
+        if any(_is_through(one.task, turn) for one in finished):
+            self._timers.look_again(turn.now)
         for task in sorted(turn.tasks.values(), key=lambda each: each.number):
             if task.state == WAITING and task.kind != TIMER:
                 self._in_hand.add(task, turn.now, events.get(task.id))
@@ -192,38 +216,12 @@ class LaneWork:
         return await self.duty.perform(task, recorded, beside)
 
     async def _do_requests(self) -> None:
-        """Do what an operator asks: try again what was put aside, or leave one thing of it out."""
+        """Do what an operator asks."""
         requests, self._requests = self._requests, ()
-        for request in [one for one in requests if one.id not in self._answered]:
-            aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
-            skipped = aside[:1] if request.verb == "skip" else []
-            released = aside[len(skipped) :]
-            finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
-            now = self._new_turn()
-            await self.duty.take(Given(finished, (), ()), now, self._load)
-            for one in skipped:
-                if one.id not in now.dropped:
-                    now.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
-            for one in released:
-                now.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
-            for key in {one.key for one in aside}:
-                self._parked.pop(key, None)
-            await self._commit(now, {})
-            outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
-            await self.desk.store.inline.leases.settle(request.id, outcome if aside else "nothing was put aside")
-            self._answered.add(request.id)
-
-    async def _clean(self, now: int) -> None:
-        """Throw old outcomes away, now and then."""
-        if now < self._cleaned_at + _CLEAN:
-            return
-        self._cleaned_at = now
-        old = await self._shelf.outdated(now - _KEPT, _AT_ONCE)
-        turn = self._new_turn()
-        for one in old:
-            turn.drop(one.id)
-        if old:
-            await self._commit(turn, {})
+        for request in requests:
+            if request.id not in self._answered:
+                await _do(self, request)
+                self._answered.add(request.id)
 
     async def _sleep(self) -> None:
         seconds = SAVE
@@ -243,6 +241,52 @@ class LaneWork:
 
     def _now(self) -> int:
         return to_microseconds(self.desk.clock.now())
+
+
+async def _clean(work: LaneWork, now: int) -> None:
+    """Throw old outcomes away, now and then."""
+    if now < work._cleaned_at + _CLEAN:
+        return
+    old = await work._shelf.outdated(now - _KEPT, _AT_ONCE)
+    if len(old) == _AT_ONCE:
+        work._wake.set()  # there are more
+    else:
+        work._cleaned_at = now
+    turn = work._new_turn()
+    for one in old:
+        turn.drop(one.id)
+    if old:
+        await work._commit(turn, {})
+
+
+async def _do(work: LaneWork, request: Request) -> None:
+    """Try again what was put aside, or leave one thing of it out. It is answered in the same commit."""
+    aside = [one for one in await work._shelf.parked() if request.key in ("", one.key)]
+    skipped = aside[:1] if request.verb == "skip" else []
+    aside = [one for one in aside if not skipped or one.key == skipped[0].key]
+    released, keys = aside[len(skipped) :], {one.key for one in aside}
+    turn = work._new_turn()
+    finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
+    await work.duty.take(Given(finished, released=keys), turn, work._load)
+    for one in skipped:
+        if one.id not in turn.dropped:
+            turn.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
+    for one in released:
+        turn.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
+    for key in keys:
+        work._parked.pop(key, None)
+    outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
+    turn.answer = Answer(request.id, outcome if aside else "nothing was put aside")
+    await work._commit(turn, {})
+
+
+def _failed(finished: Sequence[Finished]) -> list[Task]:
+    return [one.task for one in finished if one.error is not None and not isinstance(one.error, RowChangedError)]
+
+
+def _is_through(task: Task, turn: Turn) -> bool:
+    """Whether it is an event that waited to be taken and does so no more: a timer may have waited for it."""
+    return task.kind == EVENT and (task.id in turn.dropped or turn.tasks.get(task.id, task).state == PARKED)
 
 
 def _events_of(work: LaneWork, page: SharedPage, position: int, parked: Collection[str], turn: Turn) -> list[Taken]:

@@ -1,6 +1,7 @@
 """The log reader of a process: every consumer at the end of the log shares one read and one decoding of each event.
 
-Rule: pages are unfiltered, so a gap is always seen (P4) and so is an event that this code does not know (I2).
+Rule: pages are unfiltered, so a gap is always seen (P4) and so is an event that this code does not know (I2). Only who
+builds some lanes of a generation reads their slices alone, of a store that sees the gaps; others read the rest.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from diptych.messages import DomainEvent
 from diptych.store.protocols import EventStore, Head, Page
 from diptych.subscriptions.failures import Backoff, LostTail
 from diptych.subscriptions.lanes import lane_of
+from diptych.subscriptions.sliced import SlicedRows
 
 _KEPT: Final = 4
 _SHORT: Final = 0.002  # seconds after a false hint, and after many of them
@@ -44,17 +46,27 @@ class Pace(NamedTuple):
 
 
 class SharedPage:
-    """A piece of the log without gaps, each event decoded when the first consumer asks for it."""
+    """A piece of the log without gaps, each event decoded when the first consumer asks for it.
 
-    __slots__ = ("_before", "_decoded", "_lanes", "after", "codec", "decode", "rows", "scanned", "stream_ids", "types")
+    Where it was read for some `slices` alone, events of others are empty places: see `SlicedRows`.
+    """
 
-    def __init__(self, page: Page, codec: Codec) -> None:
+    __slots__ = (
+        *("_before", "_decoded", "_lanes", "after", "codec", "decode", "rows", "scanned", "slices"),
+        *("stream_ids", "types"),
+    )
+
+    def __init__(self, page: Page, codec: Codec, slices: range | None = None) -> None:
         self.after, self.rows, self.codec, self._before = page.after, page.events, codec, page.before
-        self.scanned = page.after + len(page.events)
         self.types, self.decode = types_of(page.events), codec.reading(page.events)
-        self.stream_ids = stream_ids_of(page.events)
+        self.stream_ids, self.slices = stream_ids_of(page.events), slices
+        if slices is not None:
+            self.rows = sliced = SlicedRows(page, slices)
+            self.types, self.stream_ids = sliced.spread(self.types), sliced.spread(self.stream_ids)
+            self.decode = sliced.by_place(self.decode)
+        self.scanned = page.after + len(self.rows)
         self._lanes: dict[int, Sequence[int]] = {}
-        self._decoded: list[DomainEvent | None] = [None] * len(page.events)
+        self._decoded: list[DomainEvent | None] = [None] * len(self.rows)
 
     def covers(self, after: int) -> bool:
         """Whether the event after this position is in the page."""
@@ -90,7 +102,12 @@ class LogReader:
         self._reading = asyncio.Lock()
         self._listeners: set[asyncio.Event] = set()
         self._trouble: DiptychError | None = None
+        self._slices: range | None = None
         self.head = Head()
+
+    def read_only(self, slices: range | None) -> None:
+        """From now on read no events but those of streams in these slices; None: all."""
+        self._slices = slices
 
     def listen(self, event: asyncio.Event) -> None:
         """Set this event whenever the log has grown."""
@@ -165,19 +182,24 @@ class LogReader:
             kept = self._kept(after)
             if kept is not None:
                 return kept
-            page = await self._store.read_log(after=after, limit=self.pace.page_events)
-            _check_contiguous(after, page.events)
+            slices, limit = self._slices, self.pace.page_events
+            if slices is None:
+                page = await self._store.read_log(after=after, limit=limit)
+                _check_contiguous(after, page.events)
+            else:
+                page = await self._store.read_slices(after=after, slices=slices, limit=limit)
             if page.head.position > self.head.position:
                 self.head = page.head
                 self._wake()
-            if not page.events:
+            shared = SharedPage(page, self.codec, slices)
+            if shared.scanned == after:
                 return None
-            shared = SharedPage(page, self.codec)
             self._pages.append(shared)
             return shared
 
     def _kept(self, after: int) -> SharedPage | None:
-        return next((page for page in reversed(self._pages) if page.covers(after)), None)
+        kept = (page for page in reversed(self._pages) if page.slices == self._slices)
+        return next((page for page in kept if page.covers(after)), None)
 
     def _wake(self) -> None:
         for listener in self._listeners:

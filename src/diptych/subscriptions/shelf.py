@@ -12,10 +12,12 @@ from diptych.store.tables import Table
 from diptych.subscriptions.tasks import Task
 
 _OPEN: Final = "lane = :lane AND kind <> 'timer' AND state IN ('waiting', 'taken') ORDER BY number"
-_DUE: Final = (
-    "lane = :lane AND state = 'waiting' AND kind = 'timer' AND due_at <= :now ORDER BY due_at, number LIMIT :most"
+_TIMER: Final = (  # events of its key that are still to be taken were in the log before it was due (S2)
+    "lane = :lane AND state = 'waiting' AND kind = 'timer' AND key NOT IN "
+    "(SELECT key FROM {table} WHERE lane = :lane AND state IN ('waiting', 'taken') AND kind = 'event')"
 )
-_NEXT: Final = "lane = :lane AND state = 'waiting' AND kind = 'timer' ORDER BY due_at LIMIT 1"
+_DUE: Final = f"{_TIMER} AND due_at <= :now ORDER BY due_at, number LIMIT :most"
+_NEXT: Final = f"{_TIMER} ORDER BY due_at LIMIT 1"
 _PARKED: Final = "lane = :lane AND state = 'parked' ORDER BY number"
 _OLD: Final = "lane = :lane AND state IN ('done', 'skipped') AND changed_at < :before LIMIT :most"
 
@@ -51,7 +53,9 @@ class Shelf:
 
     async def _read(self, where: str, **values: Any) -> Sequence[Task]:
         async with self._store.inline.reader() as session:
-            rows = await session.fetch(self._select + where, {"lane": self._lane, **values})
+            rows = await session.fetch(
+                self._select + where.format(table=self._table.name), {"lane": self._lane, **values}
+            )
             return session.decode(self._table, rows)
 
 

@@ -19,7 +19,7 @@ class Timers:
     def __init__(self, store: EventStore, shelf: Shelf) -> None:
         self._store, self._shelf = store, shelf
         self.next_due: int | None = None
-        self._fence: int | None = None  # how far the log has to be read before they act
+        self._fence: tuple[int, int] | None = None  # how far the log has to be read before those due at a time act
 
     async def begin(self) -> None:
         """Look when the next one is due."""
@@ -29,19 +29,24 @@ class Timers:
         """Learn of a timer that was set."""
         self.next_due = task.due_at if self.next_due is None else min(self.next_due, task.due_at)
 
+    def look_again(self, now: int) -> None:
+        """Ask for the next one anew: one that waited for an event of its key may be it."""
+        self.next_due = now
+
     def are_due(self, now: int) -> bool:
         """Whether one of them is."""
         return self.next_due is not None and self.next_due <= now
 
-    async def take(self, now: int, position: int, *, is_at_end: bool) -> Sequence[Task]:
+    async def take(self, now: int, position: int) -> Sequence[Task]:
         """Return those that act now, the log being read up to a position."""
         if not self.are_due(now):
             return ()
         if self._fence is None:
-            self._fence = (await self._store.head()).position
-        if position < self._fence or not is_at_end:
+            self._fence = (await self._store.head()).position, now
+        fence, at = self._fence
+        if position < fence:
             return ()
         self._fence = None
-        due = await self._shelf.due(now, _AT_ONCE)
+        due = await self._shelf.due(at, _AT_ONCE)
         self.next_due = now if due else await self._shelf.next_due()
         return due

@@ -3,12 +3,12 @@
 Rule: no I/O; the last word on a row counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from diptych.events.recorded import NewEvent, RecordedEvent
-from diptych.store.batches import RowChanges
+from diptych.store.batches import Answer, RowChanges, RowGuard
 from diptych.store.protocols import StreamWrite
 from diptych.store.tables import Table
 from diptych.stream import ANY, StreamName
@@ -25,11 +25,13 @@ class Turn:
         self.dropped: set[UUID] = set()
         self._events: dict[StreamName, list[NewEvent]] = {}
         self._rows: dict[Table, dict[Any, Any]] = {}
+        self._failed: list[RowGuard] = []
+        self.answer: Answer | None = None  # to the request that it carries out
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.tasks or self.dropped or self._events or self._rows)
+        return not (self.tasks or self.dropped or self._events or self._rows or self.answer)
 
     def since(self, recorded: RecordedEvent) -> int:
         """Return when an event happened, by the clock that timers are held against."""
@@ -60,9 +62,18 @@ class Turn:
         """Put it aside, with all of its key that follows, until somebody says to try again or to skip it."""
         self.put(task._replace(attempts=task.attempts + 1, state=PARKED, error=as_text(error)))
 
+    def rests_on(self, failed: Iterable[Task]) -> None:
+        """Commit only if none of these, which failed, took effect after all: under another owner, or too late."""
+        self._failed.extend(RowGuard(self._table, (task.id,), "state", WAITING) for task in failed)
+
     def change(self, table: Table, key: Any, row: Any) -> None:
         """Write a row of a table of the duty's own."""
         self._rows.setdefault(table, {})[key] = row
+
+    @property
+    def guards(self) -> Sequence[RowGuard]:
+        """What it rests on."""
+        return self._failed
 
     def writes(self) -> Sequence[StreamWrite]:
         """What goes to the log."""

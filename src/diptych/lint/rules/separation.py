@@ -18,7 +18,17 @@ from diptych.lint.statements import Statement, own_statements, statements
 from diptych.lint.tables import EVENT_TABLES, Owned, owned_tables
 
 _READS: Final = ("Repository", "EventStore", "App.events")
-_READING: Final = ("get", "find", "get_or_new", "read_stream", "read_log", "head", "streams_of", "find_command")
+_READING: Final = (
+    "get",
+    "find",
+    "get_or_new",
+    "read_stream",
+    "read_log",
+    "read_slices",
+    "head",
+    "streams_of",
+    "find_command",
+)
 _WRITING: Final = ("append", "add", "record", "dispatch", "execute", "commit")
 _WRITERS: Final = (
     "CommandBus",

@@ -135,6 +135,11 @@ class PostgresEventStore:
         async with self._reading() as connection:
             return await self._log.page(connection, after, types, limit)
 
+    async def read_slices(self, *, after: int, slices: range, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of streams in these slices; at most about 4 MB of payload."""
+        async with self._reading() as connection:
+            return await self._log.slices(connection, after, slices, limit)
+
     async def find_command(self, key: CommandKey) -> StoredCommand | None:
         """What this command did the first time, from a transaction that writes (C3).
 

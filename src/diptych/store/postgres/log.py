@@ -15,7 +15,7 @@ from diptych.events.rows import NO_ROWS, StoredRows, checked
 from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.protocols import CommandKey, Head, Page, StoredCommand
-from diptych.stream import StreamName, uuid_text
+from diptych.stream import SLICES, StreamName, uuid_text
 
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of payload, after which a page of the log ends
 SCAN: Final = 50_000  # positions that one filtered page looks at, at most
@@ -39,26 +39,42 @@ _FIELDS: Final = f"""string_agg(e.checksum::text, ', '), string_agg(e.event_id::
     string_agg(e.position::text, ','), string_agg(e.recorded_at::text, ',')"""
 _TYPES: Final = "SELECT id::text, name FROM diptych.event_types ORDER BY id"
 _OF_TYPES: Final = "AND type = ANY(ARRAY(SELECT id FROM diptych.event_types WHERE name = ANY($3)))"
+_IN_SLICES: Final = "AND slice BETWEEN $4 AND $5"
+_TILL: Final = """, till AS MATERIALIZED (SELECT max(position) AS position FROM diptych.events WHERE position <=
+        (SELECT CASE WHEN is_full OR last < found THEN last ELSE $1 + $3::bigint END FROM kept))"""
+_BESIDE: Final = """,
+    (SELECT count(*) FROM diptych.events WHERE position > $1 AND position <= (SELECT position FROM till)),
+    t.position, t.event_id, t.recorded_at"""
+_LAST: Final = "LEFT JOIN diptych.events t ON t.position = (SELECT position FROM till)"
 _PAGE: Final = f"""
 WITH m AS MATERIALIZED (SELECT * FROM diptych.events
-        WHERE position > $1 AND position <= $1 + {{scan}} {{types}} ORDER BY position LIMIT $2),
+        WHERE position > $1 AND position <= $1 + {{scan}} {{matching}} ORDER BY position LIMIT $2),
     kept AS MATERIALIZED (SELECT max(position) AS found, count(*) >= $2 AS is_full,
         CASE WHEN sum(octet_length(payload::text)) < {PAGE_BYTES} THEN max(position) ELSE (
             SELECT max(position) FROM (
                 SELECT position, sum(octet_length(payload::text)) OVER (
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM m) w
             WHERE coalesce(before, 0) < {PAGE_BYTES}) END AS last FROM m)
+    {{till}}
 SELECT h.position, h.event_id, h.recorded_at, (SELECT event_id FROM diptych.events WHERE position = $1),
     k.is_full OR k.last < k.found, r.*,
     (SELECT string_agg(concat_ws(chr(31), id, category, stream_id), chr(30)) FROM diptych.streams
-     WHERE id = ANY(ARRAY(SELECT stream FROM m)))
+     WHERE id = ANY(ARRAY(SELECT stream FROM m))) {{beside}}
 FROM (SELECT {_FIELDS}, string_agg(e.version::text, ','), string_agg(e.tenant, chr(30)), string_agg(e.stream::text, ',')
       FROM m e WHERE e.position <= (SELECT last FROM kept)) r
 CROSS JOIN kept k
 LEFT JOIN (SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1) h ON true
+{{joined}}
 """  # noqa: S608 - constants of this file
-_ALL: Final = _PAGE.format(scan="$2::bigint", types="")
-_FILTERED: Final = _PAGE.format(scan=str(SCAN), types=_OF_TYPES)
+_ALL: Final = _PAGE.format(scan="$2::bigint", matching="", till="", beside="", joined="")
+_FILTERED: Final = _PAGE.format(scan=str(SCAN), matching=_OF_TYPES, till="", beside="", joined="")
+_SLICED: Final = _PAGE.format(scan="$3::bigint", matching=_IN_SLICES, till=_TILL, beside=_BESIDE, joined=_LAST)
+_GAP: Final = """
+SELECT greatest($1, (SELECT max(position) FROM diptych.events b WHERE b.position < e.position)), e.position
+FROM diptych.events e
+WHERE e.position > $1 + 1 AND NOT EXISTS (SELECT FROM diptych.events b WHERE b.position = e.position - 1)
+ORDER BY e.position LIMIT 1
+"""
 _STREAM: Final = f"""
 SELECT s.version, r.* FROM diptych.streams s CROSS JOIN LATERAL (
     SELECT max(e.version), {_FIELDS} FROM (
@@ -114,6 +130,7 @@ class Log:
 
     def __init__(self, schema: str) -> None:
         self._all, self._filtered, self._stream = (in_schema(sql, schema) for sql in (_ALL, _FILTERED, _STREAM))
+        self._sliced, self._gap = in_schema(_SLICED, schema), in_schema(_GAP, schema)
         self._head, self._command, self._kept = (in_schema(sql, schema) for sql in (_HEAD, _COMMAND, _KEPT))
         self._streams = in_schema(_STREAMS, schema)
         self._types = Types(schema)
@@ -128,16 +145,30 @@ class Log:
         else:
             found = await connection.fetchrow(self._filtered, after, limit, sorted(types))
         assert found is not None
-        head, before, is_full, events = _head_of(found[:3]), _bytes(found[3]), found[4], NO_ROWS
-        if found[5] is not None:
-            *fields, versions, tenants, streams, names = found[5:]
-            place = _places(tenants.split(ROW_SEPARATOR), streams.split(","), names or "")
-            events = await self._rows(connection, fields, place, versions.split(","))
+        head, before, is_full = _head_of(found[:3]), _bytes(found[3]), found[4]
+        events = await self._placed(connection, found[5:])
         if types is None:
             _check_contiguous(events, after, head)
             return Page(after, after + len(events), events, head, before)
         scanned = events[-1].position if events and is_full else max(min(head.position, after + SCAN), after)
         return Page(after, scanned, events, head, before)
+
+    async def slices(self, connection: Connection, after: int, slices: range, limit: int) -> Page:
+        """Return a page of events in some slices, read under one snapshot with its head and its end.
+
+        :raises SkippedPositionsError: the page, or what it leaves out, has a gap. :raises CorruptedEventError:
+        """
+        scan = min(limit * SLICES // len(slices), SCAN)
+        found = await connection.fetchrow(self._sliced, after, limit, scan, slices[0], slices[-1])
+        assert found is not None
+        *row, passed = found[:-3]
+        head, last = _head_of(row[:3]), _head_of(found[-3:])
+        scanned = max(last.position, after)
+        if passed != scanned - after or (not passed and head.position > after):
+            before, next = await connection.fetchrow(self._gap, after) or (after, scanned)
+            raise SkippedPositionsError(before, next)
+        events = await self._placed(connection, row[5:])
+        return Page(after, scanned, events, head, _bytes(row[3]), last)
 
     async def stream(self, connection: Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
         """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
@@ -164,6 +195,14 @@ class Log:
         """Return all streams with this id."""
         found = await connection.fetch(self._streams, id)
         return sorted(StreamName(tenant, category, id) for tenant, category in found)
+
+    async def _placed(self, connection: Connection, found: Sequence[Any]) -> StoredRows:
+        """Make rows of a page's fields, in the order of its statement."""
+        *fields, versions, tenants, streams, names = found
+        if versions is None:
+            return NO_ROWS
+        place = _places(tenants.split(ROW_SEPARATOR), streams.split(","), names or "")
+        return await self._rows(connection, fields, place, versions.split(","))
 
     async def _rows(
         self, connection: Connection, fields: Sequence[str], place: Sequence[list[str]], versions: list[str]

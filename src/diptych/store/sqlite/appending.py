@@ -19,7 +19,7 @@ from diptych.store.heads import HeadSignal
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, Head
 from diptych.store.sqlite.log import read_command
 from diptych.store.sqlite.writer import run_in_savepoint
-from diptych.stream import SLICES, Expected, is_met
+from diptych.stream import Expected, is_met, slice_of
 
 
 class Beside(Protocol):
@@ -85,7 +85,7 @@ class AppendJob:
 def _stream(name: tuple[str, str, Any], expected: Expected, events: Sequence[NewEvent]) -> _Stream:
     tenant, category, uuid = name
     id = str(uuid)
-    return _Stream(tenant, category, id, crc32(f"{tenant}\0{category}\0{id}".encode()) % SLICES, expected, events)
+    return _Stream(tenant, category, id, slice_of(id), expected, events)
 
 
 class Appender:

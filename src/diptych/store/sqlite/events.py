@@ -96,8 +96,15 @@ class SqliteEventStore:
 
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
         """Return up to `limit` events after a position, of these types or of all; at most about 4 MB of payload."""
+        return await self._read_beside(partial(log.read_page, after=after, types=types, limit=limit))
+
+    async def read_slices(self, *, after: int, slices: range, limit: int = 1000) -> Page:
+        """Return up to `limit` events after a position, of streams in these slices; at most about 4 MB of payload."""
+        return await self._read_beside(partial(log.read_slices, after=after, slices=slices, limit=limit))
+
+    async def _read_beside(self, read: Callable[[apsw.Connection], Page]) -> Page:
+        """Read on another thread, for it takes long."""
         held = await self._pool.acquire()
-        read = partial(log.read_page, after=after, types=types, limit=limit)
         try:
             running = self._threads.submit(self._use, held, read)
         except RuntimeError as error:

@@ -17,7 +17,7 @@ from diptych.errors import CorruptedEventError, SkippedPositionsError, StoreCorr
 from diptych.events.recorded import SEPARATOR, StoredEvent
 from diptych.events.rows import NO_ROWS, StoredRows, unpack, unpack_whole
 from diptych.store.protocols import CommandKey, Head, Page, StoredCommand
-from diptych.stream import StreamName
+from diptych.stream import SLICES, StreamName
 
 PAGE_BYTES = 4 * 1024 * 1024  # of payload, in one page of the log
 SCAN = 50_000  # positions that one filtered page looks at, at most
@@ -34,15 +34,31 @@ _HEAD = "SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM e
 _ALL = "SELECT position, octet_length(payload) AS bytes FROM events WHERE position > :after"
 _OF_TYPES = f"""{_ALL} AND position <= :after + {SCAN}
     AND type IN (SELECT id FROM event_types WHERE name IN (SELECT value FROM json_each(:types)))"""  # noqa: S608
+_IN_SLICES = f"{_ALL} AND position <= :after + :scan AND slice BETWEEN :first AND :last"
 _PAGE = f"""
 WITH matching AS MATERIALIZED ({{matching}} ORDER BY position LIMIT :limit),
      size AS MATERIALIZED (SELECT total(bytes) <= {PAGE_BYTES} OR count(*) <= 1 AS fits, count(*) AS n FROM matching)
+     {{till}}
 SELECT (SELECT fits FROM size), (SELECT n FROM size), ({_HEAD}),
-    (SELECT event_id FROM events WHERE position = :after), {_ROWS}
+    (SELECT event_id FROM events WHERE position = :after), {_ROWS} {{beside}}
 FROM (SELECT position AS p FROM matching WHERE (SELECT fits FROM size) ORDER BY position)
 CROSS JOIN events e ON e.position = p {_NAMES}
 """  # noqa: S608 - constants of this file
-_PAGE_OF_ALL, _PAGE_OF_TYPES = _PAGE.format(matching=_ALL), _PAGE.format(matching=_OF_TYPES)
+_PAGE_OF_ALL = _PAGE.format(matching=_ALL, till="", beside="")
+_PAGE_OF_TYPES = _PAGE.format(matching=_OF_TYPES, till="", beside="")
+_PAGE_OF_SLICES = _PAGE.format(
+    matching=_IN_SLICES,
+    till=""", till AS MATERIALIZED (SELECT max(position) AS p FROM events WHERE position <= CASE
+        WHEN (SELECT n FROM size) >= :limit THEN (SELECT max(position) FROM matching) ELSE :after + :scan END)""",
+    beside=""", (SELECT concat_ws(char(31), position, hex(event_id), recorded_at) FROM events
+        WHERE position = (SELECT p FROM till)),
+    (SELECT count(*) FROM events WHERE position > :after AND position <= (SELECT p FROM till))""",
+)
+_GAP = """
+SELECT before, position FROM (
+    SELECT position, lag(position, 1, :after) OVER (ORDER BY position) AS before FROM events WHERE position > :after)
+WHERE position <> before + 1 LIMIT 1
+"""
 
 _WHICH = "FROM streams WHERE tenant = :tenant AND category = :category AND stream_id = :stream_id"
 _NEXT_KIND = "FROM streams WHERE (tenant, category) > (k.tenant, k.category) ORDER BY tenant, category LIMIT 1"
@@ -113,6 +129,36 @@ def _page(connection: apsw.Connection, after: int, types: frozenset[str] | None,
     is_full = len(events) >= limit
     scanned = events[-1].position if is_full else max(min(head.position, after + SCAN), after)
     return Page(after, scanned, events, head, before)
+
+
+def read_slices(connection: apsw.Connection, after: int, slices: range, limit: int) -> Page:
+    """Return a page of events in some slices, read under one snapshot with its head and its end.
+
+    :raises SkippedPositionsError: the page, or what it leaves out, has a gap. :raises CorruptedEventError:
+    """
+    try:
+        return _sliced(connection, after, slices, limit)
+    except UNREADABLE as error:
+        raise CorruptedEventError(_first_unreadable(connection, after)) from error
+
+
+def _sliced(connection: apsw.Connection, after: int, slices: range, limit: int) -> Page:
+    while True:
+        scan = min(limit * SLICES // len(slices), SCAN)
+        bindings = {"after": after, "limit": limit, "first": slices[0], "last": slices[-1], "scan": scan}
+        found: Any = connection.execute(_PAGE_OF_SLICES, bindings).fetchone()
+        fits, count, head, before, packed, checksums, last, passed = found
+        if fits:
+            break
+        limit = max(limit // 2, 1)
+    page = Page(after, after, _rows(packed, checksums), _head(head), before or b"", _head(last))
+    if len(page.events) != count:
+        raise StoreCorruptedError(f"{count - len(page.events)} events after {after} have lost their stream or type.")
+    page = page._replace(scanned=max(page.last.position, after))
+    if passed != page.scanned - after or (not passed and page.head.position > after):
+        gap: Any = connection.execute(_GAP, {"after": after}).fetchone()
+        raise SkippedPositionsError(*gap)
+    return page
 
 
 def _first_unreadable(connection: apsw.Connection, after: int) -> int:

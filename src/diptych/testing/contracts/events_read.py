@@ -1,6 +1,7 @@
 """The contract of reading: whole streams, pages of the log, and no event skipped."""
 
 import asyncio
+from operator import attrgetter
 
 import pytest
 
@@ -120,6 +121,67 @@ class ReadContract(EventStoreHarness):
             after, pages = page.scanned, pages + 1
         assert positions == list(range(1, 31))
         assert pages > 1
+
+    async def test_pages_of_slices_share_the_log_among_them(self, store: EventStore) -> None:
+        """P4: each event is in one of them, whatever the limit; each page ends at or before the head."""
+        for _ in range(20):
+            await store.append(to(stream(), event(), event(), event()))
+        shares: list[StoredEvent] = []
+        for slices in (range(300), range(300, 301), range(301, 1024)):
+            for limit in (4, 100):
+                after, found = 0, list[StoredEvent]()
+                while (page := await store.read_slices(after=after, slices=slices, limit=limit)).scanned > after:
+                    assert len(page.events) <= limit
+                    assert all(after < each.position <= page.scanned <= 60 for each in page.events)
+                    assert (page.after, page.head.position, page.last.position) == (after, 60, page.scanned)
+                    found.extend(page.events)
+                    after = page.scanned
+                assert after == 60
+                assert all(each.stream.slice in slices for each in found)
+            shares.extend(found)
+        assert sorted(shares, key=attrgetter("position")) == list(await everything(store))
+
+    async def test_streams_that_share_an_id_are_in_one_slice(self, store: EventStore) -> None:
+        """P1: an isolated projection keeps one row for all of them."""
+        name = stream()
+        for each in (name, name._replace(category="Basket"), name._replace(tenant="acme")):
+            await store.append(to(each, event()))
+        page = await store.read_slices(after=0, slices=range(name.slice, name.slice + 1))
+        assert [each.position for each in page.events] == [1, 2, 3]
+
+    async def test_a_page_of_slices_says_what_is_at_its_end_and_before_it(self, store: EventStore) -> None:
+        """P1: by them a checkpoint is made, though the event there is in another slice."""
+        first = stream()
+        for name in (first, *[each for each in (stream() for _ in range(20)) if each.slice != first.slice][:3]):
+            await store.append(to(name, event()))
+        events, mine = list(await everything(store)), range(first.slice, first.slice + 1)
+        page = await store.read_slices(after=0, slices=mine)
+        last = events[3]
+        assert (list(page.events), page.before) == (events[:1], b"")
+        assert page.last == page.head == Head(4, last.event_id, last.recorded_at)
+        rest = await store.read_slices(after=2, slices=mine)
+        assert (list(rest.events), rest.scanned, rest.before) == ([], 4, events[1].event_id)
+        full = await store.read_slices(after=0, slices=mine, limit=1)
+        assert full.last.event_id == events[full.scanned - 1].event_id
+
+    async def test_reading_slices_past_the_head_gives_nothing(self, store: EventStore) -> None:
+        """L2"""
+        await store.append(to(stream(), event()))
+        for after in (1, 9):
+            page = await store.read_slices(after=after, slices=range(1024))
+            assert (page.scanned, list(page.events), page.head.position) == (after, [], 1)
+
+    async def test_a_page_of_slices_is_bounded_in_bytes(self, store: EventStore) -> None:
+        """P8"""
+        name = stream()
+        for _ in range(3):
+            await store.append(to(name, *[event("Large", text="x" * 240_000) for _ in range(10)]))
+        after, sizes = 0, list[int]()
+        while (page := await store.read_slices(after=after, slices=range(name.slice, 1024))).events:
+            assert sum(len(each.payload) for each in page.events) < 4.5e6
+            sizes.append(len(page.events))
+            after = page.scanned
+        assert (sum(sizes), len(sizes) > 1) == (30, True)
 
     async def test_what_a_reader_has_seen_stays_as_it_is(self, store: EventStore) -> None:
         """L5: no event appears later at a position at or before one that was seen."""

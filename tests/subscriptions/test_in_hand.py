@@ -1,0 +1,102 @@
+"""Tasks in hand: those of one key one after another, whatever is stopped or put aside meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from diptych.clock import new_id
+from diptych.errors import StoreUnavailableError
+from diptych.events.recorded import RecordedEvent
+from diptych.subscriptions.in_hand import InHand
+from diptych.subscriptions.reading import Pace
+from diptych.subscriptions.tasks import Task
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Doing:
+    """Performs as it is told: each task has a gate, and what it raises."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.gates: dict[int, asyncio.Event] = {}
+        self.errors: dict[int, list[BaseException]] = {}
+        self.in_hand = InHand(self.perform, lambda: None, Pace(first_pause=0.001, longest_pause=0.001))
+
+    async def perform(self, task: Task, recorded: RecordedEvent | None) -> Any:
+        """Do it."""
+        self.begun.append(task.number)
+        if task.number in self.gates:
+            await self.gates[task.number].wait()
+        if self.errors.get(task.number):
+            raise self.errors[task.number].pop(0)
+        return task.number
+
+
+@pytest.fixture
+async def doing() -> AsyncIterator[Doing]:
+    """What does it, and is stopped in the end."""
+    found = Doing()
+    yield found
+    found.in_hand.stop()
+
+
+def task(number: int, id: UUID | None = None) -> Task:
+    """One of the only key."""
+    return Task(id or new_id(), 0, "command", "key", number, "Do")
+
+
+async def test_a_store_that_is_away_is_no_outcome(doing: Doing) -> None:
+    """It is tried until it is back."""
+    doing.errors[1] = [StoreUnavailableError("away"), StoreUnavailableError("away")]
+    doing.in_hand.add(task(1), 0)
+    await until(lambda: len(doing.begun) == 3 and doing.in_hand.is_busy)
+    (finished,) = doing.in_hand.finished(10)
+    assert (finished.result, finished.error) == (1, None)
+
+
+async def test_what_cancels_itself_has_failed(doing: Doing) -> None:
+    """A handler that waits for something that was cancelled raises CancelledError: nobody stopped it."""
+    doing.errors[1] = [asyncio.CancelledError()] * 1000
+    doing.in_hand.add(task(1), 0)
+    await until(lambda: doing.begun and not doing.in_hand._running)
+    (finished,) = doing.in_hand.finished(10)
+    assert (doing.begun, finished.error is None) == ([1], False)
+    assert "cancelled" in str(finished.error)
+
+
+async def test_the_outcome_of_what_is_owed_no_more_is_forgotten(doing: Doing) -> None:
+    """S3: a step that was stopped just when it had failed is not tried again."""
+    one = task(1)
+    doing.errors[1] = [OSError("dead")]
+    doing.in_hand.add(one, 0)
+    await until(lambda: doing.begun and not doing.in_hand._running)
+    doing.in_hand.forget(one.id)
+    assert doing.in_hand.finished(10) == []
+    assert not doing.in_hand.is_busy
+
+
+async def test_what_was_behind_something_that_is_put_aside_goes_on(doing: Doing) -> None:
+    """S1: what was asked before it came is not forgotten, in whichever order they came in hand."""
+    released, asked = task(6000), task(5003)
+    doing.in_hand.add(released, 0)
+    doing.in_hand.add(asked, 0)
+    await until(lambda: doing.begun == [6000] and not doing.in_hand._running)
+    assert len(doing.in_hand.finished(10)) == 1
+    doing.in_hand.let_go(released)
+    await until(lambda: doing.begun == [6000, 5003])
+
+
+async def test_what_is_behind_a_stopped_one_is_done(doing: Doing) -> None:
+    """Those of one key come one after another."""
+    first, second = task(1), task(2)
+    doing.gates[1] = asyncio.Event()
+    doing.in_hand.add(first, 0)
+    doing.in_hand.add(second, 0)
+    await until(lambda: doing.begun == [1])
+    doing.in_hand.forget(first.id)
+    await until(lambda: doing.begun == [1, 2])
