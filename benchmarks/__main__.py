@@ -24,6 +24,7 @@ MODULES = (
     "w08_post",
     "w09_get",
     "w10_rebuild",
+    "w11_saga",
     "w12_publish",
     "rebuild",
     "growth",

@@ -51,7 +51,7 @@ async def has_an_outcome_for_each_goal(workload: Workload, database: Database) -
 
 
 def test_every_workload_of_the_design_is_there() -> None:
-    designed = {f"W{number}" for number in range(1, 11)}
+    designed = {f"W{number}" for number in range(1, 13)}
 
     assert {workload.key for workload in WORKLOADS} == designed | {"rebuild", "growth", "start"}
     assert {workload.key for workload in ON_POSTGRESQL} == designed - {"W7"} | {"rebuild", "growth"}

@@ -289,6 +289,17 @@ def _is_through(task: Task, turn: Turn) -> bool:
     return task.kind == EVENT and (task.id in turn.dropped or turn.tasks.get(task.id, task).state == PARKED)
 
 
+def _key_of(duty: TaskDuty, recorded: RecordedEvent) -> str | None:
+    try:
+        return duty.key_of(recorded)
+    except Exception as error:
+        where = f"the key of {recorded.row.type} at position {recorded.row.position}"
+        why = f"{duty.name}: {where} cannot be told: {type(error).__name__}: {error}"
+        raise ProgrammingError(
+            f"{why}. It stands there, for the event may be of any lane; mend the function."
+        ) from error
+
+
 def _events_of(work: LaneWork, page: SharedPage, position: int, parked: Collection[str], turn: Turn) -> list[Taken]:
     """Choose the events of a page that are this lane's; those of a key that was put aside are put aside, too."""
     found: list[Taken] = []
@@ -297,7 +308,7 @@ def _events_of(work: LaneWork, page: SharedPage, position: int, parked: Collecti
             continue
         row = page.rows[index]
         recorded = RecordedEvent(page.event(index), StoredMetadata(row), row)
-        key = work.duty.key_of(recorded)
+        key = _key_of(work.duty, recorded)
         if key is None or lane_of(key, LANES) != work.lane:
             continue
         if key in parked:
