@@ -124,6 +124,10 @@ def make_app(url: str = "memory:", meanwhile: Meanwhile | None = None) -> App:
         await commands.dispatch(Raise(tally_id=command.tally_id))
         await commands.dispatch(Raise(tally_id=command.tally_id))
 
+    @app.reaction
+    async def tell(event: Raised) -> None:
+        pass
+
     @app.query_handler
     async def get_tally(query: GetTally, read: ReadModels) -> TallyRow:
         return await read.one(TallyRow, query.tally_id)

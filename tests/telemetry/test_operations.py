@@ -24,7 +24,7 @@ RULES: list[dict[str, Any]] = [
     for rule in group["rules"]
 ]
 WORDS = {"sum", "max", "min", "count", "rate", "absent", "by", "or", "vector", "histogram_quantile"}
-LABELS = {"command", "query", "outcome", "store", "projection", "state", "change", "le", "job", "instance"}
+LABELS = {"command", "query", "outcome", "store", "projection", "duty", "state", "change", "le", "job", "instance"}
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -103,7 +103,7 @@ def test_an_alert_says_what_to_type(rule: dict[str, Any]) -> None:
 
 def test_there_is_an_alert_for_each_trouble_and_the_page_tells_of_it() -> None:
     page = PAGE.read_text()
-    assert len(RULES) == 7
+    assert len(RULES) == 10
     assert [rule["alert"] for rule in RULES if f"`{rule['alert']}`" not in page] == []
 
 

@@ -23,7 +23,7 @@ from tests.telemetry.web import client_of, make_api, traffic
 pytestmark = pytest.mark.anyio
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "monitoring.md"
-LABELS = {"command", "query", "outcome", "store", "projection", "state", "change", "le"}
+LABELS = {"command", "query", "outcome", "store", "projection", "state", "change", "le", "duty"}
 
 
 @pytest.fixture
@@ -165,6 +165,7 @@ async def test_labels_are_types_and_names_and_no_ids(app: App, client: httpx.Asy
             await client.get(f"/v1/tallies/{tally_id}")
             await client.get(f"/{tally_id}")
         await app.caught_up()
+        await app.settled()
         await app.queries.answer(GetTally(tally_id=tally_id))
         return set((await scrape(client)).samples)
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app import blocking
+from diptych.app.known_duties import KnownDuty, known_duties
 from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.resolving import Expected, Resolving
@@ -52,6 +53,7 @@ class _Running(NamedTuple):
     wired: Wired
     observer: Observer
     duties: DutyEngine
+    known: tuple[KnownDuty, ...]
 
 
 class App(Module):
@@ -168,7 +170,7 @@ class App(Module):
 
     async def status(self) -> Status:
         """Say how far everything is, measured against the store now."""
-        return await measure(self.events, self._started().engine)
+        return await _measured(self._started())
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
@@ -222,9 +224,8 @@ class App(Module):
             stack.push_async_callback(engine.stop)
             await engine.start()
             of_duties = DutyEngine(stores.events, engine.reader, duties.clock, self.tuning.pace, duties.all)
-            self._running = _Running(
-                stores.events, stores.views, codec, engine, definitions, wired, observer, of_duties
-            )
+            made = (stores.events, stores.views, codec, engine, definitions, wired, observer, of_duties)
+            self._running = _Running(*made, known_duties(self.everything(), []))
             stack.callback(self._close)
             if self.mode == "development":
                 _watch_handlers(wired, stack)
@@ -251,6 +252,10 @@ class App(Module):
         return self._running
 
 
+async def _measured(running: _Running) -> Status:
+    return await measure(running.events, running.engine, running.duties, running.known)
+
+
 def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running, stack: AsyncExitStack) -> None:
     """Have the buses answer."""
     events, engine, wired, observer = running.events, running.engine, running.wired, running.observer
@@ -269,7 +274,12 @@ def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running
 
 def _watch(app: App, running: _Running) -> Watch:
     sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
-    return Watch(Watched(app.status, app.lag_limits, running.engine.worker), running.views, sinks, app.tuning.rounds)
+    return Watch(
+        Watched(app.status, app.lag_limits, running.engine.worker, app.tuning.lag_limit),
+        running.views,
+        sinks,
+        app.tuning.rounds,
+    )
 
 
 def _watch_handlers(wired: Wired, stack: AsyncExitStack) -> None:

@@ -51,6 +51,7 @@ class WiringDuties:
 
     async def wire(self, modules: Sequence[Module], stack: AsyncExitStack) -> Duties:
         """Return all duties of these modules; faults go to what was wired."""
+        self._codec.register(SagaStepped)  # a log may have steps of sagas that the app has no more
         found: list[Duty] = []
         sagas = dict.fromkeys(saga for module in modules for saga in module.sagas)
         for saga in sagas:
@@ -71,7 +72,6 @@ class WiringDuties:
     async def _saga(self, saga: type[Saga], stack: AsyncExitStack) -> list[Duty]:
         try:
             plan = plan_of(saga)
-            self._codec.register(SagaStepped)
             for event in plan.events:
                 self._codec.register(event)
             commands: Mapping[str, type[Command[Any]]] = {cls.__name__: cls for cls in self._wired.commands}

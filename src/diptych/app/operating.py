@@ -65,7 +65,7 @@ class Operator(NamedTuple):
         if not asked:
             what = f"the key {key} is not parked" if key else f"no lane stands before position {position}"
             raise NotFoundError(f"{self.name}: {what}. Look: diptych projection show {self.name}")
-        return await self._answered(asked, within)
+        return await answered(self.views, self.name, asked, within)
 
     async def rebuild_key(self, key: UUID, reason: str, within: float) -> Sequence[Request]:
         """Ask the owner of a key's lane to fold its rows again, and wait for what it says.
@@ -81,17 +81,7 @@ class Operator(NamedTuple):
             raise RebuildRefusedError(self.name, why)
         lane, asking = lane_of(str(key), live.lanes), self.views.leases.ask_lane
         asked = await asking(self.name, "rebuild", lane, key=str(key), reason=reason, by=self.by)
-        return await self._answered(asked, within)
-
-    async def _answered(self, asked: Sequence[Request], within: float) -> Sequence[Request]:
-        """Wait for outcomes, for so long."""
-        wanted = {one.id for one in asked}
-        deadline = time.monotonic() + within
-        while True:
-            found = [one for one in await self.views.leases.requests(self.name, limit=1000) if one.id in wanted]
-            if all(one.outcome for one in found) or time.monotonic() > deadline:
-                return sorted(found)
-            await asyncio.sleep(_LOOK)
+        return await answered(self.views, self.name, asked, within)
 
     async def live(self) -> Generation:
         """Return the generation that is read. :raises NotFoundError: there is none yet."""
@@ -145,6 +135,17 @@ class Operator(NamedTuple):
         await self.views.leases.note(self.name, verb, reason=reason, by=self.by, outcome=outcome)
 
 
+async def answered(views: ViewStore, name: str, asked: Sequence[Request], within: float) -> Sequence[Request]:
+    """Wait for what the owners say to these requests, for so many seconds."""
+    wanted = {one.id for one in asked}
+    deadline = time.monotonic() + within
+    while True:
+        found = [one for one in await views.leases.requests(name, limit=1000) if one.id in wanted]
+        if all(one.outcome for one in found) or time.monotonic() > deadline:
+            return sorted(found)
+        await asyncio.sleep(_LOOK)
+
+
 def check_known(app: App, name: str) -> Definition:
     """Return the projection of this name. :raises NotFoundError: the app has none. :raises ConfigurationError:"""
     known = outline(app)
@@ -172,13 +173,14 @@ async def operating(app: App, name: str, pace: Pace | None = None) -> AsyncItera
         await stores.events.open()
         await views.open([definition.tables], store_id=stores.events.store_id)
         subject = Subject(definition, stores.events, views, outline(app).codec, pace or app.tuning.pace)
-        yield Operator(subject, _who())
+        yield Operator(subject, who())
     finally:
         await stores.views.close()
         await stores.events.close()
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who acts, as far as the machine can tell."""
     with suppress(Exception):
         return f"{getpass.getuser()}@{Path('/etc/hostname').read_text().strip()}"
     return "somebody"

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
 
 from diptych.app.application import App
+from diptych.app.known_duties import KnownDuty, known_duties
 from diptych.errors import ConfigurationError, UpcastError
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
 from diptych.handlers import signature, where
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
+from diptych.sagas.stepped import SagaStepped
 from diptych.write.aggregate import Aggregate, appliers
 from diptych.write.repository import Repository
 
@@ -24,6 +26,7 @@ class Outline(NamedTuple):
     definitions: tuple[Definition, ...]
     codec: Codec
     problems: list[str]
+    duties: tuple[KnownDuty, ...] = ()
 
     def aggregate(self, category: str) -> type[Aggregate] | None:
         """Return the aggregate that is stored in this category, whether or not a handler asks for it by annotation."""
@@ -43,12 +46,14 @@ def outline(app: App) -> Outline:
         problems += error.problems
     events = [event for cls in aggregates.values() for event in appliers(cls)]
     events += [event for definition in definitions for event in definition.events]
+    duties = known_duties(app.everything(), problems)
+    events += [*(event for duty in duties for event in duty.events), SagaStepped]
     for event in dict.fromkeys(events):
         try:
             codec.register(event)
         except ConfigurationError as error:
             problems += error.problems
-    return Outline(aggregates, definitions, codec, problems)
+    return Outline(aggregates, definitions, codec, problems, duties)
 
 
 def _upcasters(app: App, problems: list[str]) -> Upcasters:

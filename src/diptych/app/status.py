@@ -4,15 +4,20 @@ Rule: it looks at the stores now; what this process remembers counts only for th
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from diptych.app.duty_status import DutyStatus, Here, Looker
+from diptych.app.known_duties import KnownDuty
 from diptych.errors import StoreError
+from diptych.events.recorded import to_microseconds
 from diptych.projections.choosing import is_same_code
 from diptych.projections.engine import ProjectionEngine
 from diptych.projections.following import Following
 from diptych.store.leases import Board
 from diptych.store.protocols import EventStore, Head, ViewStore
+from diptych.subscriptions.duties import DutyEngine
 from diptych.subscriptions.lag import lag_of
 
 
@@ -51,30 +56,49 @@ class ProjectionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The log's end and every projection, measured against the stores now and not from memory."""
+    """The log's end, every projection, saga and reaction, measured against the stores now and not from memory."""
 
     head: int
     projections: tuple[ProjectionStatus, ...]
+    duties: tuple[DutyStatus, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each projection that is stopped or frozen, or has parked keys."""
-        return tuple(
-            f"{one.name} is {one.state} at position {one.position}: {one.error}"
-            for one in self.projections
-            if one.state in ("stopped", "parked", "frozen")
+        """A sentence for each projection, saga and reaction that is stopped or frozen, or has parked keys."""
+        return (
+            *(
+                f"{one.name} is {one.state} at position {one.position}: {one.error}"
+                for one in self.projections
+                if one.state in ("stopped", "parked", "frozen")
+            ),
+            *(one.problem for one in self.duties if one.problem is not None),
         )
 
 
-async def measure(events: EventStore, engine: ProjectionEngine) -> Status:
-    """Compare every projection with the end of the log as it is now. :raises StoreError: it cannot be read."""
+async def measure(
+    events: EventStore, engine: ProjectionEngine, duties: DutyEngine | None = None, known: Sequence[KnownDuty] = ()
+) -> Status:
+    """Compare all that follows the log with its end as it is now. :raises StoreError: it cannot be read."""
     head = await events.head()
     with suppress(StoreError):  # of a view store that is away, what was known last is said
         await engine.look()
     boards = {mode: await _board(views) for mode, views in engine.views.items()}
     followings = [engine.followings[name] for name in sorted(engine.followings)]
     found = [await _one(events, head, one, boards[one.definition.mode]) for one in followings]
-    return Status(head.position, tuple(found))
+    if duties is None:
+        return Status(head.position, tuple(found))
+    looker = Looker(events, engine.reader.codec, to_microseconds(duties.clock.now()))
+    return Status(head.position, tuple(found), await looker.all(known, _here(duties)))
+
+
+def _here(duties: DutyEngine) -> dict[str, Here]:
+    """Say what this process knows of the lanes that it has."""
+    found = {}
+    for keeper in duties.keepers:
+        errors = [keeper.error, *(work.error for work in keeper.works.values())]
+        positions = {lane: work.position for lane, work in keeper.works.items()}
+        found[keeper.duty.name] = Here(positions, next((one for one in errors if one), None))
+    return found
 
 
 async def _board(views: ViewStore) -> Board | None:

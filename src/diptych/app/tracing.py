@@ -5,17 +5,23 @@ Rule: what belongs together is what was written beside the events: command, corr
 
 import json
 from asyncio import to_thread
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from diptych.app.finding import event_at, event_of_token, event_with_id, position_before
-from diptych.errors import NotFoundError
+from diptych.app.known_duties import KnownDuty
+from diptych.errors import DiptychError, NotFoundError
+from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
 from diptych.projections.plan import Definition
+from diptych.sagas.row import id_of_saga
+from diptych.sagas.stepped import SagaStepped
 from diptych.store.opening import look_at
 from diptych.store.outside import CommandTrace, OutsideLog
 from diptych.store.seen import Seen, Watched
+from diptych.stream import StreamName
 
 _CHUNK: Final = 10_000  # positions looked through in one statement
 _OF_ONE_COMMAND: Final = 1000  # events
@@ -136,7 +142,7 @@ def _command(
 ) -> Step:
     """Make a step of the command that stored an event: it has no position of its own."""
     beside = _beside(first)
-    cause = beside.get("causation") or (conversation if conversation != id else None)
+    cause = beside.get("cause") or beside.get("causation") or (conversation if conversation != id else None)
     name = remembered[0].type if remembered else "(forgotten)"
     user = beside.get("user") or ""
     return Step("command", None, name, user, id, cause, first.recorded_at, _since(cause, first, times), {})
@@ -147,6 +153,45 @@ def _since(cause: str | None, row: StoredEvent, times: Mapping[str, int]) -> flo
     if cause is None or times.get(cause, row.recorded_at + 1) > row.recorded_at:
         return None
     return (row.recorded_at - times[cause]) / 1000
+
+
+async def with_sagas(log: OutsideLog, duties: Sequence[KnownDuty], codec: Codec, found: Trace) -> Trace:
+    """Add the steps of sagas that these events led to: what each took, and what it sent because of that."""
+    streams = dict[StreamName, None]()
+    for step in found.steps:
+        if step.position is None:
+            continue
+        row = await event_at(log, step.position)
+        for duty in [one for one in duties if one.kind == "saga" and row.type in codec.names(one.events)]:
+            with suppress(DiptychError):  # what the code cannot read no saga has taken
+                key = duty.key_of(codec.recorded(row))
+                if key is not None:
+                    streams[StreamName(row.stream.tenant, duty.name, id_of_saga(duty.name, key))] = None
+    steps, known = list(found.steps), {step.id for step in found.steps}
+    for stream in streams:
+        for row in await log.read_stream(stream):
+            taken = codec.decode(row)
+            id = str(UUID(bytes=row.event_id))
+            if isinstance(taken, SagaStepped) and id not in known and _is_of(taken, found, known):
+                name = f"{taken.cause.kind} {taken.cause.name} -> {', '.join(one.command for one in taken.sent) or '-'}"
+                of = f"{row.stream} v{row.version}"
+                steps.append(Step("saga", row.position, name, of, id, str(taken.cause.id), row.recorded_at, None, {}))
+    return found._replace(steps=_in_order(steps))
+
+
+def _is_of(taken: SagaStepped, found: Trace, events: Container[str]) -> bool:
+    return str(taken.correlation_id) == found.conversation or str(taken.cause.id) in events
+
+
+def _in_order(steps: Sequence[Step]) -> list[Step]:
+    """A command has no position: it stays before its first event."""
+    groups: list[list[Step]] = []
+    for step in steps:
+        if groups and groups[-1][-1].position is None:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return [step for group in sorted(groups, key=lambda each: each[-1].position or 0) for step in group]
 
 
 async def with_projections(url: str, definitions: Sequence[Definition], found: Trace) -> Trace:

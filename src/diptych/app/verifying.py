@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from diptych.app.application import App
+from diptych.app.duty_verifying import verify_duties
 from diptych.app.outline import Outline, outline
 from diptych.errors import ConfigurationError, DataError, DiptychError, OtherHistoryError, StoreError
 from diptych.events.codec import Codec
@@ -47,6 +48,7 @@ async def verify(url: str, app: App | None, tell: Tell, *, rows: bool) -> Verifi
             not_checked.append("projections: their rows are in another database. Verify with --rows.")
     if rows:
         not_checked += await _RowAudit(app, known, audit, tell).run()
+        not_checked += await verify_duties(app, audit) if known.duties else []
     return Verified(audit.audited, not_checked)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from diptych.app.duty_firing import wrong_with_duty
 from diptych.app.firing import HANGS, Holding, agreed, holdings, late, orphaned, parked_in_store, wrong_with
 from diptych.app.sinks import Sinks
 from diptych.app.status import ProjectionStatus, Status
@@ -39,6 +40,7 @@ class Watched(NamedTuple):
     measure: Callable[[], Awaitable[Status]]
     limits: Mapping[str, float]
     worker: str
+    limit_of_duties: float = 30.0  # seconds, of sagas and reactions
 
 
 class Watch:
@@ -83,7 +85,7 @@ class Watch:
         """
         status = await self._watched.measure()
         board = await self._views.leases.board()
-        names = [one.name for one in status.projections]
+        names = [*(one.name for one in status.projections), *(one.name for one in status.duties)]
         lasting = [each for each in await self._views.alerts.recent(is_open=True) if each.projection in names]
         firing = await self._firing(status, board, lasting)
         if not firing and not lasting:
@@ -116,6 +118,9 @@ class Watch:
             found += self._of(one, status.head, known.get(one.name), open_)
             if one.parked or "parked" in open_:  # other processes may have parked more, or have mended it
                 found += parked_in_store(one.name, await self._views.parked(one.name))
+        for duty in status.duties:
+            open_ = {each.kind for each in lasting if each.projection == duty.name}
+            found += wrong_with_duty(duty, self._watched.limit_of_duties, open_)
         return agreed(found, lasting, {worker.id for worker in board.workers} - {self._watched.worker})
 
     def _of(

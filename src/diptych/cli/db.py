@@ -173,8 +173,13 @@ def _projections_of(said: str | None) -> list[Any] | None:
 
 
 def _tables(app: Any) -> dict[str, list[Any]]:
+    from diptych.app.known_duties import known_duties
     from diptych.projections.definition import define_all
 
     modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
-    definitions = define_all(modes.items())
-    return {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
+    definitions, problems = define_all(modes.items()), list[str]()
+    found = {mode: [one.tables for one in definitions if one.mode == mode] for mode in ("async", "inline")}
+    found["inline"] += [one.kept for one in known_duties(app.everything(), problems)]  # what they owe is beside the log
+    if problems:
+        raise ConfigurationError(problems)
+    return found

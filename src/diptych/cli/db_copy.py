@@ -63,7 +63,8 @@ def _ask(path: str, target: str, projections: Sequence[ProjectionTables] | None,
     talk(f"{path} has {counts.events:,} events of {counts.streams:,} streams and {counts.commands:,} command ids.")
     if projections is None:
         talk("Its read models will be built again by the service: name the app (--app) to move them.")
+        talk("What its sagas and reactions owe would be left behind: with any, name the app (--app).")
     else:
-        talk(f"The read models of {len(projections)} projections move too.")
+        talk(f"The rows of {len(projections)} projections, sagas and reactions move too.")
     if not yes and not typer.confirm(f"Move it to {shown(target)}, and never append to {path} again?", err=True):
         raise typer.Exit(1)

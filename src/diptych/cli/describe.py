@@ -14,6 +14,7 @@ from diptych.events.upcasting import Upcasters
 from diptych.handlers import Handlers, signature, where
 from diptych.messages import DomainEvent, declared_events, result_type
 from diptych.projections.plan import Definition
+from diptych.sagas.stepped import SagaStepped
 from diptych.store.opening import open_stores, shown
 from diptych.store.tables import fingerprint
 from diptych.write.aggregate import appliers
@@ -32,6 +33,7 @@ def describe(app: App, *, as_json: bool) -> None:
     rows += _aggregates(known)
     rows += _events(known, [module.upcasters for module in modules])
     rows += [_projection(definition) for definition in known.definitions]
+    rows += [_row(duty.kind, duty.name, duty.detail, duty.where) for duty in known.duties]
     rows += [_row("provider", _name(what), _name(by), _place(by)) for one in modules for what, by, _ in one.provided]
     for kind, wrappers in zip(("command", "query"), app.wrapped_by, strict=True):
         rows += [_row("middleware", _name(each), f"around every {kind}", _place(each)) for each in wrappers]
@@ -74,8 +76,11 @@ def _events(known: Outline, upcasters: list[Upcasters]) -> Iterator[Row]:
     """The events that aggregates and projections name, and those that are only declared: they may be recorded."""
     of_aggregates = [event for cls in known.aggregates.values() for event in appliers(cls)]
     of_projections = [event for definition in known.definitions for event in definition.events]
-    declared = sorted(declared_events(), key=lambda event: event.event_name)
-    for event in dict.fromkeys([*of_aggregates, *of_projections, *declared]):
+    of_duties = [event for duty in known.duties for event in duty.events]
+    has_sagas = any(duty.kind == "saga" for duty in known.duties)
+    ours = () if has_sagas else (SagaStepped,)
+    declared = sorted({*declared_events()}.difference(ours), key=lambda event: event.event_name)
+    for event in dict.fromkeys([*of_aggregates, *of_projections, *of_duties, *declared]):
         yield _row("event", event.event_name, _versions(known, event, upcasters), where(event))
 
 
@@ -83,6 +88,7 @@ def _versions(known: Outline, event: type[DomainEvent], upcasters: list[Upcaster
     name, newest = event.event_name, event.schema_version
     steps = [version for version in range(1, newest) if any(each.leads_from(name, version) for each in upcasters)]
     taken = [definition.name for definition in known.definitions if name in definition.takes]
+    taken += [duty.name for duty in known.duties if event in duty.events]
     brought = f", brought up from {', '.join(f'v{version}' for version in steps)}" if steps else ""
     return f"v{newest}{brought}{' -> ' if taken else ''}{', '.join(taken)}"
 

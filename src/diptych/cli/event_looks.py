@@ -8,7 +8,7 @@ from uuid import UUID
 from diptych.app.application import App
 from diptych.app.finding import event_at, event_of_token, event_with_id, time_of
 from diptych.app.outline import Outline
-from diptych.app.tracing import Scan, Step, Trace, trace, with_projections
+from diptych.app.tracing import Scan, Step, Trace, trace, with_projections, with_sagas
 from diptych.cli.looking import beside, event_id, in_one_line, looking, readable, time
 from diptych.cli.output import show, talk
 from diptych.errors import DiptychError, NotFoundError
@@ -81,11 +81,12 @@ def count(said: str | None, *, as_json: bool) -> int:
 
 
 def follow(said: str | None, asked: str, *, limit: int, since: str | None, as_json: bool) -> None:
-    """Write a line for each command and event of a conversation."""
+    """Write a line for each command, event and saga step of a conversation."""
     scan = Scan(limit, None if since is None else to_microseconds(time_of(since)))
 
     async def look(app: App, known: Outline, log: OutsideLog) -> Trace:
         found = await trace(log, asked, scan)
+        found = await with_sagas(log, known.duties, known.codec, found)
         try:
             return await with_projections(app.url, known.definitions, found)
         except DiptychError as error:

@@ -30,10 +30,14 @@ cli = typer.Typer(
 from diptych.cli.db import db  # noqa: E402 - it needs typer, too
 from diptych.cli.event import event  # noqa: E402
 from diptych.cli.projection import projection  # noqa: E402
+from diptych.cli.reaction import reaction  # noqa: E402
+from diptych.cli.saga import saga  # noqa: E402
 from diptych.cli.stream import stream  # noqa: E402
 
 cli.add_typer(db, name="db")
 cli.add_typer(projection, name="projection")
+cli.add_typer(saga, name="saga")
+cli.add_typer(reaction, name="reaction")
 cli.add_typer(event, name="event")
 cli.add_typer(stream, name="stream")
 

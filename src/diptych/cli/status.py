@@ -1,13 +1,17 @@
-"""`diptych status`: how far each projection is, read from the stores of a running or stopped service.
+"""`diptych status`: how far each projection, saga and reaction is, as the stores tell.
 
 Rule: nothing is started and nothing is written.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from diptych.app.application import App
+from diptych.app.duty_operating import duties_from_outside
+from diptych.app.duty_status import DutyStatus
+from diptych.app.known_duties import REACTIONS
 from diptych.app.standing import WRONG, Standing, stand
 from diptych.cli.output import age, show, talk
 from diptych.projections.definition import define_all
@@ -15,6 +19,10 @@ from diptych.store.opening import look_at
 from diptych.store.seen import Look, Watched
 
 COLUMNS: Final = ("projection", "mode", "state", "position", "lag_events", "lag_seconds", "parked", "error")
+_OF_DUTY: Final = (
+    "state", "position", "lag_events", "lag_seconds", "parked", "error",
+    "waiting", "retried", "timers", "stuck", "workers",
+)  # fmt: skip
 _EVERY: Final = 2.0  # seconds, with --watch
 
 
@@ -25,11 +33,13 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     :raises ConfigurationError: the app keeps nothing on disk. :raises StoreError: its stores cannot be read.
     """
     look, found = standings(app)
+    duties = asyncio.run(_duties(app))
     if not as_json:
         talk(f"{look.place}: {look.head.position} events")
-    show(COLUMNS, [row_of(one) for one in found], as_json=as_json)
+    show(COLUMNS, [*map(row_of, found), *map(_row_of_duty, duties)], as_json=as_json)
     problems = [] if look.trouble is None else [look.trouble]
     problems += [problem for one in found if (problem := _problem(one, limit)) is not None]
+    problems += [problem for duty in duties if (problem := _problem_of_duty(duty, limit)) is not None]
     for sentence in [*problems, *(f"{one.name}: {one.note}" for one in found if one.note)]:
         talk(sentence)
     return 1 if problems else 0
@@ -41,6 +51,13 @@ def look_on(app: App, *, limit: float | None) -> None:
         print("\x1b[2J\x1b[H", end="")
         report(app, limit=limit, as_json=False)
         time.sleep(_EVERY)
+
+
+async def _duties(app: App) -> Sequence[DutyStatus]:
+    if not any((one.sagas, one.reactions, one.published, one.inboxes) != ([], [], [], []) for one in app.everything()):
+        return []
+    async with duties_from_outside(app) as operator:
+        return await operator.statuses(("saga", *REACTIONS))
 
 
 def standings(app: App, name: str | None = None) -> tuple[Look, Sequence[Standing]]:
@@ -79,3 +96,14 @@ def _problem(one: Standing, limit: float | None) -> str | None:
         return None
     event = f"position {one.position + 1}, {one.next_event}"
     return f"{one.name} is {age(one.lag.seconds)} behind (limit {age(limit)}); its next event is {event}"
+
+
+def _row_of_duty(one: DutyStatus) -> dict[str, Any]:
+    """Return the line of a saga or a reaction, in the columns of projections."""
+    return {"projection": one.name, "mode": one.kind, **{name: getattr(one, name) for name in _OF_DUTY}}
+
+
+def _problem_of_duty(one: DutyStatus, limit: float | None) -> str | None:
+    if one.problem is not None or limit is None or one.lag_seconds <= limit:
+        return one.problem
+    return f"{one.name} is {age(one.lag_seconds)} behind (limit {age(limit)}); its next event is at {one.position + 1}"

@@ -20,7 +20,9 @@ def told(app: App) -> dict[str, Any]:
     found = outline(app)
     taken = [event for cls in found.aggregates.values() for event in appliers(cls)]
     taken += [event for definition in found.definitions for event in definition.events]
-    events = sorted(declared_events(), key=lambda cls: (cls.event_name, cls.__qualname__))
+    taken += [event for duty in found.duties for event in duty.events]
+    declared = [cls for cls in declared_events() if not cls.__module__.startswith("diptych.sagas.")]  # ours
+    events = sorted(declared, key=lambda cls: (cls.event_name, cls.__qualname__))
     modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     return {
         "handled": list(_handled(app)),

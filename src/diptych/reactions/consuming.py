@@ -76,6 +76,11 @@ class ConsumingWork:
         self.is_paused = self._is_at_rest = False
         self.error: str | None = None
 
+    @property
+    def position(self) -> int:
+        """Where the lane stands: an inbox does not follow the log."""
+        return self._place.position
+
     def is_asked(self, requests: Sequence[Request]) -> None:
         """Learn what is asked of the lane's owner."""
         self._requests = requests

@@ -64,6 +64,11 @@ class PublishingWork:
         self.is_paused = self._is_at_rest = False
         self.error: str | None = None
 
+    @property
+    def position(self) -> int:
+        """How far the log is confirmed."""
+        return self._place.position
+
     def is_asked(self, requests: Sequence[Request]) -> None:
         """Do nothing: nothing is ever put aside here, so there is nothing to ask for."""
 

@@ -27,7 +27,7 @@ class DutyEngine:
     """Runs duties over an open event store, whose inline rows were opened with all their tables."""
 
     def __init__(self, store: EventStore, reader: LogReader, clock: Clock, pace: Pace, duties: Sequence[Duty]) -> None:
-        self._store, self._reader, self._clock, self._pace = store, reader, clock, pace
+        self._store, self._reader, self.clock, self._pace = store, reader, clock, pace
         self.duties = tuple(duties)
         self.keepers: tuple[Keeper, ...] = ()
         self._coordinator = Coordinator(store.inline.leases, pace)
@@ -43,7 +43,7 @@ class DutyEngine:
         if not is_worker:
             return
         desks = {
-            duty.name: Desk(self._store, self._reader, self._clock, self._pace, generations[duty.name])
+            duty.name: Desk(self._store, self._reader, self.clock, self._pace, generations[duty.name])
             for duty in self.duties
         }
         self.keepers = tuple(Keeper(duty, desks[duty.name], self._coordinator.id) for duty in self.duties)

@@ -81,6 +81,12 @@ class Work(Protocol):
 
     lane: int
     is_paused: bool
+    error: str | None  # why it makes no progress, though it is tried again
+
+    @property
+    def position(self) -> int:
+        """How far the log is taken in."""
+        ...
 
     async def run(self) -> None:
         """Work until cancelled. :raises CheckpointMovedError: another has the lane. :raises StoreError:"""

@@ -63,6 +63,7 @@ class LaneWork:
         self._cleaned_at = 0
         self._taking: Sequence[Finished] = ()  # what a turn that is being written takes in
         self._is_at_rest = False
+        self.error: str | None = None
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
 
@@ -89,9 +90,9 @@ class LaneWork:
         self._wake.set()
 
     @property
-    def parked(self) -> int:
-        """How many keys are put aside."""
-        return len(self._parked)
+    def position(self) -> int:
+        """How far the log is taken in."""
+        return self._place.position
 
     def is_settled(self, head: int) -> bool:
         """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""

@@ -353,6 +353,19 @@ def _states(standing: Standing) -> Iterator[Observation]:
         yield Observation(1, {"diptych.projection": place.name, "diptych.projection.state": place.state})
 
 
+def _of_each_duty(attribute: str) -> Observe:
+    def observe(standing: Standing) -> Iterator[Observation]:
+        for duty in standing.duties:
+            yield Observation(getattr(duty, attribute), {"diptych.duty": duty.name})
+
+    return observe
+
+
+def _duty_states(standing: Standing) -> Iterator[Observation]:
+    for duty in standing.duties:
+        yield Observation(1, {"diptych.duty": duty.name, "diptych.duty.state": duty.state})
+
+
 _GAUGES: Final[Sequence[tuple[str, str, str, Observe]]] = (
     ("diptych.log.position", "{event}", "Position of the newest event.", _head),
     ("diptych.projection.position", "{event}", "Position it has applied or passed over.", _of_each("position")),
@@ -361,4 +374,11 @@ _GAUGES: Final[Sequence[tuple[str, str, str, Observe]]] = (
     ("diptych.projection.parked_keys", "{key}", "Keys put aside after a failure.", _of_each("parked")),
     ("diptych.projection.heartbeat_age", "s", "Time since its loop last turned.", _of_each("idle_seconds")),
     ("diptych.projection.state", "1", "1 for the state it is in.", _states),
+    ("diptych.duty.lag", "s", "Age of the oldest event it has not taken in.", _of_each_duty("lag_seconds")),
+    ("diptych.duty.waiting_tasks", "{task}", "Tasks that are to be done.", _of_each_duty("waiting")),
+    ("diptych.duty.retried_tasks", "{task}", "Tasks that wait for another try.", _of_each_duty("retried")),
+    ("diptych.duty.parked_keys", "{key}", "Keys put aside until somebody acts.", _of_each_duty("parked")),
+    ("diptych.duty.stuck_sagas", "{saga}", "Sagas put aside until somebody acts.", _of_each_duty("stuck")),
+    ("diptych.duty.timer_late", "s", "How long its oldest timer is due.", _of_each_duty("late_seconds")),
+    ("diptych.duty.state", "1", "1 for the state it is in.", _duty_states),
 )

@@ -165,8 +165,29 @@ class _Gauges:
         for place in standing.projections:
             states.add_metric((place.name, place.state), 1)
         yield states
+        yield from _of_duties(standing)
 
 
+def _of_duties(standing: Standing) -> Iterator[Metric]:
+    for name, help, attribute in _DUTIES:
+        family = GaugeMetricFamily(f"diptych_duty_{name}", help, labels=("duty",))
+        for duty in standing.duties:
+            family.add_metric((duty.name,), getattr(duty, attribute))
+        yield family
+    states = GaugeMetricFamily("diptych_duty_state", "1 for the state it is in.", labels=("duty", "state"))
+    for duty in standing.duties:
+        states.add_metric((duty.name, duty.state), 1)
+    yield states
+
+
+_DUTIES: Final = (
+    ("lag_seconds", "Age of the oldest event it has not taken in; 0 when there is none.", "lag_seconds"),
+    ("waiting_tasks", "Tasks that are to be done, timers left out.", "waiting"),
+    ("retried_tasks", "Tasks that failed and wait for another try.", "retried"),
+    ("parked_keys", "Keys put aside until somebody acts.", "parked"),
+    ("stuck_sagas", "Sagas put aside until somebody acts.", "stuck"),
+    ("timer_late_seconds", "How long its oldest timer is due; 0 when none is.", "late_seconds"),
+)
 _PLACES: Final = (
     ("position", "Position of the newest event it has applied or passed over.", "position"),
     ("lag_seconds", "Age of the oldest event it has not applied; 0 when there is none.", "lag_seconds"),

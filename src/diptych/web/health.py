@@ -4,12 +4,15 @@ Rule: nothing here is remembered from one call to the next.
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from diptych.app.application import App
+from diptych.app.duty_firing import makes_unready
+from diptych.app.duty_status import DutyStatus
 from diptych.app.firing import wrong_with
 from diptych.app.status import ProjectionStatus
 from diptych.errors import DiptychError
@@ -45,14 +48,24 @@ async def _ready(app: App) -> Response:
         return problem(_NOT_READY, f"The store cannot be read: {error}"[:_LONGEST], headers)
     reasons = [wrong.message for one in status.projections for wrong in _reasons(one, limits[one.name])]
     projections = [_shown(one, limits[one.name]) for one in status.projections]
+    reasons += [one.problem for one in status.duties if one.problem is not None and makes_unready(one)]
+    shown: dict[str, Any] = {"projections": projections}
+    if status.duties:
+        shown["duties"] = [_duty(one) for one in status.duties]
     if reasons:
-        return problem(_NOT_READY, " ".join(reasons), headers, reasons=reasons, projections=projections)
-    return JSONResponse({"status": "ready", "head": status.head, "projections": projections}, headers=headers)
+        return problem(_NOT_READY, " ".join(reasons), headers, reasons=reasons, **shown)
+    return JSONResponse({"status": "ready", "head": status.head, **shown}, headers=headers)
 
 
 def _reasons(one: ProjectionStatus, limit: float) -> list[Firing]:
     """Rows that are frozen are served on purpose, until they are too old."""
     return [wrong for wrong in wrong_with(one, limit) if wrong.kind != "frozen"]
+
+
+def _duty(one: DutyStatus) -> dict[str, object]:
+    shown = asdict(one)
+    del shown["error"]
+    return shown
 
 
 def _shown(one: ProjectionStatus, limit: float) -> dict[str, object]:

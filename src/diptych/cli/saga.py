@@ -1,0 +1,79 @@
+"""`diptych saga`: look at sagas, and mend what is stuck.
+
+Rule: what is typed and what is said; the acts are `app/duty_operating.py`.
+"""
+
+from typing import Annotated
+
+import typer
+
+saga = typer.Typer(name="saga", help="Look at sagas, and mend those that are stuck.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The saga's class, by its stored name.", show_default=False)]
+Key = Annotated[str, typer.Argument(help="Which one: the key that its events have.", show_default=False)]
+AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", help="Where the app is; else found.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Reason = Annotated[str, typer.Option(envvar="DIPTYCH_REASON", help="Why; it is written down.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="DIPTYCH_YES", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Within = Annotated[str, typer.Option(envvar="DIPTYCH_WITHIN", help="How long to wait for the owners: 10s.")]
+
+
+@saga.command("list")
+def list_(
+    name: Annotated[str, typer.Argument(help="Only this one, saga by saga.", show_default=False)] = "",
+    stuck: Annotated[bool, typer.Option("--stuck", help="Those that wait for somebody to act.")] = False,
+    status: Annotated[str, typer.Option(help="running, completed, compensating, compensated or stuck.")] = "",
+    app: AppOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List them: a line for each class, or for each saga. Exit 1 when one needs somebody."""
+    from diptych.cli.duty_looks import list_duties, list_sagas
+
+    if name or stuck or status:
+        raise typer.Exit(list_sagas(app, name, "stuck" if stuck else status, as_json=as_json))
+    raise typer.Exit(list_duties(app, ("saga",), as_json=as_json))
+
+
+@saga.command()
+def show(name: Name, key: Key, app: AppOption = None, as_json: AsJson = False) -> None:
+    """Tell all of one: each step with its cause and what it sent, timers to come, what is parked."""
+    from diptych.cli.saga_show import show_saga
+
+    raise typer.Exit(show_saga(app, name, key, as_json=as_json))
+
+
+@saga.command()
+def retry(
+    name: Name,
+    key: Annotated[str, typer.Argument(help="Only this one; else all that are stuck.", show_default=False)] = "",
+    app: AppOption = None,
+    reason: Reason = "",
+    within: Within = "10s",
+    dry_run: DryRun = False,
+) -> None:
+    """Have what is parked tried again, in order; once the bug is mended and deployed.
+
+    Exit 0 when all went well, 4 when some stays parked, 1 when nobody answered.
+    """
+    from diptych.cli.duty_acts import Choices
+    from diptych.cli.duty_acts import retry as act
+
+    raise typer.Exit(act(app, ("saga",), name, key, Choices(reason, within, dry_run=dry_run)))
+
+
+@saga.command()
+def skip(
+    name: Name,
+    key: Key,
+    reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
+    app: AppOption = None,
+    within: Within = "10s",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Leave what failed out for ever, and go on with what waits behind it."""
+    from diptych.cli.duty_acts import Choices
+    from diptych.cli.duty_acts import skip as act
+
+    raise typer.Exit(act(app, ("saga",), name, key, Choices(reason, within, yes=yes, dry_run=dry_run)))
