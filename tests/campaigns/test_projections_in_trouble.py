@@ -160,6 +160,7 @@ async def test_a_database_that_goes_away_parks_nothing_and_all_resumes_by_itself
     async with trial(url, tmp_path, Code(("jars", "reports"))) as one:
         one.has_fault(K, "raise")
         first, second = start(one, one.labour.code), start(one, one.labour.code)
+        await one.board_where(lambda board: len(board.workers) == 2)  # one that only starts may end by it
         await fill(one.app.events, given[:40])
         await until_position(one, "jars", 40)
         parked = [each.position for each in await one.app.views.parked("jars")]
