@@ -83,6 +83,7 @@ def server() -> Iterator[NatsServer]:
         yield server
 
 
+@pytest.mark.timeout(180)
 async def test_what_one_decides_becomes_a_row_of_the_other(tmp_path: Path, server: NatsServer) -> None:
     """D1 to D3: the broker is killed in the middle, and the other service is not there at first."""
     seller = App(f"sqlite:///{tmp_path}/shop.db")

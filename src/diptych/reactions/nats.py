@@ -87,7 +87,9 @@ class _Connection:
         """Let go of it."""
         client, self._client = self._client, None
         if client is not None and not client.is_closed:
-            await client.close()
+            with suppress(*_AWAY):  # it may be waiting for a broker that is away
+                async with asyncio.timeout(self._seconds):
+                    await client.close()
 
 
 class NatsPublisher:
