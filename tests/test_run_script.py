@@ -1,8 +1,11 @@
 """`./run`: what it says when Python does not do, and that what it installs is pinned and complete."""
 
+import ast
+import importlib.metadata
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -118,3 +121,28 @@ def test_the_pins_name_no_place_to_install_from(name: str) -> None:
 def test_both_sets_pin_the_same_versions() -> None:
     run, test = (dict(PIN.findall((ROOT / "requirements" / f"{name}.txt").read_text())) for name in ("run", "test"))
     assert {name: version for name, version in run.items() if test.get(name) != version} == {}
+
+
+def test_what_the_examples_import_is_pinned_for_the_demo() -> None:
+    """The first command of the README installs `requirements/run.txt`, and nothing else."""
+    pinned = {found["name"] for found in PIN.finditer((ROOT / "requirements/run.txt").read_text())}
+    owners = importlib.metadata.packages_distributions()
+    missing = set[str]()
+    for path in (ROOT / "examples").rglob("*.py"):
+        if "tests" in path.relative_to(ROOT).parts:
+            continue
+        for name in imported(path) - sys.stdlib_module_names - {"diptych", "examples"}:
+            if pinned.isdisjoint(re.sub(r"[-_.]+", "-", owner).lower() for owner in owners[name]):
+                missing.add(f"{path.relative_to(ROOT)} imports {name}")
+    assert missing == set()
+
+
+def imported(path: Path) -> set[str]:
+    """The top names of what a file imports, wherever in it."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module.partition(".")[0])
+    return found
