@@ -1,8 +1,9 @@
 """Messages of other systems become commands once, and what cannot be read is put aside with its bytes."""
 
+import asyncio
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -14,7 +15,7 @@ from diptych import App, new_id
 from diptych.errors import StoreUnavailableError
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, encode
-from diptych.reactions.source import MemorySource
+from diptych.reactions.source import Incoming, MemorySource
 from diptych.store.protocols import Append, Appended, EventStore
 from diptych.store.tables import Table
 from diptych.stream import StreamName
@@ -251,3 +252,28 @@ async def test_what_cannot_be_put_aside_while_the_store_is_away_comes_again(
     await until(lambda: source.acknowledged == 1)
     assert not failures
     assert len(await aside(app)) == 1
+
+
+class Stubborn(MemorySource):
+    """A source whose driver takes a cancellation for the end of its wait, as `asyncio.wait_for` may."""
+
+    swallowed = 0
+
+    async def fetch(self, most: int, seconds: float) -> Sequence[Incoming]:
+        """Wait, and go on as if nobody had wanted it to end."""
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.swallowed += 1
+        return ()
+
+
+async def test_a_driver_that_swallows_a_cancellation_does_not_keep_the_app_from_stopping() -> None:
+    """P5: the lane is let go of, and the app ends."""
+    source = Stubborn()
+    app = App("memory:")
+    app.include(shop())
+    app.consume(inbox(source, []))
+    async with app:
+        await until(lambda: bool(app._started().duties.keepers[0].works))
+    assert source.swallowed == 1

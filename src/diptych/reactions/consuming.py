@@ -25,6 +25,7 @@ from diptych.reactions.messages import IntegrationMessage, checked
 from diptych.reactions.source import Incoming, Source
 from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
+from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
@@ -116,7 +117,7 @@ class ConsumingWork:
                 await asyncio.sleep(_WAIT)
                 continue
             try:
-                found = await source.fetch(_AT_ONCE, _WAIT)
+                found = await apart(source.fetch(_AT_ONCE, _WAIT))
             except PublishError as error:
                 if self.error is None:
                     _log.warning("%s: %s", self._duty.name, error)
@@ -150,7 +151,7 @@ class ConsumingWork:
                 await self._put(self._task(incoming)._replace(state=PARKED, error=as_text(error), attempts=1))
                 _log.warning("%s: a message was put aside: %s", self._duty.name, as_text(error))
             try:
-                await self._duty.inbox.source.done(incoming)
+                await apart(self._duty.inbox.source.done(incoming))
             except PublishError as away:  # it comes again, and its command is known by then
                 _log.warning("%s: %s", self._duty.name, away)
 

@@ -21,6 +21,7 @@ from diptych.reactions.messages import IntegrationMessage
 from diptych.reactions.publication import Mapped, Published, message_of
 from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
+from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import LANES, Desk, Work
 from diptych.subscriptions.failures import Backoff
 from diptych.subscriptions.lane_place import SAVE, LanePlace
@@ -138,7 +139,7 @@ class PublishingWork:
         backoff = Backoff(pace.first_pause, pace.longest_pause)
         while True:
             try:
-                await self._duty.publisher.publish(messages)
+                await apart(self._duty.publisher.publish(messages))
             except PublishError as error:
                 if self.error is None:
                     _log.warning("%s, lane %d: %s", self._duty.name, self.lane, error)

@@ -1,0 +1,31 @@
+"""Awaiting what is not ours: a driver may swallow a cancellation, and then whoever was to end goes on for ever.
+
+`asyncio.wait_for` did so until Python 3.12, and drivers are made of it.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+_LEFT: Final = 1.0  # seconds that it gets to end, once nobody waits for it
+
+
+async def apart(call: Coroutine[Any, Any, T]) -> T:
+    """Return what a call returns. Cancelled, this ends, whatever the call makes of it."""
+    running = asyncio.create_task(call)
+    try:
+        await asyncio.wait((running,))
+    except asyncio.CancelledError:
+        running.add_done_callback(_heard)
+        running.cancel()
+        await asyncio.wait((running,), timeout=_LEFT)
+        raise
+    return running.result()
+
+
+def _heard(done: "asyncio.Task[Any]") -> None:
+    """Take note of how it ended, so that nobody is told of an error that no one awaited."""
+    if not done.cancelled():
+        done.exception()
