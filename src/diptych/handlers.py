@@ -6,8 +6,8 @@ Rule: nothing here knows what a command, an event or a read model is; callers sa
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from types import FrameType, FunctionType
-from typing import Any, NamedTuple, TypeVar, get_type_hints, overload
+from types import FrameType, FunctionType, UnionType
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 from diptych.errors import ProgrammingError, TwoHandlersError
 
@@ -130,6 +130,11 @@ def is_async(function: Any) -> bool:
     """Whether it is an async function, or an object that is called like one."""
     inner = inspect.unwrap(getattr(function, "func", function))
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+
+
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """Return what an annotation may be: the parts of a union, or it alone."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def annotations(function: Callable[..., Any], names: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -7,17 +7,13 @@ from typing import Annotated
 
 import typer
 
+from diptych.cli.options import AppOption, AsJson, DryRun, Reason, Within, Yes
+
 projection = typer.Typer(
     name="projection", help="Look at projections, rebuild them, mend what failed.", no_args_is_help=True
 )
 
 Name = Annotated[str, typer.Argument(help="The projection.", show_default=False)]
-AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", help="Where the app is; else found.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-Reason = Annotated[str, typer.Option(envvar="DIPTYCH_REASON", help="Why; it is written down.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="DIPTYCH_YES", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Within = Annotated[str, typer.Option(envvar="DIPTYCH_WITHIN", help="How long to wait for the owners: 10s.")]
 
 
 @projection.command("list")

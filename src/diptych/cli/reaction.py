@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.saga import AppOption, AsJson, DryRun, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, Reason, Within, Yes
 
 reaction = typer.Typer(
     name="reaction", help="Look at reactions, publications and inboxes; mend what failed.", no_args_is_help=True

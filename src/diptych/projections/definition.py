@@ -5,11 +5,10 @@ Rule: every refusal says where, what, and what to write instead.
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from diptych.errors import ConfigurationError
-from diptych.handlers import annotations, marked, where
+from diptych.handlers import alternatives, annotations, marked, where
 from diptych.messages import DomainEvent, Metadata, declared_events
 from diptych.projections.faults import Faults
 from diptych.projections.hashing import hash_of
@@ -165,7 +164,7 @@ def _script_events(hint: Any, place: str, faults: Faults) -> tuple[type[DomainEv
         hint = get_args(hint)[0]
     if hint is None or hint is Any or hint is DomainEvent:
         return declared_events()
-    named = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    named = alternatives(hint)
     wrong = [one for one in named if not (isinstance(one, type) and issubclass(one, DomainEvent))]
     if wrong:
         faults.add(place, f"{wrong[0]!r} is not an event", "annotate `event` with DomainEvent classes, joined by |")

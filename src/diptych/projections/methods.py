@@ -6,12 +6,12 @@ Rule: what a method may do is decided here, before the first event; the fold onl
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from types import FunctionType, NoneType, UnionType
-from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
+from types import FunctionType, NoneType
+from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 from uuid import UUID
 
 from diptych.events.recorded import StoredEvent
-from diptych.handlers import On, Parameter, Signature, marked, signature, where
+from diptych.handlers import On, Parameter, Signature, alternatives, marked, signature, where
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.faults import Faults
 from diptych.projections.keys import RowKeys, comparable
@@ -212,7 +212,7 @@ def _not_owned(model: type) -> _Misfit:
 
 def _members(hint: Any) -> tuple[tuple[Any, ...], bool]:
     """Return the members of a union without None, and whether None was among them."""
-    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    members = alternatives(hint)
     return tuple(member for member in members if member is not NoneType), NoneType in members
 
 

@@ -4,11 +4,10 @@ Rule: a projection is pure; it gets rows, events and metadata, and nothing that 
 """
 
 from collections.abc import Mapping
-from types import UnionType
-from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from diptych.errors import ConfigurationError
-from diptych.handlers import local_names
+from diptych.handlers import alternatives, local_names
 from diptych.projections.methods import misfits
 
 Rows = TypeVar("Rows")
@@ -56,5 +55,5 @@ def brackets(cls: type) -> tuple[Any, ...]:
         for origin in getattr(base, "__orig_bases__", ()):
             if get_origin(origin) is Projection:
                 argument = get_args(origin)[0]
-                return get_args(argument) if get_origin(argument) in (Union, UnionType) else (argument,)
+                return alternatives(argument)
     return ()

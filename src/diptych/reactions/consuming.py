@@ -16,9 +16,8 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.clock import SystemClock, id_for
+from diptych.clock import id_for
 from diptych.errors import PublishError
-from diptych.events.recorded import to_microseconds
 from diptych.messages import Command
 from diptych.reactions.inbox import Accepted, Inbox
 from diptych.reactions.messages import IntegrationMessage, checked
@@ -31,7 +30,6 @@ from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
 from diptych.subscriptions.shelf import Shelf
 from diptych.subscriptions.tasks import DONE, PARKED, SKIPPED, Task, as_text, tasks_table
-from diptych.subscriptions.turn import Turn
 
 _log: Final = logging.getLogger("diptych.consuming")
 MESSAGE: Final = "message"
@@ -193,8 +191,7 @@ class ConsumingWork:
 
     async def _put(self, task: Task) -> None:
         async with self._turn:
-            now, is_real = to_microseconds(self._desk.clock.now()), isinstance(self._desk.clock, SystemClock)
-            turn = Turn(self.lane, now, self._duty.tasks, is_real=is_real)
+            turn = self._desk.turn(self.lane, self._duty.tasks)
             turn.put(task)
             await self._place.commit(turn)
 

@@ -4,10 +4,10 @@ Rule: what is wrong with an inbox is said at start; a message is acknowledged wh
 """
 
 from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar
 
-from diptych.handlers import is_async, local_names, signature
+from diptych.handlers import alternatives, is_async, local_names, signature
 from diptych.messages import Command
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode
 from diptych.reactions.source import Incoming, Source
@@ -63,7 +63,8 @@ class Inbox:
             event = taken[0]
             if not (isinstance(event, type) and issubclass(event, IntegrationEvent)):
                 raise TypeError(f"{read.where}: its first parameter is {event}; write an IntegrationEvent of yours")
-            if not all(isinstance(one, type) and issubclass(one, Command) for one in _kinds(read.returns)):
+            makes = [one for one in alternatives(read.returns) if one is not NoneType]
+            if not all(isinstance(one, type) and issubclass(one, Command) for one in makes):
                 raise TypeError(f"{read.where}: it returns {read.returns}; annotate the Command it makes")
             if event.message_type() in found:
                 raise TypeError(f"{read.where}: {event.message_type()} is taken by another function of {self.name}")
@@ -71,8 +72,3 @@ class Inbox:
         if not found:
             raise TypeError(f"Inbox {self.name}: it takes nothing; mark a function with @{self.name}.message")
         return found
-
-
-def _kinds(annotation: Any) -> list[Any]:
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    return [kind for kind in kinds if kind is not NoneType]

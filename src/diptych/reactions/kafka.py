@@ -7,8 +7,6 @@ Rule: the only file that imports aiokafka; no error of it leaves.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -16,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from diptych.errors import PublishError
 from diptych.reactions.messages import CONTENT_TYPE, IntegrationMessage, encode
+from diptych.reactions.publisher import chains_of
 from diptych.reactions.source import Incoming
 
 _AWAY: Final = (KafkaError, OSError, TimeoutError)
@@ -58,10 +57,8 @@ class KafkaPublisher:
             return
         try:
             producer = await self._connected()
-            ordered = sorted(messages, key=attrgetter("key"))  # stable: of one key they stay as they are
-            chains = [list(chain) for _, chain in groupby(ordered, attrgetter("key"))]
             async with asyncio.TaskGroup() as group:
-                for chain in chains:
+                for chain in chains_of(messages):
                     group.create_task(self._send(producer, chain))
         except _AWAY as error:
             raise PublishError("Kafka", _why(error)) from error

@@ -10,8 +10,6 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import nats
@@ -24,6 +22,7 @@ from nats.js.errors import NotFoundError
 
 from diptych.errors import PublishError
 from diptych.reactions.messages import CONTENT_TYPE, IntegrationMessage, encode
+from diptych.reactions.publisher import chains_of
 from diptych.reactions.source import Incoming
 
 _log: Final = logging.getLogger("diptych.nats")
@@ -136,8 +135,7 @@ class NatsPublisher:
             if not self._is_made:
                 await ensure(context, self._stream)
                 self._is_made = True
-            ordered = sorted(messages, key=attrgetter("key"))  # stable: of one key they stay as they are
-            chains = [list(chain) for _, chain in groupby(ordered, attrgetter("key"))]
+            chains = chains_of(messages)
             for first in range(0, len(chains), _AT_ONCE):
                 async with asyncio.TaskGroup() as group:
                     for chain in chains[first : first + _AT_ONCE]:

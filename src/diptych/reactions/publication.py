@@ -4,11 +4,11 @@ Rule: only what is said here leaves the service; everything that can be wrong wi
 """
 
 from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar
 
 from diptych.events.recorded import RecordedEvent
-from diptych.handlers import is_async, local_names, signature
+from diptych.handlers import alternatives, is_async, local_names, signature
 from diptych.messages import DomainEvent, Metadata
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage
 from diptych.reactions.publisher import Publisher
@@ -51,10 +51,10 @@ class Publication:
             taken = [one.annotation for one in read.parameters]
             if not 1 <= len(taken) <= 2 or any(one is not Metadata for one in taken[1:]):
                 raise TypeError(f"{read.where}: write (event: YourEvent) or (event: YourEvent, meta: Metadata)")
-            makes = _kinds(read.returns)
+            makes = [one for one in alternatives(read.returns) if one is not NoneType]
             if not makes or not all(isinstance(one, type) and issubclass(one, IntegrationEvent) for one in makes):
                 raise TypeError(f"{read.where}: it returns {read.returns}; annotate the IntegrationEvent it makes")
-            for event in _kinds(taken[0]):
+            for event in alternatives(taken[0]):
                 if not (isinstance(event, type) and issubclass(event, DomainEvent)):
                     raise TypeError(f"{read.where}: its first parameter is {event}; write a DomainEvent of yours")
                 if event in found:
@@ -92,8 +92,3 @@ def message_of(source: str, mapped: Mapped, recorded: RecordedEvent) -> Integrat
         correlation_id=meta.correlation_id,
         causation_id=meta.causation_id,
     )
-
-
-def _kinds(annotation: Any) -> list[Any]:
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    return [kind for kind in kinds if kind is not NoneType]

@@ -4,6 +4,8 @@ Rule: a publisher knows nothing of the log; whoever calls it knows how far it go
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from diptych.errors import PublishError
@@ -28,6 +30,15 @@ class Publisher(Protocol):
         one. A message that was there already counts as confirmed. :raises PublishError: the broker is away, or said no.
         """
         ...
+
+
+def chains_of(messages: Sequence[IntegrationMessage]) -> list[list[IntegrationMessage]]:
+    """Return the messages of each key, in their order: of one key the next goes out when the one before was confirmed.
+
+    Sent all at once, a later one could be kept and an earlier one lost when a broker fails in between (D1).
+    """
+    ordered = sorted(messages, key=attrgetter("key"))  # stable: of one key they stay as they are
+    return [list(chain) for _, chain in groupby(ordered, attrgetter("key"))]
 
 
 class MemoryPublisher:

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from diptych.clock import SystemClock
 from diptych.errors import PublishError
 from diptych.events.codec import Codec
-from diptych.events.recorded import RecordedEvent, StoredMetadata, to_microseconds
+from diptych.events.recorded import RecordedEvent, StoredMetadata
 from diptych.messages import DomainEvent
 from diptych.reactions.messages import IntegrationMessage
 from diptych.reactions.publication import Mapped, Published, message_of
@@ -27,8 +26,7 @@ from diptych.subscriptions.failures import Backoff
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import SharedPage
-from diptych.subscriptions.shelf import one_task
-from diptych.subscriptions.tasks import start_of, tasks_table
+from diptych.subscriptions.tasks import tasks_table
 from diptych.subscriptions.turn import Turn
 
 _log: Final = logging.getLogger("diptych.publishing")
@@ -92,9 +90,7 @@ class PublishingWork:
         """Publish until cancelled."""
         self._desk.reader.listen(self._wake)
         try:
-            start = await one_task(self._desk.store, self._duty.tasks, self._desk.generation, start_of(self._duty.name))
-            if start is not None:
-                self._place.begin(start)
+            await self._place.begin()
             while True:
                 self._wake.clear()
                 self._is_at_rest = False
@@ -150,5 +146,4 @@ class PublishingWork:
                 return
 
     def _turn(self) -> Turn:
-        now = to_microseconds(self._desk.clock.now())
-        return Turn(self.lane, now, self._duty.tasks, is_real=isinstance(self._desk.clock, SystemClock))
+        return self._desk.turn(self.lane, self._duty.tasks)

@@ -4,13 +4,12 @@ Rule: everything that can be wrong with the function is said here, at start.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from types import UnionType
-from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
-from diptych.handlers import Parameter, Signature, is_async, signature, where
+from diptych.handlers import Parameter, Signature, alternatives, is_async, signature, where
 from diptych.messages import DomainEvent, IdempotencyKey, Metadata
 
 Begins = Literal["head", "beginning"]
@@ -83,7 +82,7 @@ def _named(parameters: tuple[Parameter, ...], kind: type) -> str | None:
 
 
 def _events(annotation: Any) -> tuple[type[DomainEvent], ...]:
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = alternatives(annotation)
     if all(isinstance(kind, type) and issubclass(kind, DomainEvent) and kind is not DomainEvent for kind in kinds):
         return tuple(kinds)
     return ()

@@ -5,14 +5,13 @@ Rule: everything that can be wrong with the class is said here, at start.
 
 import inspect
 from collections.abc import Callable, Mapping
-from types import UnionType
-from typing import Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from diptych.errors import ConfigurationError
 from diptych.events.recorded import RecordedEvent
-from diptych.handlers import On, marked, signature, where
+from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
 from diptych.sagas.saga import Rejected, Saga, Timeout
 from diptych.sagas.steps import check_steps
@@ -102,7 +101,7 @@ def _way(method: Callable[..., None], mark: On) -> tuple[list[Any], Way]:
         name = method.__name__
         raise TypeError(f"write def {name}(self, event: YourEvent) or {name}(self, event: YourEvent, meta: Metadata)")
     annotation = read.parameters[0].annotation
-    taken = list(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else [annotation]
+    taken = list(alternatives(annotation))
     is_event = all(isinstance(each, type) and issubclass(each, DomainEvent) for each in taken)
     if not is_event and not all(_is_other(each) for each in taken):
         raise TypeError(f"it takes {annotation}; a saga takes a DomainEvent, a Timeout, or Rejected[YourCommand]")

@@ -95,13 +95,9 @@ class SagaDuty:
         found = json.loads(task.body)
         if task.kind == CALL:
             return await self._call(task, found["step"], found["direction"], json.dumps(found["data"]))
-        kind = self._commands.get(task.name)
-        if kind is None:
-            raise LookupError(f"no handler of this app takes {task.name}")
-        command = kind.model_validate(found["data"], strict=False, by_alias=False, by_name=True)
         correlation = UUID(found["correlation"]) if found["correlation"] else None
         sending = Sending(task.id, correlation, UUID(found["cause"]), found["tenant"], beside)
-        return await self._dispatch(command, sending)
+        return await self._dispatch(self.command(task), sending)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
         """Call somebody outside, under a key that is the same at each try."""
@@ -120,8 +116,10 @@ class SagaDuty:
         return self._stepper
 
     def command(self, task: Task) -> Command[Any]:
-        """Return the command of a task."""
-        kind = self._commands[task.name]
+        """Return the command of a task. :raises LookupError: nobody handles it any more."""
+        kind = self._commands.get(task.name)
+        if kind is None:
+            raise LookupError(f"no handler of this app takes {task.name}")
         return kind.model_validate(json.loads(task.body)["data"], strict=False, by_alias=False, by_name=True)
 
 

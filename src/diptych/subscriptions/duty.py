@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
-from diptych.clock import Clock
+from diptych.clock import Clock, SystemClock
 from diptych.errors import AccessDeniedError, DomainError, InvalidInputError, NotFoundError
-from diptych.events.recorded import RecordedEvent
+from diptych.events.recorded import RecordedEvent, to_microseconds
 from diptych.messages import Command
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held, Request
@@ -177,3 +177,16 @@ class Desk(NamedTuple):
     pace: Pace
     generation: int
     patience: float = 2.0  # seconds that what is being performed gets to end, when the lane is let go
+
+    @property
+    def is_real_time(self) -> bool:
+        """Whether its clock is the machine's, by which events are recorded too."""
+        return isinstance(self.clock, SystemClock)
+
+    def now(self) -> int:
+        """The clock's time, in microseconds since 1970."""
+        return to_microseconds(self.clock.now())
+
+    def turn(self, lane: int, tasks: Table) -> Turn:
+        """Begin a turn of a lane."""
+        return Turn(lane, self.now(), tasks, is_real=self.is_real_time)

@@ -11,7 +11,8 @@ from diptych.store.batches import LaneMove, ViewBatch
 from diptych.store.leases import Held
 from diptych.store.protocols import Append, Appended
 from diptych.subscriptions.duty import Desk, Duty
-from diptych.subscriptions.tasks import Task
+from diptych.subscriptions.shelf import one_task
+from diptych.subscriptions.tasks import start_of
 from diptych.subscriptions.turn import Turn
 
 SAVE: Final = 5.0
@@ -28,9 +29,11 @@ class LanePlace:
         self._cut_at = (self.position, self.event_id, self._recorded_at)
         self._cut: asyncio.Future[Appended] | None = None  # a turn that was sent when who waited for it was cancelled
 
-    def begin(self, start: Task) -> None:
+    async def begin(self) -> None:
         """Leave out what was in the log before the duty was first started."""
-        if start.number > self.position:
+        id = start_of(self._duty.name)
+        start = await one_task(self._desk.store, self._duty.tasks, self._desk.generation, id)
+        if start is not None and start.number > self.position:
             self.position, self.event_id, self._recorded_at = start.number, bytes.fromhex(start.body), start.due_at
 
     async def commit(self, turn: Turn, *, to: StoredEvent | None = None, at_once: bool = False) -> None:

@@ -12,9 +12,8 @@ from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from diptych.clock import SystemClock
 from diptych.errors import ProgrammingError, RowChangedError
-from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata, to_microseconds
+from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata
 from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
@@ -22,7 +21,7 @@ from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import SharedPage
-from diptych.subscriptions.shelf import Shelf, one_task
+from diptych.subscriptions.shelf import Shelf
 from diptych.subscriptions.tasks import (
     EVENT,
     PARKED,
@@ -34,7 +33,6 @@ from diptych.subscriptions.tasks import (
     Task,
     event_task,
     id_of,
-    start_of,
 )
 from diptych.subscriptions.timers import Timers
 from diptych.subscriptions.turn import Turn
@@ -96,7 +94,7 @@ class LaneWork:
 
     def is_settled(self, head: int) -> bool:
         """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""
-        is_at_rest = self._is_at_rest and not self._timers.are_due(self._now()) and not len(self._in_hand)
+        is_at_rest = self._is_at_rest and not self._timers.are_due(self.desk.now()) and not len(self._in_hand)
         return is_at_rest and self._place.position >= head
 
     def drop(self) -> None:
@@ -132,12 +130,10 @@ class LaneWork:
             await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
-        start = await one_task(self.desk.store, self.duty.tasks, self.desk.generation, start_of(self.duty.name))
-        if start is not None:
-            self._place.begin(start)
+        await self._place.begin()
         self._parked = {task.key: task.error for task in reversed(await self._shelf.parked())}
         await self._timers.begin()
-        now = self._now()
+        now = self.desk.now()
         for task in await self._shelf.unfinished():
             self._in_hand.add(task, now)
 
@@ -225,8 +221,8 @@ class LaneWork:
     async def _sleep(self) -> None:
         seconds = SAVE
         if self._timers.next_due is not None and not self.is_paused:
-            left = (self._timers.next_due - self._now()) / 1_000_000
-            seconds = min(seconds, max(left, _SHORT) if isinstance(self.desk.clock, SystemClock) else _LOOK)
+            left = (self._timers.next_due - self.desk.now()) / 1_000_000
+            seconds = min(seconds, max(left, _SHORT) if self.desk.is_real_time else _LOOK)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
@@ -235,11 +231,7 @@ class LaneWork:
         return await self.desk.store.inline.load(self.desk.generation, loads)
 
     def _new_turn(self) -> Turn:
-        is_real = isinstance(self.desk.clock, SystemClock)
-        return Turn(self.lane, self._now(), self.duty.tasks, is_real=is_real)
-
-    def _now(self) -> int:
-        return to_microseconds(self.desk.clock.now())
+        return self.desk.turn(self.lane, self.duty.tasks)
 
 
 async def _clean(work: LaneWork, now: int) -> None:

@@ -6,12 +6,11 @@ Rule: no I/O, no clock and no bus in here; an aggregate is its events.
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from types import UnionType
-from typing import Any, ClassVar, Union, get_args, get_origin
+from typing import Any, ClassVar
 from uuid import UUID
 
 from diptych.errors import ConfigurationError, ProgrammingError
-from diptych.handlers import marked, signature, where
+from diptych.handlers import alternatives, marked, signature, where
 from diptych.messages import DomainEvent
 
 _RESERVED = ("id", "version", "record", "aggregate_name")
@@ -124,7 +123,7 @@ def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:
 
 def _events(annotation: Any) -> tuple[Any, ...]:
     """The event classes that an annotation names, one or several joined by |; none if it names anything else."""
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = alternatives(annotation)
     return kinds if all(_is_event(kind) for kind in kinds) else ()
 
 

@@ -1,0 +1,15 @@
+"""The options that verbs which act on what is kept have in common.
+
+Rule: nothing but typer is imported, so that `--help` is fast.
+"""
+
+from typing import Annotated
+
+import typer
+
+AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", help="Where the app is; else found.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Reason = Annotated[str, typer.Option(envvar="DIPTYCH_REASON", help="Why; it is written down.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="DIPTYCH_YES", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Within = Annotated[str, typer.Option(envvar="DIPTYCH_WITHIN", help="How long to wait for the owners: 10s.")]
