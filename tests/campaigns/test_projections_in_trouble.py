@@ -1,6 +1,7 @@
 """Events that code cannot read or does not know, old code beside new, and a database that goes away meanwhile."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,8 +38,11 @@ def by_sort(one: Spoonful) -> Any:
 
 
 async def until_position(one: Trial, kind: Kind, position: int) -> None:
-    """Return when a projection has applied so much."""
-    assert await one.app.progress[kind].wait_for(position, PATIENCE), one.app.progress[kind].error
+    """Return when a projection has applied so much; what this process last heard of it may be old, so it asks again."""
+    progress, deadline = one.app.progress[kind], time.monotonic() + PATIENCE
+    while not await progress.wait_for(position, 1.0):
+        assert time.monotonic() < deadline, progress.error
+        await asyncio.sleep(0.05)
 
 
 async def until_said(one: Trial, *words: str) -> str:
