@@ -1,10 +1,10 @@
-"""Which function plays which part: command handler, query handler, `@on` of an aggregate or a projection, route.
+"""Which function plays which part: command handler, query handler, `@on` of what, route.
 
 Rule: parts are found by base class, decorator and annotation, as the framework itself finds them.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ class Part(Enum):
     DECIDE = "method of an aggregate"  # any other one, also private: it decides and records
     PROJECT = "@on method of a projection"
     PROJECT_SQL = "handle() of a projection"
+    FOLLOW = "method of a saga"  # @on, and a @step that says which command; async ones call on purpose
     UPCAST = "upcaster"
     ROUTE = "route"  # of FastAPI or Starlette
 
@@ -111,7 +112,7 @@ def decorators(function: Function | ast.ClassDef) -> Iterator[tuple[str, ast.exp
 def _part(function: Function, owner: str | None, project: Project) -> Part | None:
     names = dict(decorators(function))
     if owner is not None:
-        return _part_of_method(function, owner, project, is_on="on" in names)
+        return _part_of_method(function, owner, project, names.keys())
     if "command_handler" in names or "query_handler" in names:
         return Part.COMMAND if "command_handler" in names else Part.QUERY
     if "upcast" in names:
@@ -119,11 +120,15 @@ def _part(function: Function, owner: str | None, project: Project) -> Part | Non
     return Part.ROUTE if _is_route(function) else None
 
 
-def _part_of_method(function: Function, owner: str, project: Project, *, is_on: bool) -> Part | None:
+def _part_of_method(function: Function, owner: str, project: Project, marks: Collection[str]) -> Part | None:
+    is_on = "on" in marks
     if project.is_a(owner, "Aggregate"):
         return Part.APPLY if is_on else Part.DECIDE
     if project.is_a(owner, "Projection"):
         return Part.PROJECT if is_on else Part.PROJECT_SQL if function.name == "handle" else None
+    if project.is_a(owner, "Saga", "Steps"):
+        is_plain = isinstance(function, ast.FunctionDef) and not {"on", "step", "undo"}.isdisjoint(marks)
+        return Part.FOLLOW if is_plain else None
     if function.name == "handle":
         for name, part in (("CommandHandler", Part.COMMAND), ("QueryHandler", Part.QUERY)):
             if project.is_a(owner, name):

@@ -73,11 +73,12 @@ def _differs(module: Module, project: Project) -> Iterator[Finding]:
     for role, way in _ways(module, project, lambda call: is_changing(call.dotted)):
         message = f"`{spoken(way.last.dotted)}()` in `{role.name}`; rows that are built again would differ"
         yield at_call("DP206", role, way, message, hint, "another value each time")._replace(
-            fix=_recorded_at(role, way, project)
+            fix=recorded_at(role, way, project)
         )
 
 
-def _recorded_at(role: Role, way: Reached, project: Project) -> Fix | None:
+def recorded_at(role: Role, way: Reached, project: Project) -> Fix | None:
+    """Return the fix that takes the event's time in place of now, where the method has its metadata."""
     call = way.path[0]
     if len(way.path) > 1 or not is_now(call.dotted):
         return None
