@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from diptych.store.protocols import StoreSettings
 from tests.campaigns import (
+    away,
     brokers,
     corruption,
     crash,
@@ -203,6 +204,19 @@ def run_brokers(options: argparse.Namespace) -> None:
     )
 
 
+def run_away(options: argparse.Namespace) -> None:
+    """Take three NATS servers away for a while, with commands going on, and see that memory is flat meanwhile."""
+    with DATABASES[options.database]() as url, a_cluster() as cluster:
+        found = asyncio.run(away.endure(url, cluster, options.seconds, say))
+    assert found.end <= 1.1 * found.warm, f"memory grew from {found.warm:.0f} to {found.end:.0f} MB"
+    assert found.caught_up <= 1.3 * found.warm, f"catching up took {found.caught_up:.0f} MB, {found.warm:.0f} before"
+    say(
+        f"{found.commands:,} commands, all told once and in order; away for {options.seconds:.0f} s with "
+        f"{found.away / found.before:.2f} of the commands a second before, "
+        f"memory {found.warm:.0f} MB, {found.end:.0f} at the end, {found.caught_up:.0f} caught up"
+    )
+
+
 def run_sagas(options: argparse.Namespace) -> None:
     """Kill and stop workers that carry orders, and see that each order goes one way, and only once."""
     with DATABASES[options.database]() as url:
@@ -278,6 +292,9 @@ def add_those_of_projections(jobs: Jobs) -> None:
     fulfilling.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     job(jobs, "outside", run_outside)
     job(jobs, "brokers", run_brokers).add_argument("--rounds", type=int, default=50)
+    leaving = job(jobs, "away", run_away)
+    leaving.add_argument("--seconds", type=float, default=180.0, help="that the broker is away")
+    leaving.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     changing = job(jobs, "mutants", run_mutants)
     changing.add_argument("--count", type=int, default=500)
     changing.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
