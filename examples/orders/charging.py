@@ -22,9 +22,9 @@ async def charge(
     payment_id = meta.stream.id
     outcome = await provider.charge(payment_id, event.amount, key)
     if isinstance(outcome, Charged):
-        await commands.dispatch(RecordPayment(payment_id=payment_id, reference=outcome.reference))
+        await commands.dispatch(RecordPayment(payment_id=payment_id, reference=outcome.reference), command_id=key.id)
     else:
-        await commands.dispatch(DeclinePayment(payment_id=payment_id, reason=outcome.reason))
+        await commands.dispatch(DeclinePayment(payment_id=payment_id, reason=outcome.reason), command_id=key.id)
 
 
 @module.reaction(attempts=ATTEMPTS)
@@ -33,4 +33,4 @@ async def give_back(
 ) -> None:
     """Have the provider give the money back, and note that it did."""
     await provider.refund(event.reference, key)
-    await commands.dispatch(RecordRefund(payment_id=meta.stream.id))
+    await commands.dispatch(RecordRefund(payment_id=meta.stream.id), command_id=key.id)

@@ -25,6 +25,7 @@ class Part(Enum):
     PROJECT = "@on method of a projection"
     PROJECT_SQL = "handle() of a projection"
     FOLLOW = "method of a saga"  # @on, and a @step that says which command; async ones call on purpose
+    REACT = "reaction"
     UPCAST = "upcaster"
     ROUTE = "route"  # of FastAPI or Starlette
 
@@ -115,8 +116,9 @@ def _part(function: Function, owner: str | None, project: Project) -> Part | Non
         return _part_of_method(function, owner, project, names.keys())
     if "command_handler" in names or "query_handler" in names:
         return Part.COMMAND if "command_handler" in names else Part.QUERY
-    if "upcast" in names:
-        return Part.UPCAST
+    for mark, part in (("upcast", Part.UPCAST), ("reaction", Part.REACT)):
+        if mark in names:
+            return part
     return Part.ROUTE if _is_route(function) else None
 
 

@@ -21,5 +21,5 @@ class Fulfilment(Steps):
     @step
     async def charge(self, key: IdempotencyKey, provider: httpx.AsyncClient) -> None:
         body = {"order": str(self.order_id), "cents": self.cents}
-        answer = await provider.post("https://pay.example/charges", json=body, headers={"Idempotency-Key": str(key)})
+        answer = await provider.post("https://pay.example/charges", json=body, headers={"Idempotency-Key": key})
         answer.raise_for_status()
