@@ -11,9 +11,11 @@ from uuid import UUID
 from diptych.clock import new_id
 from diptych.errors import OtherHistoryError, StoreUnavailableError, UnknownOutcomeError
 from diptych.events.recorded import StoredEvent
+from diptych.store.batches import ViewBatch
 from diptych.store.heads import HeadSignal, HeadWatch
 from diptych.store.limits import check_append
 from diptych.store.postgres.appending import AppendJob, CommandTaken, rows_of
+from diptych.store.postgres.beside import together
 from diptych.store.postgres.connection import Connection, Database, warnings_of
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.log import SETTINGS, Log
@@ -187,13 +189,23 @@ class PostgresEventStore:
     def _closed(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")
 
-    async def _fold(self, connection: Connection, job: AppendJob, appended: Appended) -> None:
-        """Write the rows that commit with one append."""
-        rows = rows_of(job.append, appended)
-        for fold in job.append.inline:
-            await self.inline.fold_inline(connection, fold, rows, appended.position - len(rows))
-        if job.append.beside is not None:
-            await self.inline.write_beside(connection, job.append.beside)
+    async def _fold(self, connection: Connection, stored: Sequence[tuple[AppendJob, Appended]]) -> None:
+        """Write the rows that commit with appends."""
+        beside: list[ViewBatch] = []
+        for job, appended in stored:
+            if job.count and job.append.inline:
+                await self._write_beside(connection, beside)
+                rows = rows_of(job.append, appended)
+                for fold in job.append.inline:
+                    await self.inline.fold_inline(connection, fold, rows, appended.position - len(rows))
+            if job.append.beside is not None:
+                beside.append(job.append.beside)
+        await self._write_beside(connection, beside)
+
+    async def _write_beside(self, connection: Connection, beside: list[ViewBatch]) -> None:
+        for batch in together(beside):
+            await self.inline.write_beside(connection, batch)
+        beside.clear()
 
     def _committed(self, position: int) -> None:
         self._signal.announce(position)

@@ -20,8 +20,8 @@ from diptych.store.postgres.migrations import in_schema, lock_key
 from diptych.store.protocols import Appended, StoreSettings
 
 Outcome = Appended | CommandTaken | Exception
-Fold = Callable[[Connection, AppendJob, Appended], Awaitable[None]]
-"""Fold one append's events into its inline rows, in the transaction of this connection."""
+Fold = Callable[[Connection, Sequence[tuple[AppendJob, Appended]]], Awaitable[None]]
+"""Write the rows that commit with appends, in their order, in the transaction of this connection."""
 
 _APPEND: Final = """
 SELECT * FROM diptych.append_events($1, $2::text::integer[], string_to_array($3, chr(30)), $4::text::bigint[],
@@ -130,9 +130,8 @@ class AppendSession:
         await self._connection.execute(self._begin)
         try:
             outcomes = await self._write(jobs)
-            for job, outcome in zip(jobs, outcomes, strict=True):
-                if isinstance(outcome, Appended) and job.has_rows:
-                    await self._fold(fold, job, outcome)
+            pairs = zip(jobs, outcomes, strict=True)
+            await self._fold(fold, [(job, one) for job, one in pairs if isinstance(one, Appended) and job.has_rows])
             self._is_sent = True
             with self._until_silent():
                 done = await self._connection.execute("COMMIT", timeout=_LEFT_TO_FINISH)
@@ -146,9 +145,9 @@ class AppendSession:
             raise
         return outcomes
 
-    async def _fold(self, fold: Fold, job: AppendJob, appended: Appended) -> None:
+    async def _fold(self, fold: Fold, stored: Sequence[tuple[AppendJob, Appended]]) -> None:
         try:
-            await fold(self._connection, job, appended)
+            await fold(self._connection, stored)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             raise
         except Exception as error:

@@ -7,7 +7,7 @@ import pytest
 
 from diptych.errors import CheckpointMovedError, RowChangedError, WrongExpectedVersionError
 from diptych.store.batches import LaneMove, Load, RowChanges, RowGuard, ViewBatch
-from diptych.store.protocols import Append, EventStore, StreamWrite
+from diptych.store.protocols import Append, Appended, EventStore, StreamWrite
 from diptych.stream import ANY, NO_STREAM, Expected
 from diptych.testing.contracts.events_samples import EventStoreHarness, event, everything, stream, to
 from diptych.testing.contracts.view_rows import TALLIES, TALLY, Tally
@@ -76,6 +76,28 @@ class BesideContract(EventStoreHarness):
         outcomes = await asyncio.gather(*[kept.append(each) for each in appends], return_exceptions=True)
         assert sum(isinstance(each, RowChangedError) for each in outcomes) == 9
         assert (len(await everything(kept)), await _total(kept)) == (6, 2)
+
+    async def test_many_rows_beside_one_another_are_each_their_own(self, kept: EventStore) -> None:
+        """S1, L3: those who rest on rows of their own are stored, in the order of their events; the others are not."""
+        made = [RowChanges(TALLY, [Tally(name=f"row {number}", total=0)]) for number in range(20)]
+        await kept.append(Append([], beside=ViewBatch(TALLIES.name, 1, [], 0, changes=made)))
+        appends = []
+        for number in range(20):
+            believed = 1 if number in (3, 11) else 0
+            guards = [RowGuard(TALLY, (f"row {number}",), "total", believed)]
+            changes = [RowChanges(TALLY, [Tally(name=f"row {number}", total=number + 1)])]
+            if number % 4 == 0:
+                changes = [RowChanges(TALLY, [], [(f"row {number}",)])]
+            beside = ViewBatch(TALLIES.name, 1, [], 0, changes=changes, guards=guards)
+            appends.append(kept.append(Append(_writes(1), beside=beside)))
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        refused = {number for number, each in enumerate(outcomes) if isinstance(each, RowChangedError)}
+        places = [each.position for each in outcomes if isinstance(each, Appended)]
+        assert (refused, places) == ({3, 11}, list(range(6, 24)))
+        names = [(f"row {number}",) for number in range(20)]
+        left = (await kept.inline.load(1, [Load(TALLY, ("name",), names)]))[TALLY.name]
+        expected = {f"row {n}": 0 if n in refused else n + 1 for n in range(20) if n % 4}
+        assert {row.name: row.total for row in left} == expected
 
     async def test_a_row_is_made_once(self, kept: EventStore) -> None:
         """S1: of many who make one row, each on condition that it is not there, one is stored."""
