@@ -43,6 +43,8 @@ class LastingContract(EventStoreHarness):
         with pytest.raises(StoreUnavailableError):
             await store.read_log(after=0)
         with pytest.raises(StoreUnavailableError):
+            await store.read_slices(after=0, slices=range(1024))
+        with pytest.raises(StoreUnavailableError):
             await store.read_stream(name)
         with pytest.raises(StoreUnavailableError):
             await store.head()
