@@ -122,6 +122,19 @@ async def test_of_many_findings_some_are_listed_and_all_counted(tmp_path: Path) 
     assert (len(done.audited.findings), done.audited.left_out) == (AT_MOST, {"L8": 5})
 
 
+async def test_a_type_that_the_code_does_not_know_is_found_once(tmp_path: Path) -> None:
+    """I2: where it is first met; the others say the same."""
+    place, purse = File(tmp_path), new_id()
+    app = purses(place.url)
+    async with app:
+        for _ in range(3):
+            await app.commands.dispatch(Pay(purse_id=purse, amount=Decimal(1)))
+    place.plant("UPDATE events SET schema_version = 9 WHERE position > 1")
+    found = [each for each in (await verified(place)).audited.findings if each.invariant == "I2"]
+    assert [each.position for each in found] == [2]
+    assert "is the first" in found[0].sentence
+
+
 async def test_what_is_appended_meanwhile_is_no_finding(place: Place) -> None:
     app = purses(place.url)
     async with app:

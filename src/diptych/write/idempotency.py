@@ -93,10 +93,12 @@ def _dump(command: type[Command[Any]], result: Any) -> str:
         return "null"
     adapter = _adapter(command)
     try:
+        if result is None:
+            adapter.validate_python(None)  # pydantic writes it for any type, and would not read it again
         with catch_warnings():
             simplefilter("error")
             return adapter.dump_json(result, by_alias=False, round_trip=True, warnings="error").decode()
-    except (PydanticSerializationError, UserWarning) as error:
+    except (PydanticSerializationError, UserWarning, ValidationError) as error:
         raise ProgrammingError(
             f"The handler of {command.__name__} returned {result!r}, but {command.__name__} declares "
             f"{result_type(command)}. Nothing was stored. Correct the handler, or write Command[...]."
