@@ -174,6 +174,22 @@ def test_something_else_than_a_row_is_refused() -> None:
     assert "it returned a str" in str(failure(Stranger, [(shop.order("1"), shop.placed())]))
 
 
+@pytest.mark.parametrize(("returned", "said"), [("a basket", "it returned a str"), (None, "it returned None")])
+def test_something_else_than_the_row_that_changed_is_refused(returned: Any, said: str) -> None:
+    class Stranger(Projection[Basket]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            return Basket(id=meta.stream.id, total=Decimal(0), items=0)
+
+        @on
+        def added(self, row: Basket, event: Added) -> Basket:
+            return returned  # type: ignore[no-any-return]
+
+    error = failure(Stranger, [(shop.order("1"), shop.placed()), (shop.order("1"), shop.added())])
+    assert said in str(error)
+    assert error.position == 2
+
+
 def test_a_handler_that_exits_fails_its_event_only() -> None:
     class Exiting(Projection[Basket]):
         @on
