@@ -90,6 +90,24 @@ def test_a_method_that_cannot_work_is_refused_with_its_place(method: Any, why: s
     assert f"{Path(__file__).name}:{method.__code__.co_firstlineno}" in text
 
 
+def of_row(self: Any, row: Basket, event: Added) -> Basket: ...  # type: ignore[empty-body]
+def maybe_row(self: Any, row: Basket | None, event: Added) -> Basket: ...  # type: ignore[empty-body]
+def no_row(self: Any, event: Added) -> Basket: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "why"),
+    [
+        (of_row, {"key": "id", "each": "total"}, "it says both key= and each=; keep one of the two"),
+        (no_row, {"each": "id"}, "each= needs the row; take the row as a parameter, without `| None`"),
+        (maybe_row, {"each": "id"}, "each= needs the row"),
+        (of_row, {"each": "colour"}, "Basket has no column colour"),
+    ],
+)
+def test_each_that_cannot_work_is_refused(method: Any, options: dict[str, str], why: str) -> None:
+    assert why in faults_of(on(**options)(method))  # type: ignore[call-overload]
+
+
 def test_only_plain_methods_take_events() -> None:
     def method(self: Any, event: Placed) -> Basket: ...  # type: ignore[empty-body]
 
