@@ -253,6 +253,14 @@ def test_only_the_fields_that_were_given_make_a_command_the_same_c2() -> None:
     assert fingerprint(Write(purse_id=purse)) != fingerprint(Write(purse_id=purse, tags=frozenset()))
 
 
+def test_a_command_with_a_set_differs_by_what_is_in_it_and_by_its_other_fields_c2() -> None:
+    one = fingerprint(Write(purse_id=UUID(int=1), tags=frozenset("ab")))
+    assert one == fingerprint(Write(purse_id=UUID(int=1), tags=frozenset("ba")))
+    assert one != fingerprint(Write(purse_id=UUID(int=2), tags=frozenset("ab")))
+    assert one != fingerprint(Write(purse_id=UUID(int=1), tags=frozenset("ac")))
+    assert one != fingerprint(Write(purse_id=UUID(int=1), tags=frozenset("abc")))
+
+
 def test_a_command_with_a_set_is_the_same_command_in_every_process_c2() -> None:
     """The order of a set changes from process to process, the command does not."""
     code = (
