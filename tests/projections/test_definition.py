@@ -243,3 +243,27 @@ def test_methods_and_own_sql_do_not_mix() -> None:
         async def handle(self, event: Placed, db: Db) -> None: ...
 
     assert "both @on methods and its own handle" in faults(Both)
+
+
+def test_two_projections_share_neither_a_name_nor_a_table() -> None:
+    class First(Projection[Basket], name="twins"):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            raise NotImplementedError
+
+    class Second(Projection[ProductSales], name="twins"):
+        @on(key="product")
+        def added(self, row: ProductSales | None, event: Added) -> ProductSales:
+            raise NotImplementedError
+
+    class Third(Projection[Basket]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Basket:
+            raise NotImplementedError
+
+    with pytest.raises(ConfigurationError) as caught:
+        define_all([(First, "async"), (Second, "async"), (Third, "async")])
+    said = str(caught.value)
+    assert "the name twins is taken by" in said
+    assert 'say `class ...(Projection[...], name="...")`' in said
+    assert "the table basket is owned by" in said
