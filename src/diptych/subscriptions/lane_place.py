@@ -64,6 +64,7 @@ class LanePlace:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             self._cut, self._cut_at = writing, place
+            writing.add_done_callback(_is_known)
             raise
         self.position, self.event_id, self._recorded_at = place
         self._saved, self._saved_at = self.position, now
@@ -78,3 +79,9 @@ class LanePlace:
             self.position, self.event_id, self._recorded_at = self._cut_at
             self._saved, self._cut = self.position, None
         return is_written
+
+
+def _is_known(cut: asyncio.Future[Appended]) -> None:
+    """Have it that somebody looked at how it ended: of a lane that was let go, nobody does."""
+    if not cut.cancelled():
+        cut.exception()
