@@ -2,9 +2,10 @@
 
 import pytest
 
-from diptych.projections.choosing import choose, is_same_code
+from diptych.projections.choosing import built_by_others, choose, is_same_code
 from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Generation, GenerationState
+from diptych.store.leases import Board, Worker
 
 TABLES = ProjectionTables("sales", (), version=2, lanes=1, code="3.11:abc")
 OLD = TABLES._replace(version=1)
@@ -66,3 +67,26 @@ def test_of_two_versions_of_python_a_hash_tells_nothing() -> None:
     assert is_same_code("3.11:abc", "3.12:def")
     assert is_same_code("", "3.12:def")
     assert not is_same_code("3.12:abc", "3.12:def")
+
+
+def board(*generations: Generation, takes: int = 7) -> Board:
+    workers = [Worker("me", "here", frozenset({takes})), Worker("other", "there", frozenset({takes}))]
+    return Board(0, workers, generations, [], {}, [])
+
+
+def test_what_other_code_builds_and_somebody_else_is_at_is_left_alone() -> None:
+    """P5: to begin another one would drop it under their hands."""
+    theirs = generation(7, "building", OLD)
+    found = built_by_others(TABLES, board(theirs), "me")
+    assert [(one.number, worker.id) for one, worker in found] == [(7, "other")]
+    assert [worker.id for _, worker in built_by_others(TABLES, board(theirs))] == ["me", "other"]
+    changed = generation(7, "building", code="3.11:another")
+    assert len(built_by_others(TABLES, board(changed), "me")) == 1
+
+
+def test_what_is_ours_or_done_or_nobodys_stands_in_nobodys_way() -> None:
+    assert built_by_others(TABLES, board(generation(7, "building")), "me") == []
+    assert built_by_others(TABLES, board(generation(7, "kept", OLD)), "me") == []
+    assert built_by_others(TABLES, board(generation(7, "building", OLD), takes=6), "me") == []
+    elsewhere = generation(7, "building", OLD)._replace(projection="orders")
+    assert built_by_others(TABLES, board(elsewhere), "me") == []
