@@ -96,12 +96,14 @@ async def test_two_processes_at_one_aggregate_lose_nothing_l6(both: tuple[App, A
     assert (await both[0].commands.dispatch(Count(counter_id=counter))).result == len(won) + 1
 
 
-async def test_the_cache_notices_what_another_process_wrote(both: tuple[App, App]) -> None:
+async def test_the_cache_notices_what_another_process_wrote(both: tuple[App, App], runs: list[str]) -> None:
+    """When it loads, and not by a conflict."""
     one, other = both
     counter = new_id()
     for expected in range(1, 9, 2):
         assert (await one.commands.dispatch(Count(counter_id=counter))).result == expected
         assert (await other.commands.dispatch(Count(counter_id=counter))).result == expected + 1
+    assert len(runs) == 8
 
 
 async def test_one_command_id_sent_by_two_processes_at_once_counts_once_c1(both: tuple[App, App]) -> None:
