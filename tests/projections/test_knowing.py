@@ -17,6 +17,7 @@ from diptych.subscriptions.progress import Place, Progress
 from tests.projections import shop
 
 ONE = Generation("baskets", 1, "live", 1, "", 3, "", (), True, 0)
+WHOLE: Final = Choice(ONE, is_fitting=True, is_readable=True, builds=False)
 
 
 def knowledge(**owners: tuple[str, int]) -> tuple[Knowledge, Progress]:
@@ -31,7 +32,7 @@ def knowledge(**owners: tuple[str, int]) -> tuple[Knowledge, Progress]:
         for lane, (owner, position) in enumerate(owners.values())
     ]
     workers = [Worker(id, "", frozenset({1})) for id in ("me", "you")]
-    known.take_in(Board(0, workers, [ONE], rows, {}, []), Choice(ONE, True, True, False), {})
+    known.take_in(Board(0, workers, [ONE], rows, {}, []), WHOLE, {})
     return known, progress
 
 
@@ -53,8 +54,21 @@ def test_without_lanes_of_its_own_it_is_where_the_last_of_the_others_is(coming: 
     assert progress.position == 4
 
 
+def test_where_lanes_of_another_generation_were_says_nothing_of_what_is_read_now() -> None:
+    known, progress = knowledge(l0=("you", 4), l1=("you", 4), l2=("you", 4))
+    known.reckon([], [])
+    progress.hears({0: Place(9), 1: Place(9), 2: Place(9)})
+    known.reckon([], [])
+    assert progress.position == 9
+    progress.turns_to(2)
+    two = ONE._replace(number=2)
+    rows = [LaneRow("baskets", 2, lane, 1, Checkpoint(5, 1), "you", "") for lane in range(3)]
+    known.take_in(Board(0, [Worker("you", "", frozenset({2}))], [two], rows, {}, []), WHOLE._replace(live=two), {})
+    known.reckon([], [])
+    assert progress.position == 5
+
+
 STOPPED: Final = "it cannot go on past position 4"
-WHOLE: Final = Choice(ONE, is_fitting=True, is_readable=True, builds=False)
 
 
 def board(trouble: str = "", alive: Sequence[str] = ("me", "you"), **given: Any) -> Board:
