@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -100,3 +100,32 @@ async def test_what_is_behind_a_stopped_one_is_done(doing: Doing) -> None:
     await until(lambda: doing.begun == [1])
     doing.in_hand.forget(first.id)
     await until(lambda: doing.begun == [1, 2])
+
+
+async def test_what_is_over_and_was_forgotten_before_takes_no_other_with_it(doing: Doing) -> None:
+    """S1: a task that ended and is owed no more, and the one behind it, which is performed already."""
+    first, second = task(1), task(2)
+    doing.gates[2] = asyncio.Event()
+    doing.in_hand.add(first, 0)
+    await until(lambda: bool(doing.in_hand.finished(10)))
+    doing.in_hand.add(second, 0)
+    doing.in_hand.forget(first.id)
+    await until(lambda: doing.begun == [1, 2])
+    doing.in_hand.over(first, 0)
+    assert len(doing.in_hand) == 1
+    doing.in_hand.forget(second.id)
+    doing.in_hand.over(second, 0)
+    assert len(doing.in_hand) == 0
+
+
+@pytest.mark.parametrize("how", ["over", "put aside"])
+async def test_an_event_is_kept_no_longer_than_its_task(doing: Doing, how: str) -> None:
+    """P8: else every event that was ever taken would stay in memory."""
+    one = task(1)
+    doing.in_hand.add(one, 0, cast(RecordedEvent, object()))
+    assert list(doing.in_hand._events) == [one.id]
+    if how == "over":
+        doing.in_hand.over(one, 0)
+    else:
+        doing.in_hand.let_go(one)
+    assert not doing.in_hand._events
