@@ -74,15 +74,16 @@ async def test_which_event_is_tried_again_is_noted_beforehand() -> None:
         noted, tried = list[int](), list[int]()
         mark, load = shop_.views.leases.mark, shop_.views.load
 
-        async def note(*of: Any, attempt: int = 0, trouble: str = "") -> None:
-            await mark(*of, attempt=attempt, trouble=trouble)
+        async def note(*of: Any, attempt: int = 0, **more: Any) -> None:
+            await mark(*of, attempt=attempt, **more)
             noted.append(attempt)
 
         async def look(generation: int, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
             tried.extend(noted[-1:])
             return await load(generation, loads)
 
-        shop_.views.leases.mark, shop_.views.load = note, look  # type: ignore[method-assign]
+        shop_.views.leases.mark = note  # type: ignore[method-assign]
+        shop_.views.load = look  # type: ignore[method-assign]
         shop_.engine.retry("baskets")
         await released(shop_)
         assert tried == [2]
