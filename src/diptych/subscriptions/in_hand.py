@@ -148,7 +148,6 @@ class InHand:
             del self._running[key]
             if key in self._queues:
                 self._start(key, 0.0)
-            self._wake()
 
     async def _run(self, key: str, after: float) -> None:
         is_cut = False
