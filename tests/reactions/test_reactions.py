@@ -1,13 +1,14 @@
 """A reaction as its user sees it, on every store: once at least for each event, in order, under a key of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from diptych import App, IdempotencyKey, Metadata, new_id
+from diptych import App, Clock, FixedClock, IdempotencyKey, Metadata, new_id
 from diptych.app.tuning import Tuning
 from diptych.errors import UnknownOutcomeError
 from diptych.store.protocols import Append, Appended
@@ -15,6 +16,7 @@ from diptych.subscriptions.duty import LANES
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import Pace
+from diptych.subscriptions.shelf import Shelf
 from diptych.subscriptions.tasks import Task, tasks_table
 from tests.sagas.faults import Append_, is_turn, on_append, rows
 from tests.sagas.shop import OrderCancelled, OrderPaid, OrderPlaced, PayOrder, PlaceOrder, shop
@@ -200,6 +202,39 @@ async def test_a_retry_that_waits_is_waited_for_after_a_restart(lasting: str, ma
         await app.commands.dispatch(PayOrder(order_id=order))
         await app.settled()
         assert [one.attempts for one in await tasks(app, "done")] == [2, 1, 2]
+
+
+async def test_what_was_done_is_kept_for_a_month_and_no_longer(mailer: Mailer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked for once a minute at most, and a few at a time."""
+    monkeypatch.setattr("diptych.subscriptions.lane_work._AT_ONCE", 2)
+    looked: list[Shelf] = []
+    outdated = Shelf.outdated
+
+    async def look(shelf: Shelf, before: int, most: int) -> Sequence[Task]:
+        looked.append(shelf)
+        return await outdated(shelf, before, most)
+
+    monkeypatch.setattr(Shelf, "outdated", look)
+    app, clock = made("memory:", mailer), FixedClock()
+    app.provide(Clock, clock)
+    async with app:
+        order = await place(app)
+        for _ in range(5):
+            await app.commands.dispatch(PayOrder(order_id=order))
+        await app.settled()
+        await app.commands.dispatch(PayOrder(order_id=order))
+        await app.settled()
+        assert len(looked) == LANES
+        clock.advance(timedelta(days=29))
+        await app.commands.dispatch(PayOrder(order_id=order))
+        await app.settled()
+        assert len(looked) == 2 * LANES
+        assert len(await tasks(app, "done")) == 8
+        clock.advance(timedelta(days=2))
+        await app.commands.dispatch(PayOrder(order_id=order))
+        async with asyncio.timeout(4):  # an idle lane looks by itself every five seconds
+            while len(await tasks(app, "done")) != 2:  # noqa: ASYNC110 - it is looked at, not told
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(("begins", "sent"), [("head", ["OrderPaid"]), ("beginning", ["OrderPlaced", "OrderPaid"])])
