@@ -10,6 +10,7 @@ from diptych import App, new_id
 from diptych.app.tuning import Tuning
 from diptych.store.leases import Board, LaneRow, Worker
 from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.keeping import Keeper
 from diptych.subscriptions.reading import Pace
 from tests.sagas.shop import OrderPlaced, PlaceOrder, shop
@@ -123,6 +124,26 @@ async def test_what_runs_may_end_before_its_lane_is_let_go_of(url: str) -> None:
         await receipts.lanes_where(lambda row: row.owner == "", LANES // 2)
         assert receipts.cut == 0
         await until(lambda: receipts.sent == ORDERS)
+
+
+async def test_what_ends_while_its_lane_is_let_go_of_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S1: it is not done again when the app is back."""
+    receipts, end = Receipts(f"sqlite:///{tmp_path}/shop.db", lease=60), InHand.end
+
+    async def let_end(in_hand: InHand, seconds: float) -> None:
+        receipts.gate.set()
+        await end(in_hand, seconds)
+
+    monkeypatch.setattr(InHand, "end", let_end)
+    async with receipts.app:
+        await receipts.place()
+        await until(lambda: receipts.begun == ORDERS)
+    assert receipts.sent == ORDERS
+    async with receipts.app as app:
+        await app.settled()
+    assert receipts.begun == ORDERS
 
 
 async def test_what_is_in_hand_of_a_lane_that_is_lost_is_stopped() -> None:
