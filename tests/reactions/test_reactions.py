@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -145,6 +146,29 @@ async def test_what_goes_on_failing_is_put_aside_with_what_follows_of_its_key(ap
     await app.settled()
     assert mailer.of(order) == ["OrderPlaced", "OrderPaid"]
     assert len(await tasks(app, "done")) == 3
+
+
+@pytest.mark.parametrize(("attempts", "put_aside"), [(1, ["OrderPlaced", "OrderPaid"]), (2, [])])
+async def test_what_follows_is_put_aside_in_the_turn_that_puts_the_failing_one_aside_and_in_no_other(
+    attempts: int, put_aside: list[str]
+) -> None:
+    """S1: both are in hand when the first fails; if it is to be tried again, the other only waits."""
+    mailer, gate = Mailer(), asyncio.Event()
+    send, mailer.failures = mailer.send, [OSError("the line is dead")]
+
+    async def wait(*what: Any) -> None:
+        await gate.wait()
+        await send(*what)
+
+    mailer.send = wait  # type: ignore[method-assign]
+    async with made("memory:", mailer, attempts=attempts) as app:
+        order = await place(app, is_paid=True)
+        await until(lambda: _in_hand(app) == 2)
+        gate.set()
+        await until(lambda: len(mailer.sent) == (1 if put_aside else 3))
+        await app.settled()
+        assert [one.name for one in await tasks(app, "parked")] == put_aside
+        assert mailer.of(order) == (["OrderPlaced"] if put_aside else ["OrderPlaced", "OrderPlaced", "OrderPaid"])
 
 
 async def test_what_is_tried_again_is_tried_as_often_as_at_first(app: App, mailer: Mailer) -> None:
