@@ -13,6 +13,7 @@ from diptych.subscriptions.duty import LANES
 from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.keeping import Keeper
 from diptych.subscriptions.reading import Pace
+from diptych.subscriptions.spreading import Share
 from tests.sagas.shop import OrderPlaced, PlaceOrder, shop
 from tests.urls import url_for
 from tests.waiting import until
@@ -124,6 +125,18 @@ async def test_what_runs_may_end_before_its_lane_is_let_go_of(url: str) -> None:
         await receipts.lanes_where(lambda row: row.owner == "", LANES // 2)
         assert receipts.cut == 0
         await until(lambda: receipts.sent == ORDERS)
+
+
+async def test_a_lane_that_is_let_go_of_is_free_at_once_and_not_known_any_more() -> None:
+    """P6: others need not wait until this worker beats again, and who waits here waits for them."""
+    receipts = Receipts("memory:", lease=3600)
+    async with receipts.app as app:
+        await until(lambda: len(receipts.keeper.works) == LANES)
+        receipts.keeper.share(Share())
+        await until(lambda: not receipts.keeper._running)
+        board = await app.events.inline.leases.board()
+        assert {row.owner for row in board.lanes if row.projection == "send_receipt"} == {""}
+        assert receipts.keeper.works == {}
 
 
 async def test_what_ends_while_its_lane_is_let_go_of_is_written_down(
