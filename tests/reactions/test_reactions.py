@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -156,9 +155,9 @@ async def test_what_follows_is_put_aside_in_the_turn_that_puts_the_failing_one_a
     mailer, gate = Mailer(), asyncio.Event()
     send, mailer.failures = mailer.send, [OSError("the line is dead")]
 
-    async def wait(*what: Any) -> None:
+    async def wait(order: UUID, what: str, key: IdempotencyKey) -> None:
         await gate.wait()
-        await send(*what)
+        await send(order, what, key)
 
     mailer.send = wait  # type: ignore[method-assign]
     async with made("memory:", mailer, attempts=attempts) as app:

@@ -175,6 +175,8 @@ class ViewGenerationsContract(ViewStoreContract):
         await views.generations.accept("tallies", 2, "hash")
         (live,) = await views.generations.all("tallies")
         assert live.code == "hash"
+        with pytest.raises(SwapRefusedError, match="there is no such generation"):
+            await views.generations.accept("tallies", 99, "hash")
 
     async def test_a_generation_has_a_size_on_disk(self, views: ViewStore) -> None:
         many = [Tally(name="x" * 900 + str(number), total=number) for number in range(99)]
