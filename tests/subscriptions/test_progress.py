@@ -14,7 +14,7 @@ async def test_who_waits_is_let_go_when_the_position_is_on_disk() -> None:
     progress = Progress("orders")
     waiting = asyncio.create_task(progress.wait_for(5, 10))
     await asyncio.sleep(0)
-    progress.saw(5)
+    progress.stands(Place(5), 0)
     progress.advance(4)
     await asyncio.sleep(0)
     assert not waiting.done()
