@@ -1,6 +1,6 @@
 """R1: where the lanes of others are, told as far as they can be known to be."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import pytest
@@ -15,6 +15,9 @@ from tests.projections.running import Running, running
 pytestmark = pytest.mark.anyio
 
 ONE: Final = shop.order("1")
+TWO: Final = next(
+    name for name in map(shop.order, "23456789") if lane_of(str(name.id), LANES) != lane_of(str(ONE.id), LANES)
+)
 HERS: Final = lane_of(str(ONE.id), LANES)
 ALL: Final = range(LANES)
 
@@ -41,11 +44,11 @@ async def looked(shop_: Running, lanes: Mapping[int, Place], *, knows: bool = Tr
     return progress
 
 
-async def carry(shop_: Running, position: int) -> None:
-    """Move all lanes on disk, as their owner would."""
+async def carry(shop_: Running, position: int, lanes: Sequence[int] = ALL) -> None:
+    """Move lanes on disk, as their owner would."""
     event = await shop_.events.read_log(after=position - 1, limit=1)
     place = (position, event.events[0].event_id, event.events[0].recorded_at)
-    await shop_.views.commit(ViewBatch("baskets", 1, [LaneMove(lane, 0, 0) for lane in ALL], *place))
+    await shop_.views.commit(ViewBatch("baskets", 1, [LaneMove(lane, 0, 0) for lane in lanes], *place))
 
 
 async def test_a_lane_is_as_far_as_there_is_nothing_of_interest_behind_it(shop_: Running) -> None:
@@ -77,6 +80,23 @@ async def test_lanes_that_are_here_are_not_looked_at(shop_: Running) -> None:
     progress = await looked(shop_, others)
     assert progress.elsewhere.keys() == others.keys()
     assert (progress.position, progress.behind_since) == (5, None)
+
+
+@pytest.mark.parametrize("is_here", [True, False], ids=["here", "applied"])
+async def test_how_old_is_what_is_not_applied_is_told_of_the_lanes_of_others_alone(
+    shop_: Running, is_here: bool
+) -> None:
+    """Neither of an event whose lane is here, nor of one that its owner has applied."""
+    await shop_.append([(TWO, shop.placed())])
+    sixth = (await shop_.events.read_log(after=5, limit=1)).events[0]
+    if not is_here:
+        await carry(shop_, 3, [HERS])
+    progress = await looked(shop_, {lane: Place() for lane in ALL if lane != HERS or not is_here})
+    assert (progress.position, progress.behind_since) == (5, sixth.recorded_at)
+    if not is_here:
+        assert progress.elsewhere[HERS].position == 6
+        progress = await looked(shop_, dict.fromkeys(ALL, Place()), knows=False)
+        assert progress.behind_since == sixth.recorded_at
 
 
 async def test_the_log_is_not_read_where_nobody_needs_to_know(shop_: Running) -> None:
