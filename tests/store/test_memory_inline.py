@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -77,6 +77,36 @@ async def test_a_store_that_is_not_open_says_so() -> None:
         await store.append(to(stream(), event()))
     await store.open()
     assert (await store.head()).position == 1
+
+
+READS: dict[str, Callable[[MemoryEventStore], Awaitable[object]]] = {
+    "head": lambda store: store.head(),
+    "stream": lambda store: store.read_stream(stream()),
+    "streams of an id": lambda store: store.streams_of(stream().id),
+    "log": lambda store: store.read_log(after=0),
+    "slices": lambda store: store.read_slices(after=0, slices=range(9)),
+    "command": lambda store: store.find_command(key()),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+async def test_nothing_is_read_of_a_store_that_is_not_open(
+    read: Callable[[MemoryEventStore], Awaitable[object]],
+) -> None:
+    with pytest.raises(StoreUnavailableError, match="is not open"):
+        await read(MemoryEventStore())
+
+
+async def test_who_waits_for_the_next_event_waits_until_it_is_there() -> None:
+    store = MemoryEventStore()
+    await store.open()
+    waiting = asyncio.create_task(store.wait(0, 3600.0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await store.append(to(stream(), event()))
+    async with asyncio.timeout(10):
+        await waiting
 
 
 def test_without_a_place_for_rows_it_says_how_to_get_one() -> None:
