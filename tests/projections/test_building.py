@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +13,11 @@ from diptych.projections.building import Builder
 from diptych.store.opening import open_stores
 from diptych.store.protocols import ViewStore
 from diptych.subscriptions.reading import Pace
-from diptych.testing.contracts.view_rows import STORE, TALLIES
+from diptych.testing.contracts.view_rows import STORE, TALLIES, TALLY
 
 pytestmark = pytest.mark.anyio
 
-NEWER = TALLIES._replace(version=2, code="3.11:new")
+NEWER = TALLIES._replace(version=2, code="3.11:new", tables=(replace(TALLY, indexes=(("total",),)),))
 SECOND = 1_000_000
 
 
@@ -87,6 +88,7 @@ async def test_what_is_done_is_read_and_everybody_looks(views: ViewStore, monkey
     await site.steps[0]
     assert not builder.is_busy
     assert (await numbers(views), site.looks, refused) == ([(1, "kept"), (number, "live")], 1, [])
+    assert all(one.is_indexed for one in await views.generations.all())
 
 
 async def kept(views: ViewStore) -> int:
