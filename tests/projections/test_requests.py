@@ -181,6 +181,33 @@ async def test_what_ended_two_processes_and_stopped_it_is_tried_again_when_asked
         assert (await shop_.rows(HandWritten))["pen"].lines == 3
 
 
+async def test_what_is_asked_of_a_key_that_is_not_parked_is_answered() -> None:
+    async with running("memory:", Harmful) as shop_:
+        await shop_.views.leases.ask_lane("harmful", "retry", lane_of(KEYS[0], 16), key=KEYS[0])
+        (done,) = await answers(shop_)
+        assert done.outcome == f"{KEYS[0]} is not parked."
+
+
+async def test_each_lane_that_does_not_have_an_event_says_so() -> None:
+    async with running("memory:", Harmful) as shop_:
+        await shop_.append([(shop.order("0"), shop.placed())])
+        await shop_.views.leases.ask("harmful", "skip", position=99, reason="by mistake")
+        done = await answers(shop_)
+        assert [each.outcome for each in done] == [f"Position 99 is not in lane {lane}." for lane in range(16)]
+
+
+async def test_what_has_no_effect_does_not_let_a_stopped_projection_go_on() -> None:
+    async with running("memory:", HarmfulSales) as shop_:
+        await stopped(shop_)
+        await shop_.views.leases.ask_lane("harmful_sales", "rebuild", 0, key=KEYS[0])
+        await shop_.views.leases.ask("harmful_sales", "skip", position=99, reason="by mistake")
+        assert [done.outcome for done in await answers(shop_)] == [
+            f"{KEYS[0]} stays as it is: its rows are made of other streams, too.",
+            "Position 99 is not in lane 0.",
+        ]
+        assert "position 3" in (await shop_.views.leases.board()).lanes[0].trouble
+
+
 async def ended(shop_: Running, at: int) -> None:
     """Whoever had the lane of the first order noted that it tries the event at a position, and died."""
     leases, ghost, (one,) = shop_.views.leases, "a worker that is dead", await shop_.views.generations.all("harmful")

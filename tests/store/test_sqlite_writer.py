@@ -260,6 +260,15 @@ async def test_closing_writes_what_waits_and_leaves_nothing(path: str) -> None:
     assert not [name for name in os.listdir(os.path.dirname(path)) if name.endswith(("-wal", "-shm"))]
 
 
+async def test_a_file_that_cannot_be_opened_leaves_no_thread(path: str) -> None:
+    def refuse() -> None:
+        raise StoreUnavailableError("not this one")
+
+    with pytest.raises(StoreUnavailableError, match="not this one"):
+        await writer_of(path, refuse)
+    assert not [thread for thread in threading.enumerate() if path in thread.name]
+
+
 async def test_a_job_outlives_the_loop_that_sent_it(path: str) -> None:
     """L1: a loop that closes while its append is in flight hurts nobody else."""
     writer = await writer_of(path)
