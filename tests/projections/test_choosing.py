@@ -2,7 +2,7 @@
 
 import pytest
 
-from diptych.projections.choosing import built_by_others, choose, is_same_code
+from diptych.projections.choosing import Choice, built_by_others, choose, is_same_code, may_not_build
 from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Generation, GenerationState
 from diptych.store.leases import Board, Worker
@@ -19,7 +19,18 @@ def generation(
 
 def test_the_live_one_is_worked_on_when_it_fits() -> None:
     choice = choose(TABLES, [generation(1, "kept", OLD), generation(2)], "rebuild")
-    assert (choice.live, choice.is_fitting, choice.builds, choice.why) == (generation(2), True, False, None)
+    assert choice == Choice(generation(2), is_fitting=True, is_readable=True, builds=False, why=None)
+
+
+def test_where_nothing_is_read_there_is_nothing_to_do_but_to_say_so() -> None:
+    choice = choose(TABLES, [generation(1, "building")], "rebuild")
+    why = "sales has no rows in this store"
+    assert choice == Choice(None, is_fitting=False, is_readable=True, builds=False, why=why)
+
+
+@pytest.mark.parametrize("other", [generation(2, "kept", OLD), generation(2, "building")], ids=["older", "begun"])
+def test_only_what_is_of_this_code_and_was_read_hinders_another_build(other: Generation) -> None:
+    assert choose(TABLES, [generation(1, of=OLD), other], "rebuild").builds
 
 
 def test_one_that_other_code_made_is_built_again_beside_it() -> None:
@@ -69,24 +80,19 @@ def test_of_two_versions_of_python_a_hash_tells_nothing() -> None:
     assert not is_same_code("3.12:abc", "3.12:def")
 
 
-def board(*generations: Generation, takes: int = 7) -> Board:
-    workers = [Worker("me", "here", frozenset({takes})), Worker("other", "there", frozenset({takes}))]
-    return Board(0, workers, generations, [], {}, [])
+def test_what_others_build_is_told_with_those_who_do() -> None:
+    """Not what this worker builds, nor what is of this code, nor of another projection, nor what is read."""
+    theirs = generation(2, "building", OLD)
+    built = [generation(1), theirs, generation(3, "building"), generation(4, "building", OLD)._replace(projection="x")]
+    you, me = (Worker(id, "", frozenset(range(9))) for id in ("you", "me"))
+    idle = Worker("idle", "", frozenset())
+    board = Board(0, [you, me, idle], built, [], {}, [])
+    assert list(built_by_others(TABLES, board, "me")) == [(theirs, you)]
+    other = generation(5, "building", code="3.11:other")
+    assert list(built_by_others(TABLES, board._replace(generations=[other]), "me")) == [(other, you)]
 
 
-def test_what_other_code_builds_and_somebody_else_is_at_is_left_alone() -> None:
-    """P5: to begin another one would drop it under their hands."""
-    theirs = generation(7, "building", OLD)
-    found = built_by_others(TABLES, board(theirs), "me")
-    assert [(one.number, worker.id) for one, worker in found] == [(7, "other")]
-    assert [worker.id for _, worker in built_by_others(TABLES, board(theirs))] == ["me", "other"]
-    changed = generation(7, "building", code="3.11:another")
-    assert len(built_by_others(TABLES, board(changed), "me")) == 1
-
-
-def test_what_is_ours_or_done_or_nobodys_stands_in_nobodys_way() -> None:
-    assert built_by_others(TABLES, board(generation(7, "building")), "me") == []
-    assert built_by_others(TABLES, board(generation(7, "kept", OLD)), "me") == []
-    assert built_by_others(TABLES, board(generation(7, "building", OLD), takes=6), "me") == []
-    elsewhere = generation(7, "building", OLD)._replace(projection="orders")
-    assert built_by_others(TABLES, board(elsewhere), "me") == []
+def test_who_may_not_make_tables_builds_nothing_and_says_who_may() -> None:
+    choice = may_not_build(choose(TABLES, [generation(1, of=OLD)], "rebuild"), "sales")
+    assert not choice.builds
+    assert "as the owner of the schema" in str(choice.why)

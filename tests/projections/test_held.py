@@ -1,8 +1,9 @@
 """Which lanes move next: those that are furthest behind, together."""
 
 from diptych.projections.held import Lane, hindmost
-from diptych.store.batches import Checkpoint
+from diptych.store.batches import Checkpoint, LaneMove
 from diptych.store.leases import Held
+from tests.projections import shop
 
 
 def lane(number: int, position: int, *, is_clean: bool = True) -> Lane:
@@ -41,3 +42,26 @@ def test_care_ends_a_page_after_the_first_event_that_was_taken() -> None:
     assert one.is_careful
     one.is_written(Checkpoint(600, 1), 0.0)
     assert not one.is_careful
+
+
+def test_what_was_only_looked_at_is_not_on_disk() -> None:
+    """P2: a lane is moved from where it is there."""
+    one, (event,) = lane(3, 5), shop.stored([(shop.order("1"), shop.placed())], after=6)
+    assert not one.has_unsaved
+    one.scanned(event)
+    assert one.has_unsaved
+    assert one.at == Checkpoint(7, 1, event.event_id, event.recorded_at)
+    assert one.move == LaneMove(3, 1, 5)
+    one.is_written(one.at, 9.0)
+    assert not one.has_unsaved
+    assert (one.move, one.saved_at) == (LaneMove(3, 1, 7), 9.0)
+
+
+def test_care_begins_anew_when_something_hangs() -> None:
+    one = lane(1, 5, is_clean=False)
+    one.careful_until = 600
+    one.is_written(Checkpoint(600, 1), 0.0)
+    one.take_care()
+    assert one.is_careful
+    one.is_written(Checkpoint(700, 1), 0.0)
+    assert one.is_careful

@@ -1,6 +1,8 @@
 """R1: what a process says of a projection counts every lane, also those that are on their way to it."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -9,29 +11,38 @@ import pytest
 from diptych.projections.choosing import Choice
 from diptych.projections.definition import define
 from diptych.projections.knowing import Knowledge
+from diptych.projections.plan import Mode
 from diptych.projections.site import Site
 from diptych.store.batches import Checkpoint
 from diptych.store.generations import Generation
 from diptych.store.leases import Board, LaneRow, Pause, Worker
 from diptych.subscriptions.progress import Place, Progress
+from diptych.subscriptions.reading import Pace
 from tests.projections import shop
 
+pytestmark = pytest.mark.anyio
 ONE = Generation("baskets", 1, "live", 1, "", 3, "", (), True, 0)
+WHOLE: Final = Choice(ONE, is_fitting=True, is_readable=True, builds=False)
+
+
+def knows(*, is_worker: bool = True, mode: Mode = "async") -> tuple[Knowledge, Progress]:
+    """What process `me` knows before it has looked."""
+    progress = Progress("baskets")
+    progress.turns_to(1)
+    rules: Any = SimpleNamespace(is_worker=is_worker, pace=Pace(lease=5.0))
+    site: Any = SimpleNamespace(events=None, views=None, worker="me" if is_worker else "", rules=rules)
+    return Knowledge(define(shop.Baskets, mode), progress, cast(Site, site)), progress
 
 
 def knowledge(**owners: tuple[str, int]) -> tuple[Knowledge, Progress]:
     """What worker `me` knows of three lanes, each with its owner and position, as `l0=("me", 7)`."""
-    progress = Progress("baskets")
-    progress.turns_to(1)
-    rules: Any = SimpleNamespace(is_worker=True)
-    site: Any = SimpleNamespace(events=None, views=None, worker="me", rules=rules)
-    known = Knowledge(define(shop.Baskets), progress, cast(Site, site))
+    known, progress = knows()
     rows = [
         LaneRow("baskets", 1, lane, 1, Checkpoint(position, 1), owner, "")
         for lane, (owner, position) in enumerate(owners.values())
     ]
     workers = [Worker(id, "", frozenset({1})) for id in ("me", "you")]
-    known.take_in(Board(0, workers, [ONE], rows, {}, []), Choice(ONE, True, True, False), {})
+    known.take_in(Board(0, workers, [ONE], rows, {}, []), WHOLE, {})
     return known, progress
 
 
@@ -53,8 +64,21 @@ def test_without_lanes_of_its_own_it_is_where_the_last_of_the_others_is(coming: 
     assert progress.position == 4
 
 
+def test_where_lanes_of_another_generation_were_says_nothing_of_what_is_read_now() -> None:
+    known, progress = knowledge(l0=("you", 4), l1=("you", 4), l2=("you", 4))
+    known.reckon([], [])
+    progress.hears({0: Place(9), 1: Place(9), 2: Place(9)})
+    known.reckon([], [])
+    assert progress.position == 9
+    progress.turns_to(2)
+    two = ONE._replace(number=2)
+    rows = [LaneRow("baskets", 2, lane, 1, Checkpoint(5, 1), "you", "") for lane in range(3)]
+    known.take_in(Board(0, [Worker("you", "", frozenset({2}))], [two], rows, {}, []), WHOLE._replace(live=two), {})
+    known.reckon([], [])
+    assert progress.position == 5
+
+
 STOPPED: Final = "it cannot go on past position 4"
-WHOLE: Final = Choice(ONE, is_fitting=True, is_readable=True, builds=False)
 
 
 def board(trouble: str = "", alive: Sequence[str] = ("me", "you"), **given: Any) -> Board:
@@ -104,3 +128,71 @@ def test_nobody_who_may_work_on_it_is_told_as_stopped_and_another_who_may_as_run
     other = WHOLE._replace(is_fitting=False, why="the code is newer")
     assert told(board(), choice=other) == ("running", None)
     assert told(board(alive=["me"]), choice=other) == ("frozen", "the code is newer")
+
+
+NOBODY: Final = "no living process works on baskets. Start one: `diptych run --only workers`"
+
+
+def test_where_this_process_does_not_work_it_is_running_for_as_long_as_another_does() -> None:
+    known, progress = knows(is_worker=False)
+    for read, state, error in (
+        (board(), "running", None),
+        (board(alive=[]), "stopped", NOBODY),
+        (board(), "running", None),
+    ):
+        known.take_in(read, WHOLE, {})
+        known.reckon([], [])
+        assert (progress.state, progress.error) == (state, error)
+        assert not progress.will_not_move  # a worker may come back at any moment
+
+
+def test_an_inline_projection_needs_no_worker() -> None:
+    known, progress = knows(is_worker=False, mode="inline")
+    progress.shows("running")
+    known.take_in(board(alive=[]), WHOLE, {})
+    known.reckon([], [])
+    assert progress.state == "running"
+
+
+def test_what_its_last_owner_gave_up_on_is_waited_for_in_vain() -> None:
+    known, progress = knows(is_worker=False)
+    known.take_in(board(STOPPED, alive=[]), WHOLE, {})
+    known.reckon([], [])
+    assert (progress.state, progress.error, progress.will_not_move) == ("stopped", STOPPED, True)
+
+
+def test_what_this_code_gave_up_on_is_stopped_unless_another_takes_it() -> None:
+    """And nothing that it does not take is said to be of no interest to the other's code."""
+    known, progress = knows()
+    assert known._elsewhere.knows
+    for read, state, error in ((board(), "running", None), (board(alive=["me"]), "stopped", STOPPED)):
+        known.take_in(read, WHOLE, {1: STOPPED})
+        known.reckon([], [])
+        assert (progress.state, progress.error) == (state, error)
+        assert not known._elsewhere.knows
+
+
+@pytest.mark.parametrize(("age", "state"), [(4.9, "running"), (5.1, "stopped")])
+def test_right_after_a_swap_those_who_worked_on_the_other_rows_may_not_have_seen_it(age: float, state: str) -> None:
+    known, progress = knows(is_worker=False)
+    two = ONE._replace(number=2, since=1_000_000)
+    now = two.since + int(age * 1_000_000)
+    known.take_in(board(alive=["you"], now=now, generations=[ONE, two]), WHOLE._replace(live=two), {})
+    known.reckon([], [])
+    assert progress.state == state
+
+
+async def test_who_waits_has_the_lanes_of_others_looked_at() -> None:
+    """R1: they may be further than was written down when the board was read."""
+    known, progress = knows()
+    known.take_in(board(), WHOLE, {})
+    known.reckon([0, 2], [])
+    assert known._elsewhere._watching is None
+    waiting = asyncio.create_task(progress.wait_for(5, 10.0))
+    await asyncio.sleep(0)
+    known.reckon([0, 2], [])
+    assert known._elsewhere._watching is not None
+    known.close()
+    with suppress(asyncio.CancelledError):
+        await known._elsewhere._watching
+    waiting.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 
 from diptych.errors import CheckpointMovedError
 from diptych.events.recorded import StoredEvent
+from diptych.projections.backfill import Backfill
 from diptych.projections.site import Rules
 from diptych.store.batches import ViewBatch
 from diptych.store.protocols import Head, Page
 from tests.projections import shop
+from tests.projections.harmful import until
+from tests.projections.rebuilds import PACE, subject_of
 from tests.projections.running import FAST, running
 from tests.urls import url_for
 
@@ -75,6 +79,29 @@ async def test_what_was_only_looked_at_hides_nothing_of_the_new_log(url: str) ->
             while shop.order("3").id not in await shop_.rows(shop.Basket):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert set(await shop_.rows(shop.Basket)) == {shop.order(name).id for name in "123"}
+
+
+async def test_what_was_only_looked_at_hides_nothing_of_the_new_log_from_a_build() -> None:
+    """P1, P3: the page that has the lost event in it is not read again."""
+    made: list[Any] = []
+    async with running("memory:", shop.Baskets, wrap=kept_in(made, Forked)) as shop_:
+        await shop_.append([(shop.customer("ada"), shop.Registered(name="ada"))])
+        await shop_.engine.caught_up()
+        await shop_.engine.stop()
+        subject = subject_of(shop_, shop.Baskets, pace=PACE._replace(save=inf))
+        new = await subject.views.generations.begin(subject.definition.tables)
+        made[0].tail = shop.stored([(shop.customer("eve"), shop.Registered(name="eve"))], after=1)
+        async with Backfill(subject, new.number) as builder, asyncio.timeout(10):
+            await builder.take(range(new.lanes))
+            building = asyncio.create_task(builder.build(3))
+            await until(lambda: builder.progress.position == 2)
+            made[0].tail = []
+            await shop_.append([(shop.order("2"), shop.placed()), (shop.order("3"), shop.placed())])
+            await building
+        assert [at.position for at in await subject.views.places("baskets", new.number)] == [3] * new.lanes
+        await subject.views.generations.index("baskets", new.number)
+        await subject.views.generations.swap("baskets", new.number)
+        assert set(await shop_.rows(shop.Basket)) == {shop.order(name).id for name in "23"}
 
 
 class Counting:

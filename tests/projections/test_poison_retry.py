@@ -64,6 +64,31 @@ async def test_a_parked_key_whose_value_still_does_not_fit_stops_nobody_when_tri
         assert shop_.engine.progress["wide"].state == "parked"
 
 
+@pytest.mark.usefixtures("mended")
+async def test_which_event_is_tried_again_is_noted_beforehand() -> None:
+    """P7: if the try ends the process, whoever has the lane next knows by that what not to try again."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("poison"))])
+        await shop_.engine.caught_up()
+        shop.Baskets.is_mended = True
+        noted, tried = list[int](), list[int]()
+        mark, load = shop_.views.leases.mark, shop_.views.load
+
+        async def note(*of: Any, attempt: int = 0, **more: Any) -> None:
+            await mark(*of, attempt=attempt, **more)
+            noted.append(attempt)
+
+        async def look(generation: int, loads: Sequence[Load]) -> Mapping[str, Sequence[Any]]:
+            tried.extend(noted[-1:])
+            return await load(generation, loads)
+
+        shop_.views.leases.mark = note  # type: ignore[method-assign]
+        shop_.views.load = look  # type: ignore[method-assign]
+        shop_.engine.retry("baskets")
+        await released(shop_)
+        assert tried == [2]
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url_for(request, tmp_path)

@@ -8,11 +8,12 @@ import pytest
 from diptych.app.operating import Operator
 from diptych.errors import RebuildRefusedError
 from diptych.projections.projection import Projection
-from diptych.store.leases import Request
+from diptych.store.leases import Request, Worker
 from diptych.stream import StreamName
+from diptych.subscriptions import failures
 from diptych.subscriptions.lanes import lane_of
 from tests.projections import shop
-from tests.projections.harmful import Harmful, board_where, child
+from tests.projections.harmful import Harmful, board_where, child, until
 from tests.projections.rebuilds import DoubleBaskets, differences, live, orders, plant, subject_of
 from tests.projections.running import Running, running
 from tests.projections.shop import Basket
@@ -92,6 +93,34 @@ async def test_a_parked_key_is_released_if_it_succeeds_now(url: str) -> None:
         await shop_.append([(shop.order("7"), shop.added("pen", 1))])
         await shop_.engine.caught_up()
         assert await differences(subject_of(shop_, shop.Baskets)) == []
+
+
+async def test_a_key_that_fails_again_mends_nothing_of_a_projection_that_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer does not say that it goes on, and the board still says why it stands."""
+    monkeypatch.setattr(failures, "MOST_PARKED", 1)
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.order("7"), shop.placed()), (shop.order("7"), shop.added("poison"))])
+        await shop_.append([(shop.order("8"), shop.placed()), (shop.order("8"), shop.added("poison"))])
+        await until(lambda: shop_.engine.progress["baskets"].state == "stopped")
+        outcome = await asked(shop_)
+        assert outcome.startswith(f"{ONE} stays as it is: baskets failed on position 2 (Added)")
+        assert "goes on" not in outcome
+        board = await shop_.views.leases.board()
+        assert all("position 4" in row.trouble for row in board.lanes)
+
+
+async def test_a_key_that_failed_is_not_taken_for_one_that_ended_the_process() -> None:
+    """Whoever has its lane next, because this process is killed later, tries it again when asked."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.order("7"), shop.placed()), (shop.order("7"), shop.added("poison"))])
+        await shop_.engine.caught_up()
+        assert "stays as it is: baskets failed on position 2 (Added)" in await asked(shop_)
+        number, leases = (await live(subject_of(shop_, shop.Baskets))).number, shop_.views.leases
+        await leases.beat(Worker("next", "", frozenset([number])), 60.0, dead=[shop_.engine.worker])
+        (held,) = await leases.claim("next", "baskets", number, [lane_of(str(ONE), 16)])
+        assert held.attempt == 0
 
 
 async def test_what_one_key_cannot_be_built_alone_is_refused(url: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from diptych.errors import StaleReadError, StoreUnavailableError
 from diptych.store.leases import Request, Worker
+from diptych.subscriptions.lanes import lane_of
 from tests.projections import shop
 from tests.projections.harmful import Harmful, HarmfulSales, board_where, owners, until
 from tests.projections.running import Running, running
@@ -178,6 +179,106 @@ async def test_what_ended_two_processes_and_stopped_it_is_tried_again_when_asked
         await until(lambda: shop_.engine.progress["harmful_sales"].state == "running")
         await shop_.engine.caught_up()
         assert (await shop_.rows(HandWritten))["pen"].lines == 3
+
+
+async def test_what_is_asked_of_a_key_that_is_not_parked_is_answered() -> None:
+    async with running("memory:", Harmful) as shop_:
+        await shop_.views.leases.ask_lane("harmful", "retry", lane_of(KEYS[0], 16), key=KEYS[0])
+        (done,) = await answers(shop_)
+        assert done.outcome == f"{KEYS[0]} is not parked."
+
+
+async def test_each_lane_that_does_not_have_an_event_says_so() -> None:
+    async with running("memory:", Harmful) as shop_:
+        await shop_.append([(shop.order("0"), shop.placed())])
+        await shop_.views.leases.ask("harmful", "skip", position=99, reason="by mistake")
+        done = await answers(shop_)
+        assert [each.outcome for each in done] == [f"Position 99 is not in lane {lane}." for lane in range(16)]
+
+
+async def test_what_has_no_effect_does_not_let_a_stopped_projection_go_on() -> None:
+    async with running("memory:", HarmfulSales) as shop_:
+        await stopped(shop_)
+        await shop_.views.leases.ask_lane("harmful_sales", "rebuild", 0, key=KEYS[0])
+        await shop_.views.leases.ask("harmful_sales", "skip", position=99, reason="by mistake")
+        assert [done.outcome for done in await answers(shop_)] == [
+            f"{KEYS[0]} stays as it is: its rows are made of other streams, too.",
+            "Position 99 is not in lane 0.",
+        ]
+        assert "position 3" in (await shop_.views.leases.board()).lanes[0].trouble
+
+
+async def ended(shop_: Running, at: int) -> None:
+    """Whoever had the lane of the first order noted that it tries the event at a position, and died."""
+    leases, ghost, (one,) = shop_.views.leases, "a worker that is dead", await shop_.views.generations.all("harmful")
+    lane = lane_of(KEYS[0], one.lanes)
+    await leases.beat(Worker(ghost, "", frozenset([one.number])), 60.0)
+    assert len(await leases.claim(ghost, "harmful", one.number, [lane])) == 1
+    await leases.mark(ghost, "harmful", one.number, lane, attempt=at)
+    await leases.beat(Worker("another", "", frozenset()), 60.0, dead=[ghost])
+    await leases.leave("another")
+
+
+async def test_a_key_whose_last_try_ended_the_process_is_tried_when_it_is_asked_for_twice(tmp_path: Path) -> None:
+    """P7: the one who asked has to know first; nobody tries it unasked."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+    Harmful.is_mended = True
+    async with running(url, Harmful, is_started=False) as shop_:
+        await ended(shop_, 5)
+        await shop_.engine.start()
+        await until(lambda: shop_.engine.progress["harmful"].parked == 1)  # the other key is applied
+        parked = await shop_.views.parked("harmful")
+        assert [(one.position, one.error) for one in parked] == [
+            (5, "position 5: the process ended while it was applied"),
+            (6, ""),
+        ]
+        for outcome in (
+            "stays parked: the process ended while it was applied. It is not tried again for this request.",
+            ": 2 events are applied.",
+        ):
+            await shop_.views.leases.ask("harmful", "retry", key=KEYS[0])
+            assert outcome in (await answers(shop_))[-1].outcome
+        assert await items(shop_) == [106, 106]
+
+
+async def test_a_key_whose_last_rebuild_ended_the_process_is_built_when_it_is_asked_for_twice(tmp_path: Path) -> None:
+    """P7"""
+    url, lane = f"sqlite:///{tmp_path}/shop.db", lane_of(KEYS[0], 16)
+    async with running(url, Harmful) as shop_:
+        await poisoned(shop_)
+    Harmful.is_mended = True
+    async with running(url, Harmful, is_started=False) as shop_:
+        await ended(shop_, 1)
+        await shop_.engine.start()
+        for outcome in (
+            "stays as it is: the process ended while it was applied. It is not tried again for this request.",
+            ": its rows are made of its 4 events again.",
+        ):
+            await shop_.views.leases.ask_lane("harmful", "rebuild", lane, key=KEYS[0])
+            assert outcome in (await answers(shop_))[-1].outcome
+        assert await items(shop_) == [106, 106]
+
+
+async def test_a_rebuild_that_is_not_tried_mends_nothing_of_what_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer does not say that it goes on."""
+    url, lane = f"sqlite:///{tmp_path}/shop.db", lane_of(KEYS[0], 16)
+    async with running(url, Harmful) as shop_:
+        await shop_.append([(shop.order("0"), shop.placed())])
+        await shop_.engine.caught_up()
+    async with running(url, Harmful, is_started=False) as shop_:
+        await ended(shop_, 1)
+        monkeypatch.setattr("diptych.subscriptions.failures.MOST_PARKED", 0)
+        await shop_.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("fail"))])
+        await shop_.engine.start()
+        await until(lambda: shop_.engine.progress["harmful"].state == "stopped")
+        await shop_.views.leases.ask_lane("harmful", "rebuild", lane, key=KEYS[0])
+        (done,) = await answers(shop_)
+        assert done.outcome.endswith("It is not tried again for this request.")
+        assert all("position 3" in row.trouble for row in (await shop_.views.leases.board()).lanes)
 
 
 async def test_a_paused_projection_stands_and_says_so_until_it_is_resumed(url: str) -> None:

@@ -1,22 +1,27 @@
 """A reaction as its user sees it, on every store: once at least for each event, in order, under a key of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from diptych import App, IdempotencyKey, Metadata, new_id
+from diptych import App, Clock, FixedClock, IdempotencyKey, Metadata, new_id
 from diptych.app.tuning import Tuning
 from diptych.errors import UnknownOutcomeError
+from diptych.store.batches import Checkpoint
+from diptych.store.leases import Held
 from diptych.store.protocols import Append, Appended
+from diptych.store.sqlite.events import SqliteEventStore
 from diptych.subscriptions.duty import LANES
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import Task, tasks_table
-from tests.sagas.faults import Append_, is_turn, on_append, rows
+from diptych.subscriptions.shelf import Shelf
+from diptych.subscriptions.tasks import EVENT, WAITING, Task, tasks_table
+from tests.sagas.faults import Append_, is_turn, on_append, rows, tasks_of
 from tests.sagas.shop import OrderCancelled, OrderPaid, OrderPlaced, PayOrder, PlaceOrder, shop
 from tests.urls import url_for
 from tests.waiting import until
@@ -142,6 +147,41 @@ async def test_what_goes_on_failing_is_put_aside_with_what_follows_of_its_key(ap
     assert len(await tasks(app, "done")) == 3
 
 
+@pytest.mark.parametrize(("attempts", "put_aside"), [(1, ["OrderPlaced", "OrderPaid"]), (2, [])])
+async def test_what_follows_is_put_aside_in_the_turn_that_puts_the_failing_one_aside_and_in_no_other(
+    attempts: int, put_aside: list[str]
+) -> None:
+    """S1: both are in hand when the first fails; if it is to be tried again, the other only waits."""
+    mailer, gate = Mailer(), asyncio.Event()
+    send, mailer.failures = mailer.send, [OSError("the line is dead")]
+
+    async def wait(order: UUID, what: str, key: IdempotencyKey) -> None:
+        await gate.wait()
+        await send(order, what, key)
+
+    mailer.send = wait  # type: ignore[method-assign]
+    async with made("memory:", mailer, attempts=attempts) as app:
+        order = await place(app, is_paid=True)
+        await until(lambda: _in_hand(app) == 2)
+        gate.set()
+        await until(lambda: len(mailer.sent) == (1 if put_aside else 3))
+        await app.settled()
+        assert [one.name for one in await tasks(app, "parked")] == put_aside
+        assert mailer.of(order) == (["OrderPlaced"] if put_aside else ["OrderPlaced", "OrderPlaced", "OrderPaid"])
+
+
+async def test_what_is_tried_again_is_tried_as_often_as_at_first(app: App, mailer: Mailer) -> None:
+    mailer.failures = [OSError("the line is dead")] * 3
+    order = await place(app)
+    await app.settled()
+    mailer.failures = [OSError("the line is dead")] * 2
+    await app.events.inline.leases.ask("send_receipt", "retry")
+    await until(lambda: len(mailer.sent) == 6, 4)  # an idle lane looks by itself every five seconds
+    await app.settled()
+    assert mailer.of(order) == ["OrderPlaced"] * 6
+    assert [one.attempts for one in await tasks(app, "done")] == [3]
+
+
 async def test_a_request_is_carried_out_once(app: App, mailer: Mailer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Skipped is one, though the answer of the commit that says so was lost."""
     mailer.failures = [OSError("the line is dead")] * 3
@@ -202,6 +242,39 @@ async def test_a_retry_that_waits_is_waited_for_after_a_restart(lasting: str, ma
         assert [one.attempts for one in await tasks(app, "done")] == [2, 1, 2]
 
 
+async def test_what_was_done_is_kept_for_a_month_and_no_longer(mailer: Mailer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked for once a minute at most, and a few at a time."""
+    monkeypatch.setattr("diptych.subscriptions.lane_work._AT_ONCE", 2)
+    looked: list[Shelf] = []
+    outdated = Shelf.outdated
+
+    async def look(shelf: Shelf, before: int, most: int) -> Sequence[Task]:
+        looked.append(shelf)
+        return await outdated(shelf, before, most)
+
+    monkeypatch.setattr(Shelf, "outdated", look)
+    app, clock = made("memory:", mailer), FixedClock()
+    app.provide(Clock, clock)
+    async with app:
+        order = await place(app)
+        for _ in range(5):
+            await app.commands.dispatch(PayOrder(order_id=order))
+        await app.settled()
+        await app.commands.dispatch(PayOrder(order_id=order))
+        await app.settled()
+        assert len(looked) == LANES
+        clock.advance(timedelta(days=29))
+        await app.commands.dispatch(PayOrder(order_id=order))
+        await app.settled()
+        assert len(looked) == 2 * LANES
+        assert len(await tasks(app, "done")) == 8
+        clock.advance(timedelta(days=2))
+        await app.commands.dispatch(PayOrder(order_id=order))
+        async with asyncio.timeout(4):  # an idle lane looks by itself every five seconds
+            while len(await tasks(app, "done")) != 2:  # noqa: ASYNC110 - it is looked at, not told
+                await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(("begins", "sent"), [("head", ["OrderPaid"]), ("beginning", ["OrderPlaced", "OrderPaid"])])
 async def test_one_that_is_added_later_begins_where_it_says(
     lasting: str, mailer: Mailer, begins: str, sent: list[str]
@@ -218,6 +291,39 @@ async def test_one_that_is_added_later_begins_where_it_says(
     async with made(lasting, mailer, begins=begins) as app:
         await app.settled()
     assert mailer.of(order) == sent
+
+
+async def test_a_lane_that_was_only_just_claimed_is_not_settled(mailer: Mailer) -> None:
+    """It has not looked yet at what is owed."""
+    async with made("memory:", mailer) as app:
+        (keeper,) = app._started().duties.keepers
+        work = keeper.duty.work(keeper._desk, Held(0, 1, Checkpoint(), True, 0))
+        assert not work.is_settled(0)
+
+
+async def test_of_a_long_page_a_few_events_are_taken_at_a_time(
+    mailer: Mailer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S1, P8: and the rest of the page after them."""
+    monkeypatch.setattr("diptych.subscriptions.lane_work._AT_ONCE", 2)
+    url, turns = f"sqlite:///{tmp_path}/shop.db", list[int]()
+    before = App(url)
+    before.include(shop())
+    async with before as app:
+        order = await place(app)
+        for _ in range(6):
+            await app.commands.dispatch(PayOrder(order_id=order))
+    append = SqliteEventStore.append
+
+    async def count(store: SqliteEventStore, one: Append) -> Appended:
+        turns.append(sum(task.kind == EVENT and task.state == WAITING for task in tasks_of(one)))
+        return await append(store, one)
+
+    monkeypatch.setattr(SqliteEventStore, "append", count)
+    async with made(url, mailer, begins="beginning") as app:
+        await app.settled()
+    assert mailer.of(order) == ["OrderPlaced", *["OrderPaid"] * 6]
+    assert (sum(turns), max(turns)) == (7, 2)
 
 
 async def test_in_two_processes_each_event_is_taken_once(lasting: str, mailer: Mailer) -> None:

@@ -66,5 +66,6 @@ async def test_one_whose_key_cannot_be_told_stops_it_and_is_taken_when_that_is_m
             await app.events.inline.leases.ask("Large", "retry")
             await app.settled()
             assert await counts(app) == {"6": '{"count":1}'}
+            assert keeper.error is None
     finally:
         BUGS.clear()

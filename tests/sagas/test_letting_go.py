@@ -3,14 +3,20 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from diptych import new_id
+from diptych import Command, DomainError, Rejected, Saga, new_id, on
+from diptych.sagas.row import saga_table
 from diptych.sagas.running import SagaDuty
+from diptych.store.protocols import Append, Appended
 from diptych.stream import StreamName
-from tests.sagas.shop import AddStock, PlaceOrder, shop_app
+from diptych.subscriptions.spreading import Share
+from tests.sagas.faults import Append_, is_turn, on_append, rows
+from tests.sagas.shop import AddStock, OrderPlaced, PlaceOrder, shop_app
 from tests.urls import url_for
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +25,64 @@ pytestmark = pytest.mark.anyio
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store that outlives an app."""
     return url_for(request, tmp_path)
+
+
+class Ask(Command):
+    """Ask about an order."""
+
+    order_id: UUID
+
+
+class NotNowError(DomainError):
+    """They do not want to be asked."""
+
+
+class Noting(Saga):
+    """Asks, and notes each refusal that it hears of."""
+
+    heard: list[str] = []
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        """Ask."""
+        self.dispatch(Ask(order_id=self.id))
+
+    @on
+    def refused(self, rejection: Rejected[Ask]) -> None:
+        """Note it."""
+        self.heard = [*self.heard, "no"]
+
+
+async def test_what_was_taken_in_by_a_turn_that_was_cut_short_is_taken_in_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S1: the lane is let go of while the turn is being written, and that turn is stored all the same."""
+    app, tried, is_writing, goes_on = shop_app("memory:", saga=Noting), list[UUID](), asyncio.Event(), asyncio.Event()
+
+    @app.command_handler
+    async def ask(command: Ask) -> None:
+        tried.append(command.order_id)
+        raise NotNowError("not now")
+
+    async def slow(one: Append, append: Append_) -> Appended:
+        if is_turn(one) and tried and one.beside is not None and one.beside.changes and not is_writing.is_set():
+            is_writing.set()
+            await goes_on.wait()
+        return await append(one)
+
+    async with app:
+        on_append(app, monkeypatch, slow)
+        (keeper,) = app._started().duties.keepers
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await is_writing.wait()
+        keeper.share(Share())
+        await asyncio.sleep(0)
+        goes_on.set()
+        await until(lambda: not keeper._running)
+        await app.settled()
+        (saga,) = await rows(app, saga_table("Noting"))
+        assert saga.state == '{"heard":["no"]}'
+        assert len(tried) == 1
 
 
 async def test_what_was_read_and_not_written_down_is_read_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

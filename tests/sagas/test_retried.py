@@ -153,6 +153,13 @@ async def none_is_parked(app: App) -> None:
             await asyncio.sleep(0.01)
 
 
+async def all_is_answered(app: App) -> None:
+    """Return when what was asked is done."""
+    async with asyncio.timeout(10):
+        while (await app.events.inline.leases.board()).requests:  # noqa: ASYNC110 - it is looked at, not told
+            await asyncio.sleep(0.01)
+
+
 async def retry(app: App) -> None:
     """Try again what was put aside."""
     await app.events.inline.leases.ask("Careful", "retry")
@@ -224,6 +231,25 @@ async def test_a_timer_waits_for_what_was_put_aside_before_it(
         gate.set()
     await app.settled()
     assert await orders(app, order) == ["OrderPlaced", "OrderPaid", "OrderShipped"]
+
+
+async def test_a_timer_acts_once_what_it_waited_for_is_taken(app: App, clock: FixedClock) -> None:
+    """S2: it was due while an event of its key was put aside, which does not cancel it."""
+    BUGS.add("cancelled")
+    order = await place(app)
+    await app.commands.dispatch(CancelOrder(order_id=order, reason="changed my mind"))
+    await status(app, "stuck")
+    clock.advance(timedelta(hours=1))
+    await app.settled()
+    assert [one.kind for one in await parked(app)] == ["timer", "event"]
+    for bug in ("cancelled", "none"):
+        BUGS.clear()
+        BUGS.add(bug)
+        await app.events.inline.leases.ask("Careful", "retry")
+        await all_is_answered(app)
+        await app.settled()
+        assert [one.kind for one in await parked(app)] == ([] if bug == "none" else ["timer", "event"])
+    assert (await saga_of(app)).state == '{"seen":["placed","cancelled","unpaid","cancelled"]}'
 
 
 async def test_what_comes_after_a_retry_is_taken_after_it(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,18 @@ async def test_an_order_that_was_paid_while_the_worker_was_down_is_not_cancelled
         assert await orders(app, order) == ["OrderPlaced", "OrderPaid", "OrderShipped"]
 
 
+async def test_it_acts_at_its_time_and_not_before(clock: FixedClock) -> None:
+    """S2"""
+    async with shop_app("memory:", clock) as app:
+        order = await place(app)
+        clock.advance(timedelta(minutes=30) - timedelta(microseconds=1))
+        await app.settled()
+        assert await orders(app, order) == ["OrderPlaced"]
+        clock.advance(timedelta(microseconds=1))
+        await app.settled()
+        assert await orders(app, order) == ["OrderPlaced", "OrderCancelled"]
+
+
 async def test_it_acts_once_over_two_workers_and_a_restart(lasting: str, clock: FixedClock) -> None:
     """S2"""
     async with shop_app(lasting, clock) as app:

@@ -41,8 +41,9 @@ def insert(number: int, *, fails: Exception | None = None, conflicts: tuple[str,
     return Task(run, conflicts)
 
 
-async def writer_of(path: str) -> Writer:
+async def writer_of(path: str, opened: Callable[[], object] = int) -> Writer:
     def prepare(connection: apsw.Connection) -> None:
+        opened()
         connection.execute("CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY)")
         connection.execute("PRAGMA application_id = 7")
 
@@ -87,6 +88,33 @@ def test_a_job_after_which_sqlite_has_given_up_the_transaction_ends_the_whole_gr
     connection.execute("BEGIN")
     with pytest.raises(DomainError):
         run_in_savepoint(connection, give_up)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "times"),
+    [
+        (apsw.IOError("io"), StoreUnavailableError, 2),
+        (apsw.FullError("full"), StoreFullError, 1),
+        (DomainError("no"), DomainError, 1),
+    ],
+    ids=["broken", "full", "refused"],
+)
+async def test_a_file_that_could_not_be_written_is_opened_and_checked_again(
+    path: str, error: Exception, raised: type[Exception], times: int
+) -> None:
+    """X2: unless it is only full, or nothing was wrong with it: opening takes time, and room on the disk."""
+    opened: list[int] = []
+    writer = await writer_of(path, lambda: opened.append(1))
+
+    def fail(connection: apsw.Connection) -> None:
+        connection.execute("ROLLBACK")
+        raise error
+
+    with pytest.raises(raised):
+        await writer.submit(Task(fail))
+    assert await writer.submit(insert(1)) == 1
+    assert len(opened) == times
+    await writer.close()
 
 
 async def test_jobs_that_wait_go_in_one_transaction(path: str) -> None:
@@ -230,6 +258,15 @@ async def test_closing_writes_what_waits_and_leaves_nothing(path: str) -> None:
         await writer.submit(insert(11))
     assert not [thread for thread in threading.enumerate() if path in thread.name]
     assert not [name for name in os.listdir(os.path.dirname(path)) if name.endswith(("-wal", "-shm"))]
+
+
+async def test_a_file_that_cannot_be_opened_leaves_no_thread(path: str) -> None:
+    def refuse() -> None:
+        raise StoreUnavailableError("not this one")
+
+    with pytest.raises(StoreUnavailableError, match="not this one"):
+        await writer_of(path, refuse)
+    assert not [thread for thread in threading.enumerate() if path in thread.name]
 
 
 async def test_a_job_outlives_the_loop_that_sent_it(path: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -372,6 +373,78 @@ async def test_the_plan_of_a_lookup_uses_the_key(views: SqliteViewStore) -> None
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM stock WHERE {condition}")]
         assert not any(step.startswith("SCAN stock") for step in plan), plan
     connection.close()
+
+
+async def test_an_index_that_a_build_left_out_is_there_when_it_was_made(views: SqliteViewStore) -> None:
+    indexed = ProjectionTables("shop", (*SHOP.tables[:-1], replace(STOCK, indexes=(("quantity",),))), version=2)
+    built = await views.generations.begin(indexed)
+    connection = apsw.Connection(views.file.path, flags=apsw.SQLITE_OPEN_READONLY)
+    made = (
+        f"SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'stock__g{built.number}' AND sql <> ''"
+    )
+    assert connection.execute(made).get == 0
+    await views.generations.index("shop", built.number)
+    assert connection.execute(made).get == 1
+    connection.close()
+
+
+async def test_a_connection_is_used_again_unless_something_was_wrong_with_it(
+    tmp_path: Path, events: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    open_loader = SqliteViewStore._open_loader
+
+    def count(store: SqliteViewStore) -> Any:
+        opened.append(1)
+        return open_loader(store)
+
+    monkeypatch.setattr(SqliteViewStore, "_open_loader", count)
+    store = SqliteViewStore(views_file(str(tmp_path / "other.views.db")), StoreSettings())
+    await store.open([TALLIES], store_id=events.store_id)
+    load, no_such = Load(TALLY, ("name",), [("a",)]), Load(replace(TALLY, name="none"), ("name",), [("a",)])
+    for _ in range(3):
+        await store.load(1, [load])
+    assert len(opened) == 1
+    with pytest.raises(ProgrammingError):
+        await store.load(1, [no_such])
+    await store.load(1, [load])
+    assert len(opened) == 2
+    await store.close()
+
+
+async def used(store: SqliteViewStore) -> None:
+    """Use each kind of connection that it has."""
+    (live,) = await store.generations.all("tallies")
+    await store.load(live.number, [Load(TALLY, ("name",), [("a",)])])
+    async with store.reader() as session:
+        assert await session.fetch("SELECT name FROM tally", {}) == []
+
+
+def threads() -> set[threading.Thread]:
+    """All but those that asyncio keeps."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+
+
+async def test_closing_lets_go_of_the_file_and_of_every_thread(tmp_path: Path, events: SqliteEventStore) -> None:
+    """Who closes an SQLite file last removes what is beside it."""
+    before, path = threads(), str(tmp_path / "other.views.db")
+    store = SqliteViewStore(views_file(path), StoreSettings())
+    await store.open([TALLIES], store_id=events.store_id)
+    await used(store)
+    assert threads() - before
+    await store.close()
+    assert not {f"other.views.db-{kind}" for kind in ("wal", "shm")} & set(os.listdir(tmp_path))
+    assert not threads() - before
+
+
+async def test_rows_beside_the_log_may_be_opened_again_and_are_let_go_of_with_it(tmp_path: Path) -> None:
+    store = SqliteEventStore(str(tmp_path / "other.db"))
+    await store.open()
+    for projections in ([TALLIES], [TALLIES, SHOP]):
+        await store.inline.open(projections, store_id=store.store_id)
+        await used(store.inline)
+    await store.close()
+    assert not {f"other.db-{kind}" for kind in ("wal", "shm")} & set(os.listdir(tmp_path))
 
 
 async def test_a_statement_is_prepared_once_however_often_it_is_bound(tmp_path: Path) -> None:

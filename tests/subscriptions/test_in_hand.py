@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -100,3 +100,99 @@ async def test_what_is_behind_a_stopped_one_is_done(doing: Doing) -> None:
     await until(lambda: doing.begun == [1])
     doing.in_hand.forget(first.id)
     await until(lambda: doing.begun == [1, 2])
+
+
+async def test_what_is_behind_one_that_is_stopped_before_it_began_is_done(doing: Doing) -> None:
+    """S1: a task that is cancelled before its first step runs nothing, not even what says that it is over."""
+    first, second = task(1), task(2)
+    doing.in_hand.add(first, 0)
+    doing.in_hand.add(second, 0)
+    doing.in_hand.forget(first.id)
+    await until(lambda: doing.begun == [2])
+
+
+async def test_what_is_over_and_was_forgotten_before_takes_no_other_with_it(doing: Doing) -> None:
+    """S1: a task that ended and is owed no more, and the one behind it, which is performed already."""
+    first, second = task(1), task(2)
+    doing.gates[2] = asyncio.Event()
+    doing.in_hand.add(first, 0)
+    await until(lambda: bool(doing.in_hand.finished(10)))
+    doing.in_hand.add(second, 0)
+    doing.in_hand.forget(first.id)
+    await until(lambda: doing.begun == [1, 2])
+    doing.in_hand.over(first, 0)
+    assert len(doing.in_hand) == 1
+    doing.in_hand.forget(second.id)
+    doing.in_hand.over(second, 0)
+    assert len(doing.in_hand) == 0
+
+
+@pytest.mark.parametrize("how", ["over", "put aside"])
+async def test_an_event_is_kept_no_longer_than_its_task(doing: Doing, how: str) -> None:
+    """P8: else every event that was ever taken would stay in memory."""
+    one = task(1)
+    doing.in_hand.add(one, 0, cast(RecordedEvent, object()))
+    assert list(doing.in_hand._events) == [one.id]
+    if how == "over":
+        doing.in_hand.over(one, 0)
+    else:
+        doing.in_hand.let_go(one)
+    assert not doing.in_hand._events
+
+
+async def test_at_the_end_nothing_more_is_begun_and_what_runs_may_finish(doing: Doing) -> None:
+    first, second = task(1), task(2)
+    doing.gates[1] = asyncio.Event()
+    doing.in_hand.add(first, 0)
+    doing.in_hand.add(second, 0)
+    await until(lambda: doing.begun == [1])
+    ending = asyncio.create_task(doing.in_hand.end(10.0))
+    await asyncio.sleep(0)
+    doing.gates[1].set()
+    await ending
+    assert [one.result for one in doing.in_hand.finished(10)] == [1]
+    doing.in_hand.over(first, 0)
+    assert not doing.in_hand._running
+
+
+async def test_the_end_waits_for_nothing_that_is_only_to_come(doing: Doing) -> None:
+    first = task(1)
+    doing.in_hand.add(first, 0)
+    await until(lambda: bool(doing.in_hand.finished(10)))
+    doing.in_hand.over(first, 0)
+    doing.in_hand.add(task(2)._replace(due_at=3600 * 1_000_000), 0)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await doing.in_hand.end(3600.0)
+    assert doing.begun == [1]
+    assert not doing.in_hand._running
+
+
+async def test_what_takes_too_long_at_the_end_is_stopped(doing: Doing) -> None:
+    doing.gates[1] = asyncio.Event()
+    doing.in_hand.add(task(1), 0)
+    await until(lambda: doing.begun == [1])
+    async with asyncio.timeout(10):
+        await doing.in_hand.end(0.0)
+    assert not doing.in_hand.is_busy
+
+
+async def test_what_is_behind_something_that_is_stopped_is_not_begun(doing: Doing) -> None:
+    """P5: the lane is another's."""
+    doing.gates[1] = asyncio.Event()
+    doing.in_hand.add(task(1), 0)
+    doing.in_hand.add(task(2), 0)
+    await until(lambda: doing.begun == [1])
+    doing.in_hand.stop()
+    await until(lambda: not doing.in_hand.is_busy)
+    assert doing.begun == [1]
+
+
+async def test_what_is_paused_begins_when_it_goes_on(doing: Doing) -> None:
+    doing.in_hand.may_begin.clear()
+    doing.in_hand.add(task(1), 0)
+    await until(lambda: doing.in_hand.is_busy)
+    await asyncio.sleep(0)
+    assert doing.begun == []
+    doing.in_hand.may_begin.set()
+    await until(lambda: doing.begun == [1])

@@ -10,8 +10,10 @@ from diptych import App, new_id
 from diptych.app.tuning import Tuning
 from diptych.store.leases import Board, LaneRow, Worker
 from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.keeping import Keeper
 from diptych.subscriptions.reading import Pace
+from diptych.subscriptions.spreading import Share
 from tests.sagas.shop import OrderPlaced, PlaceOrder, shop
 from tests.urls import url_for
 from tests.waiting import until
@@ -87,6 +89,19 @@ async def test_what_is_paused_stands_from_the_first_moment_on(url: str) -> None:
         assert all(work.is_paused for work in receipts.keeper.works.values())
 
 
+async def test_what_is_paused_begins_nothing_until_it_is_resumed_and_then_at_once() -> None:
+    receipts = Receipts("memory:", lease=0.2)
+    receipts.gate.set()
+    async with receipts.app as app:
+        await until(lambda: len(receipts.keeper.works) == LANES)
+        await app.events.inline.leases.pause("send_receipt", None, reason="the printer is broken", by="me")
+        await until(lambda: all(work.is_paused for work in receipts.keeper.works.values()))
+        await receipts.place()
+        assert receipts.begun == 0
+        await app.events.inline.leases.resume("send_receipt")
+        await until(lambda: receipts.sent == ORDERS, 4)  # an idle lane looks by itself every five seconds
+
+
 async def test_what_runs_may_end_before_its_lane_is_let_go_of(url: str) -> None:
     """However often it is said meanwhile that the lane is another's."""
     receipts = Receipts(url, lease=0.2)
@@ -110,6 +125,55 @@ async def test_what_runs_may_end_before_its_lane_is_let_go_of(url: str) -> None:
         await receipts.lanes_where(lambda row: row.owner == "", LANES // 2)
         assert receipts.cut == 0
         await until(lambda: receipts.sent == ORDERS)
+
+
+async def test_a_lane_that_is_let_go_of_is_free_at_once_and_not_known_any_more() -> None:
+    """P6: others need not wait until this worker beats again, and who waits here waits for them."""
+    receipts = Receipts("memory:", lease=3600)
+    async with receipts.app as app:
+        await until(lambda: len(receipts.keeper.works) == LANES)
+        receipts.keeper.share(Share())
+        await until(lambda: not receipts.keeper._running)
+        board = await app.events.inline.leases.board()
+        assert {row.owner for row in board.lanes if row.projection == "send_receipt"} == {""}
+        assert receipts.keeper.works == {}
+
+
+async def test_what_ends_while_its_lane_is_let_go_of_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S1: it is not done again when the app is back."""
+    receipts, end = Receipts(f"sqlite:///{tmp_path}/shop.db", lease=60), InHand.end
+
+    async def let_end(in_hand: InHand, seconds: float) -> None:
+        receipts.gate.set()
+        await end(in_hand, seconds)
+
+    monkeypatch.setattr(InHand, "end", let_end)
+    async with receipts.app:
+        await receipts.place()
+        await until(lambda: receipts.begun == ORDERS)
+    assert receipts.sent == ORDERS
+    async with receipts.app as app:
+        await app.settled()
+    assert receipts.begun == ORDERS
+
+
+async def test_what_is_in_hand_of_a_lane_that_is_lost_is_stopped() -> None:
+    """P5: it is another's to do now; who has the lane next, this one again perhaps, begins it anew."""
+    receipts = Receipts("memory:", lease=60)
+    async with receipts.app as app:
+        await receipts.place()
+        await until(lambda: receipts.begun == ORDERS)
+        leases, me = app.events.inline.leases, receipts.keeper._worker
+        (generation,) = await app.events.inline.generations.all("send_receipt")
+        await leases.beat(Worker("another", "elsewhere 1", frozenset({generation.number})), 60, dead=[me])
+        assert len(await leases.claim("another", "send_receipt", generation.number, range(LANES))) == LANES
+        await leases.leave("another")
+        await receipts.place()
+        await until(lambda: receipts.cut == ORDERS)
+        receipts.gate.set()
+        await until(lambda: receipts.sent == 2 * ORDERS)
 
 
 async def test_a_lane_that_was_claimed_without_knowing_is_let_go_of(url: str) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from diptych.store.leases import Worker
-from diptych.subscriptions.place import comes, goes, has_ended, this_place
+from diptych.subscriptions.place import comes, goes, has_ended, this_place, where
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says where a process is")
 
@@ -48,3 +48,9 @@ def test_our_own_process_id_belongs_to_another_worker_only_if_we_do_not_know_it(
 @pytest.mark.parametrize("place", ["", "another boot pid:[1] 1", "1", "nonsense"])
 def test_of_another_machine_nothing_is_known(place: str) -> None:
     assert not has_ended(worker(place))
+
+
+def test_where_a_worker_runs_is_said_as_far_as_it_is_known() -> None:
+    assert where(worker(place_of(7))) == "process 7 of this machine"
+    assert where(worker("another boot pid:[1] 7")) == "process 7 of another machine"
+    assert where(worker("")) == "another process"

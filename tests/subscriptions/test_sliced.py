@@ -68,6 +68,15 @@ async def test_an_empty_place_tells_no_event_but_the_last_one_of_the_page(store:
     assert [row.position for row in page.rows[2:5]] == [3, 4, 5]
 
 
+async def test_an_empty_place_behind_all_that_is_ours_is_as_old_as_the_last(store: MemoryEventStore) -> None:
+    codec = Codec()
+    codec.register(Rung)
+    await store.append(Append([StreamWrite(B, ANY, [codec.encode(Rung(times=7))])]))
+    page = await page_of(reader_of(store, MINE), 0)
+    assert [bool(row.event_id) for row in page.rows[5:]] == [True, False, True]
+    assert page.rows[6].recorded_at == page.rows[7].recorded_at
+
+
 async def test_pages_of_slices_go_on_to_the_end_of_the_log(store: MemoryEventStore) -> None:
     reader, after, found = reader_of(store, MINE, size=1), 0, []
     while (page := await reader.page(after)) is not None:

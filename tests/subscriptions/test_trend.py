@@ -39,6 +39,10 @@ def test_what_stands_still_never_catches_up() -> None:
     assert trend == Trend(0.0, 0.0, "steady", None)
 
 
+def test_who_gains_a_single_event_catches_up() -> None:
+    assert trend_of((0, 10, 0), (10, 10, 1)) == Trend(0.1, 0.0, "catching up", 90.0)
+
+
 def test_nothing_waits_when_nothing_happens() -> None:
     trend = trend_of((0, 10, 10), (5, 10, 10))
     assert trend == Trend(0.0, 0.0, "steady", 0.0)
@@ -76,6 +80,10 @@ def test_only_the_window_counts() -> None:
     assert trend.eta is None
 
 
+def test_what_is_just_as_old_as_the_window_counts() -> None:
+    assert trend_of((0, 100, 0), (60, 100, 60)) == Trend(1.0, 0.0, "catching up", 40.0)
+
+
 def test_rows_that_are_built_again_start_a_new_history() -> None:
     """The position goes back; as a rate that would be negative."""
     assert trend_of((0, 100, 100), (5, 100, 100), (10, 100, 0)) is None
@@ -96,7 +104,11 @@ def test_after_a_restart_nothing_is_known_of_the_time_before() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.44, "0.4 s"), (12.2, "12 s"), (150, "2 min"), (9000, "2.5 h"), (400_000, "5 days"), (1e9, "11,574 days")],
+    [
+        *[(0.44, "0.4 s"), (9.9, "9.9 s"), (10, "10 s"), (12.2, "12 s"), (119, "119 s")],
+        *[(120, "2 min"), (150, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (9000, "2.5 h"), (172_799, "48.0 h")],
+        *[(172_800, "2 days"), (400_000, "5 days"), (1e9, "11,574 days")],
+    ],
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said

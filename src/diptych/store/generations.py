@@ -94,7 +94,7 @@ class Generations(Protocol):
         ...
 
     async def accept(self, projection: str, number: int, code: str) -> None:
-        """Note that it is as good as if this code had built it."""
+        """Note that it is as good as if this code had built it. :raises SwapRefusedError: it is not there."""
         ...
 
     async def compare(

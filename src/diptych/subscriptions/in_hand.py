@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 from uuid import UUID
@@ -138,7 +139,15 @@ class InHand:
         if self._is_ending or key in self._running:
             return
         running = asyncio.create_task(self._run(key, after), name=f"diptych-task-{key}")
+        running.add_done_callback(partial(self._ended, key))
         self._running[key] = running
+
+    def _ended(self, key: str, running: "asyncio.Task[None]") -> None:
+        """One that was cancelled before its first step has run nothing of `_run`, not even its end."""
+        if self._running.get(key) is running:
+            del self._running[key]
+            if key in self._queues:
+                self._start(key, 0.0)
 
     async def _run(self, key: str, after: float) -> None:
         is_cut = False

@@ -34,11 +34,10 @@ class Keeper:
 
     def share(self, share: Share) -> None:
         """Learn which lanes are to be worked on here."""
-        for lane in share.free | (share.lanes & self._running.keys()):
-            if lane not in self._running:
-                running = asyncio.create_task(self._keep(lane), name=f"diptych-{self.duty.name}-{lane}")
-                running.add_done_callback(partial(self._ended, lane))
-                self._running[lane] = running
+        for lane in share.free - self._running.keys():
+            running = asyncio.create_task(self._keep(lane), name=f"diptych-{self.duty.name}-{lane}")
+            running.add_done_callback(partial(self._ended, lane))
+            self._running[lane] = running
         for lane in (self._running.keys() | share.over) - share.lanes:
             running_one = self._running.get(lane)
             if running_one is None:  # a claim whose answer was lost

@@ -80,10 +80,6 @@ class Progress:
         """Note that the loop turns."""
         self.heartbeat = time.monotonic()
 
-    def saw(self, position: int, recorded_at: int = 0, event_id: bytes = b"") -> None:
-        """Note a new place of the lanes here that is not on disk: nothing of interest lies between it and `saved`."""
-        self.stands(Place(position, recorded_at, event_id), self._here[1] if self._here else 0)
-
     def advance(self, position: int, recorded_at: int = 0, event_id: bytes = b"") -> None:
         """Note a new place of the lanes here on disk; lets go of everybody who waited for it. Going back is allowed."""
         self.stands(Place(position, recorded_at, event_id), position)

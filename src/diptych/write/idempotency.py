@@ -23,7 +23,8 @@ def fingerprint(command: Command[Any]) -> bytes:
     serializer = command.__pydantic_serializer__
     try:
         if _has_sets(type(command)):
-            given = to_json(_ordered(serializer.to_python(command, exclude_unset=True, round_trip=True)))
+            plain = serializer.to_python(command, exclude_unset=True, by_alias=False, round_trip=True)
+            given = to_json(_ordered(plain))
         else:
             given = serializer.to_json(command, exclude_unset=True, by_alias=False, round_trip=True)
     except (PydanticSerializationError, UnicodeError) as error:

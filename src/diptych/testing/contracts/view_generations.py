@@ -80,6 +80,14 @@ class ViewGenerationsContract(ViewStoreContract):
         with pytest.raises(CheckpointMovedError):
             await views.commit(to(built, 5, rows(1), after=3))
 
+    async def test_indexes_that_a_build_left_out_are_made_once(self, views: ViewStore) -> None:
+        """Making each while rows come costs more than making it afterwards."""
+        built = await views.generations.begin(WIDER)
+        assert not built.is_indexed
+        for _ in range(2):
+            await views.generations.index("tallies", built.number)
+            assert [one.is_indexed for one in await views.generations.all("tallies")] == [True, True]
+
     async def test_a_swap_changes_what_is_read_at_once(self, views: ViewStore) -> None:
         """Also by plain SQL, and with statements that were run before."""
         await views.commit(batch(TALLIES, rows(1), to=4))
@@ -167,6 +175,8 @@ class ViewGenerationsContract(ViewStoreContract):
         await views.generations.accept("tallies", 2, "hash")
         (live,) = await views.generations.all("tallies")
         assert live.code == "hash"
+        with pytest.raises(SwapRefusedError, match="there is no such generation"):
+            await views.generations.accept("tallies", 99, "hash")
 
     async def test_a_generation_has_a_size_on_disk(self, views: ViewStore) -> None:
         many = [Tally(name="x" * 900 + str(number), total=number) for number in range(99)]

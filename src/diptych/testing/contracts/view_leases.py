@@ -140,7 +140,7 @@ class ViewLeasesContract(ViewComparingContract):
         await views.leases.note("tallies", "rollback", reason="wrong totals", by="ada", outcome="generation 2 is live")
         (noted,) = await views.leases.requests("tallies")
         assert (noted.verb, noted.reason, noted.asked_by) == ("rollback", "wrong totals", "ada")
-        assert noted.outcome == "generation 2 is live"
+        assert (noted.generation, noted.lane, noted.position, noted.outcome) == (2, 0, 0, "generation 2 is live")
         assert list((await views.leases.board()).requests) == []
 
     async def test_a_request_goes_to_the_lane_of_its_key(self, storage: Callable[[], ViewStore]) -> None:
@@ -156,7 +156,8 @@ class ViewLeasesContract(ViewComparingContract):
         skipping = await store.leases.ask("tallies", "skip", position=8, reason="it was a test")
         assert [one.lane for one in skipping] == [lane for lane in range(16) if lane != 7]
         (one,) = await store.leases.ask_lane("tallies", "rebuild", 7, key="any", by="ada")
-        assert (one.lane, one.verb, one.key, one.asked_by) == (7, "rebuild", "any", "ada")
+        assert (one.lane, one.verb, one.key, one.position, one.asked_by) == (7, "rebuild", "any", 0, "ada")
+        assert [one.lane for one in await store.leases.ask_lane("tallies", "retry", 7, key="")] == [7]
         assert list(await store.leases.ask_lane("tallies", "rebuild", 16, key="any")) == []
         assert list(await store.parked("tallies")) == parked
         await store.close()

@@ -1,0 +1,95 @@
+"""P3: the live generation and a new one meet at one position, or it is soon known that they do not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from diptych.projections.backfill import Backfill, Subject
+from diptych.projections.levelling import Levelling
+from diptych.store.generations import Comparison
+from diptych.store.leases import Worker
+from tests.projections import shop
+from tests.projections.harmful import board_where, until
+from tests.projections.rebuilds import PACE, live, orders, subject_of
+from tests.projections.running import Running, running
+from tests.projections.test_liveness import Around
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def built(subject: Subject) -> AsyncIterator[tuple[Backfill, Levelling]]:
+    """Have a new generation built to the end of the log beside the live one."""
+    new = await subject.views.generations.begin(subject.definition.tables)
+    async with Backfill(subject, new.number) as builder:
+        await builder.take(range(new.lanes))
+        await builder.build((await subject.events.head()).position)
+        yield builder, Levelling(subject, await live(subject), new)
+
+
+def patient(shop_: Running) -> Subject:
+    """What a rebuild works with that would hold the live one for a long time."""
+    return subject_of(shop_, shop.Baskets, pace=PACE._replace(hold=1000.0))
+
+
+async def test_a_live_one_that_is_behind_and_that_nobody_works_on_is_not_waited_for() -> None:
+    async with running("memory:", shop.Baskets, is_started=False) as shop_:
+        await shop_.append(orders(5))
+        async with built(patient(shop_)) as (builder, level), asyncio.timeout(10):
+            assert await level.compare(builder) is None
+
+
+async def test_a_live_one_that_is_behind_and_has_a_worker_is_waited_for() -> None:
+    async with running("memory:", shop.Baskets, is_started=False) as shop_:
+        await shop_.append(orders(5))
+        subject, asked = patient(shop_), list[str]()
+        number, resume = (await live(subject)).number, shop_.views.leases.resume
+
+        async def ask(*of: Any, **more: Any) -> None:
+            asked.append("to go on")
+            await resume(*of, **more)
+
+        shop_.views.leases.resume = ask  # type: ignore[method-assign]
+        await shop_.views.leases.beat(Worker("slow", "", frozenset([number])), 60.0)
+        async with built(subject) as (builder, level), asyncio.timeout(10):
+            comparing = asyncio.create_task(level.compare(builder))
+            await until(lambda: len(asked) > 1)
+            await shop_.views.leases.leave("slow")
+            await shop_.engine.start()
+            compared = await comparing
+        assert compared is not None
+        assert compared.is_at_one_position
+
+
+class Slow(Around):
+    """A view store that is done with a comparison only when what was compared may move again."""
+
+    @property
+    def generations(self) -> Any:
+        return Comparing(self.inner.generations, self.inner)
+
+
+class Comparing(Around):
+    def __init__(self, inner: Any, views: Any) -> None:
+        super().__init__(inner)
+        self.views = views
+
+    async def compare(self, *of: Any, **more: Any) -> Comparison:
+        found: Comparison = await self.inner.compare(*of, **more)
+        await board_where(self.views, lambda board: not board.paused)
+        return found
+
+
+async def test_what_is_compared_may_move_as_soon_as_the_snapshot_stands() -> None:
+    """P6: comparing many rows takes its time."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append(orders(5))
+        await shop_.engine.caught_up()
+        subject = patient(shop_)
+        async with built(subject._replace(views=Slow(subject.views))) as (builder, level), asyncio.timeout(20):
+            compared = await level.compare(builder)
+        assert compared is not None
+        assert compared.is_equal

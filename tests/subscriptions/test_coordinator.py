@@ -1,0 +1,165 @@
+"""P5, P6: a process as a worker: it beats, looks at the board, and hears which lanes are its share."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from diptych.store.leases import Board, Leases, Worker
+from diptych.store.opening import open_stores
+from diptych.subscriptions.coordinator import Coordinator
+from diptych.subscriptions.place import has_ended, this_place
+from diptych.subscriptions.reading import Pace
+from diptych.subscriptions.spreading import Share
+from diptych.testing.contracts.view_rows import STORE, TALLIES
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+SLOW = Pace(lease=3600.0, first_pause=0.001, longest_pause=0.001)
+"""It would beat every quarter of an hour."""
+WHOLE = {1: Share(frozenset({0}), free=frozenset({0}))}
+
+
+class Seeing:
+    """Takes what it is told to take, and keeps what it was shown."""
+
+    def __init__(self, *takes: int) -> None:
+        self.takes, self.boards, self.shares = frozenset(takes), list[Board](), list[Mapping[int, Share]]()
+        self.errors: list[Exception] = []
+        self.changes: Callable[[], None] = lambda: None
+
+    async def see(self, board: Board) -> frozenset[int]:
+        """Look."""
+        self.boards.append(board)
+        self.changes()
+        if self.errors:
+            raise self.errors.pop()
+        return self.takes
+
+    def share(self, shares: Mapping[int, Share]) -> None:
+        """Learn it."""
+        self.shares.append(shares)
+
+
+@pytest.fixture
+async def leases() -> AsyncIterator[Leases]:
+    """Of a store with one generation, of one lane."""
+    stores = open_stores("memory:")
+    await stores.views.open([TALLIES], store_id=STORE)
+    yield stores.views.leases
+    await stores.views.close()
+
+
+@asynccontextmanager
+async def running(coordinator: Coordinator, crew: Seeing) -> AsyncIterator[None]:
+    """Let it run."""
+    task = asyncio.create_task(coordinator.run(crew))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        await coordinator.leave()
+
+
+async def test_what_is_taken_is_on_the_board_before_any_lane_is_shared(leases: Leases) -> None:
+    """Else two workers could not know of each other."""
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    board = await coordinator.look(crew)
+    assert [(one.id, one.place, one.takes) for one in board.workers] == [(coordinator.id, this_place(), frozenset({1}))]
+    assert crew.shares == [WHOLE]
+    seen = len(crew.boards)
+    await coordinator.look(crew)
+    assert len(crew.boards) == seen + 1  # it is known now
+
+
+async def test_of_what_is_not_taken_nothing_is_shared(leases: Leases) -> None:
+    crew, coordinator = Seeing(), Coordinator(leases, SLOW)
+    await coordinator.look(crew)
+    assert crew.shares == [{}]
+
+
+async def test_who_only_looks_is_no_worker(leases: Leases) -> None:
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW, is_worker=False)
+    board = await coordinator.look(crew)
+    assert (coordinator.id, list(board.workers), crew.shares) == ("", [], [{}])
+    await coordinator.leave()
+
+
+async def test_a_worker_whose_process_has_ended_is_taken_off_the_board(leases: Leases) -> None:
+    """At once; what it had is free."""
+    ghost = Worker("ghost", this_place(), frozenset({1}))
+    await leases.beat(ghost, 3600.0)
+    await leases.claim("ghost", "tallies", 1, [0])
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    board = await coordinator.look(crew)
+    assert [one.id for one in board.workers] == [coordinator.id]
+    assert crew.shares == [WHOLE]
+
+
+async def test_what_is_taken_may_change_by_looking_but_not_for_ever(leases: Leases) -> None:
+    crew = Seeing()
+
+    def change() -> None:
+        crew.takes = frozenset() if crew.takes else frozenset({1})
+
+    crew.changes = change
+    await Coordinator(leases, SLOW).look(crew)
+    assert len(crew.boards) == 4
+    assert len(crew.shares) == 1
+
+
+async def test_who_leaves_is_no_worker_any_more(leases: Leases) -> None:
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    async with running(coordinator, crew):
+        await coordinator.has_looked.wait()
+        assert len((await leases.board()).workers) == 1
+    assert (await leases.board()).workers == []
+    assert has_ended(Worker(coordinator.id, this_place(), frozenset()))
+
+
+async def test_it_looks_again_when_it_is_told_to(leases: Leases) -> None:
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    async with running(coordinator, crew):
+        await coordinator.has_looked.wait()
+        seen = len(crew.boards)
+        await asyncio.sleep(0)
+        assert len(crew.boards) == seen
+        coordinator.hurry()
+        await until(lambda: len(crew.boards) > seen)
+        assert not coordinator._due.is_set()  # or it would look again and again
+
+
+async def test_whatever_goes_wrong_it_beats_on(leases: Leases, caplog: pytest.LogCaptureFixture) -> None:
+    """P6"""
+    caplog.set_level(logging.WARNING)
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    crew.errors = [RuntimeError("a bug"), RuntimeError("another")]
+    async with running(coordinator, crew):
+        await until(lambda: crew.shares)
+    assert "The board of projections cannot be read: a bug" in caplog.text
+
+
+async def test_it_looks_often_while_something_is_held_for_a_moment(leases: Leases) -> None:
+    """A moment is to be short, and nobody says when it is over."""
+    await leases.pause("tallies", 5.0, reason="a rebuild", by="", yields=True)
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    async with running(coordinator, crew):
+        await coordinator.has_looked.wait()
+        seen = len(crew.boards)
+        await until(lambda: len(crew.boards) > seen)
+
+
+async def test_it_looks_again_soon_while_another_has_what_shall_be_ours(leases: Leases) -> None:
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    await leases.beat(Worker("old", "elsewhere 1", frozenset({1})), 3600.0)
+    await leases.claim("old", "tallies", 1, [0])
+    await leases.beat(Worker("old", "elsewhere 1", frozenset()), 3600.0)
+    async with running(coordinator, crew):
+        await until(lambda: crew.shares)
+        assert crew.shares[0] == {1: Share(frozenset({0}))}
+        await leases.leave("old")
+        await until(lambda: crew.shares[-1] == WHOLE)
