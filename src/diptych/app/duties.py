@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple
 
+from diptych.app.known_duties import namesakes
 from diptych.app.module import Module
 from diptych.app.wiring import Wired, either_side
 from diptych.clock import Clock
@@ -14,6 +15,7 @@ from diptych.errors import ConfigurationError
 from diptych.events.codec import Codec
 from diptych.handlers import Signature, signature
 from diptych.messages import Command, Envelope, IdempotencyKey, with_envelope
+from diptych.projections.plan import Definition
 from diptych.providing import MissingError, Providers
 from diptych.reactions.consuming import InboxDuty
 from diptych.reactions.inbox import Inbox
@@ -49,8 +51,8 @@ class WiringDuties:
         self._codec, self._providers, self._routes, self._wired = codec, providers, routes, wired
         self._commands = CommandBus(routes)
 
-    async def wire(self, modules: Sequence[Module], stack: AsyncExitStack) -> Duties:
-        """Return all duties of these modules; faults go to what was wired."""
+    async def wire(self, modules: Sequence[Module], definitions: Sequence[Definition], stack: AsyncExitStack) -> Duties:
+        """Return all duties of these modules, beside these projections; faults go to what was wired."""
         self._codec.register(SagaStepped)  # a log may have steps of sagas that the app has no more
         found: list[Duty] = []
         sagas = dict.fromkeys(saga for module in modules for saga in module.sagas)
@@ -63,7 +65,8 @@ class WiringDuties:
             found.extend(await self._publication(published, stack))
         for inbox in [one for module in modules for one in module.inboxes]:
             found.extend(self._inbox(inbox))
-        self._refuse_namesakes(found)
+        self._wired.problems += namesakes([(duty.name, duty.kept) for duty in found], definitions)
+        self._refuse_aggregates(found)
         if not found:
             return Duties(either_side(Clock))
         clock = await self._providers.resolve(Clock, stack, either_side)
@@ -135,19 +138,13 @@ class WiringDuties:
     def _either_side(self, annotation: Any) -> Any:
         return self._commands if annotation is CommandBus else either_side(annotation)
 
-    def _refuse_namesakes(self, duties: Sequence[Duty]) -> None:
-        """Two of one name would take each other's rows, and a saga of an aggregate's name its streams."""
-        seen: set[str] = set()
+    def _refuse_aggregates(self, duties: Sequence[Duty]) -> None:
+        """A saga of an aggregate's name would write into its streams."""
         for duty in duties:
-            if duty.tasks.name in seen:
-                self._wired.problems.append(
-                    f"{duty.name}: two sagas or reactions have this name; give one another name="
-                )
             if isinstance(duty, SagaDuty) and duty.name in self._wired.aggregates:
                 self._wired.problems.append(
                     f"{duty.name}: an aggregate has this name, too; give the saga another name="
                 )
-            seen.add(duty.tasks.name)
 
     async def _send(self, command: Command[Any], sending: Sending) -> Any:
         envelope = Envelope(
