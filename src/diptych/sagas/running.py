@@ -17,7 +17,7 @@ from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_ta
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
-from diptych.sagas.steps import StepOutcome, call_of, steps_of
+from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.duty import (
@@ -185,12 +185,16 @@ class _Taking:
         task, result, error = finished
         row = self._row(task.key)
         one = steps_of(self._duty.plan.saga).get(name)
-        if row is None or one is None or row.is_over:
+        if row is None or row.is_over:
             self._turn.drop(task.id)
+            return
+        if one is None and not isinstance(error, SkippedError):
+            has_failed = error is not None and not isinstance(error, RowChangedError)
+            self._park(task, error if error and has_failed else no_step(row.key, name, direction))
             return
         is_done = error is None or isinstance(error, RowChangedError | SkippedError)
         is_refused = direction == "do" and isinstance(error, REJECTIONS)
-        if error is not None and not is_done and not is_refused:
+        if one is not None and error is not None and not is_done and not is_refused:
             if task.attempts + 1 < one.attempts(direction):
                 self._turn.again(task, error, min(0.2 * 2**task.attempts, _LONGEST))
                 return

@@ -120,8 +120,18 @@ class Steps(Saga):
             progress.failed, progress.left, progress.now = why, [*begun, *reversed(progress.done)], None
 
     def go_on(self) -> None:
-        """Begin what comes next. The loop calls it after each step."""
+        """Begin what comes next. The loop calls it after each step. :raises ProgrammingError: one that it had is gone.
+
+        Nobody knows how to undo that, and under its new name it would be done twice (S3).
+        """
         acts, progress = self._open(), self.progress
+        had = [*progress.done, *(progress.left or ()), *([progress.now] if progress.now else [])]
+        gone = next((name for name in had if name not in steps_of(type(self))), None)
+        if gone is not None:
+            raise ProgrammingError(
+                f"{self}: there is no step {gone} any more, and it was done or begun. Bring it back, until no saga is "
+                "left that had it."
+            )
         while progress.now is None:
             is_undoing = progress.left is not None
             direction: Direction = "undo" if is_undoing else "do"
@@ -169,7 +179,7 @@ class Steps(Saga):
         self._open().timers.setdefault(deadline_of(name), None)
         if progress.left is not None:
             progress.left.remove(name)
-        else:
+        elif name in steps_of(type(self)):  # else it was left out by an operator
             progress.done.append(name)
 
 
@@ -201,6 +211,11 @@ def call_of(saga: Saga, name: str, direction: Direction) -> Callable[..., Corout
     found = steps_of(type(saga)).get(name)
     method = None if found is None else found.method(direction)
     if method is None:
-        raise ProgrammingError(f"{saga}: there is no step {name} to {direction} any more. Bring it back, or skip it.")
+        raise no_step(saga, name, direction)
     bound: Callable[..., Coroutine[Any, Any, Any]] = method.__get__(saga)
     return bound
+
+
+def no_step(saga: object, name: str, direction: Direction) -> ProgrammingError:
+    """Return what is wrong when a step is owed that the class has no more."""
+    return ProgrammingError(f"{saga}: there is no step {name} to {direction} any more. Bring it back, or skip it.")

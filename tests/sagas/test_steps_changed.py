@@ -1,0 +1,142 @@
+"""Steps that are renamed or removed while sagas are under way: none is forgotten, and none done twice."""
+
+import asyncio
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from diptych import App, Steps, new_id, on, step
+from diptych.app.duty_operating import duties_from_outside
+from diptych.app.known_duties import duty_named
+from diptych.sagas.saga import Saga
+from tests.sagas.shop import OrderPlaced, PlaceOrder, shop
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+called: list[str] = []
+
+
+class Before(Steps, name="Checkout"):
+    """As it was: the second step hangs."""
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @step
+    async def reserve(self) -> None:
+        called.append("reserve")
+
+    @reserve.undo
+    async def release(self) -> None:
+        called.append("release")
+
+    @step
+    async def charge(self) -> None:
+        called.append("charge")
+        await asyncio.Event().wait()
+
+    @charge.undo
+    async def refund(self) -> None:
+        called.append("refund")
+
+
+class ChargeRenamed(Steps, name="Checkout"):
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @step
+    async def reserve(self) -> None:
+        called.append("reserve again")
+
+    @step
+    async def pay(self) -> None:
+        called.append("pay")
+
+
+class ReserveRenamed(Steps, name="Checkout"):
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @step
+    async def book(self) -> None:
+        called.append("book")
+
+    @step
+    async def charge(self) -> None:
+        called.append("charged")
+
+
+class Mended(Before, name="Checkout"):
+    @step
+    async def charge(self) -> None:  # type: ignore[override]
+        called.append("charged")
+
+
+def shop_with(saga: type[Saga], folder: Path) -> App:
+    """The shop with this saga, on the same store."""
+    app = App(f"sqlite:///{folder}/shop.db")
+    app.include(shop())
+    app.saga(saga)
+    return app
+
+
+async def begin(folder: Path) -> UUID:
+    """Have a saga that is charging when its process ends."""
+    called.clear()
+    order = new_id()
+    async with shop_with(Before, folder) as app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        await until(lambda: "charge" in called)
+    return order
+
+
+async def problem(app: App) -> str:
+    """What is wrong with the saga, once nothing moves."""
+    await app.settled()
+    (saga,) = (await app.status()).duties
+    assert (saga.state, saga.stuck) == ("parked", 1)
+    return str(saga.problem)
+
+
+async def ask(app: App, verb: str, key: UUID) -> None:
+    """Act as an operator."""
+    async with duties_from_outside(app) as operator:
+        duty = duty_named(operator.known.duties, ("saga",), "Checkout")
+        assert all(one.outcome for one in await operator.ask(duty, verb, str(key), "test", 5.0))  # type: ignore[arg-type]
+    await app.settled()
+
+
+async def test_a_step_that_is_gone_while_it_is_done_makes_its_saga_stuck(tmp_path: Path) -> None:
+    """S1: it was dropped in silence, and the saga ran for ever."""
+    order = await begin(tmp_path)
+    async with shop_with(ChargeRenamed, tmp_path) as app:
+        assert "there is no step charge to do any more" in await problem(app)
+        assert "pay" not in called
+    async with shop_with(Mended, tmp_path) as app:
+        await ask(app, "retry", order)
+        assert called == ["reserve", "charge", "charged"]
+        assert [one.stuck for one in (await app.status()).duties] == [0]
+
+
+async def test_a_step_that_is_gone_can_be_left_out(tmp_path: Path) -> None:
+    order = await begin(tmp_path)
+    async with shop_with(ChargeRenamed, tmp_path) as app:
+        await problem(app)
+        await ask(app, "skip", order)
+        assert called == ["reserve", "charge", "pay"]
+        assert [one.stuck for one in (await app.status()).duties] == [0]
+
+
+async def test_a_step_that_was_done_under_another_name_is_not_done_again(tmp_path: Path) -> None:
+    """S3: nobody knows how to undo the one, and the other would do it twice."""
+    order = await begin(tmp_path)
+    async with shop_with(ReserveRenamed, tmp_path) as app:
+        told = await problem(app)
+        assert "there is no step reserve any more" in told
+        assert "book" not in called
+    async with shop_with(Mended, tmp_path) as app:
+        await ask(app, "retry", order)
+        assert [one.stuck for one in (await app.status()).duties] == [0]
+    assert "book" not in called
