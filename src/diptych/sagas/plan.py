@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hin
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from diptych.errors import ConfigurationError
+from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
@@ -25,17 +25,21 @@ _PRIVATE = ("id", "key")
 class Way(NamedTuple):
     """A method, and what it wants beside what it takes."""
 
-    method: Callable[..., None]
+    method: Callable[..., Any]
     wants_metadata: bool
     starts: bool = False
     key_of: KeyOf | None = None
 
     def call(self, saga: Saga, taken: Any, metadata: Metadata | None) -> None:
-        """Have the saga take it."""
-        if self.wants_metadata:
-            self.method(saga, taken, metadata)
-        else:
-            self.method(saga, taken)
+        """Have the saga take it. :raises ProgrammingError: what its method returns would be forgotten."""
+        returned = self.method(saga, taken, metadata) if self.wants_metadata else self.method(saga, taken)
+        if returned is not None:
+            if inspect.iscoroutine(returned):
+                returned.close()
+            raise ProgrammingError(
+                f"{saga}: {self.method.__name__} returned a {type(returned).__name__}, which nobody takes. "
+                "Write self.dispatch(command), and return nothing."
+            )
 
 
 class Plan(NamedTuple):

@@ -106,10 +106,18 @@ class Saga:
 
     def dispatch(self, command: Command[Any]) -> None:
         """Send a command once this step has committed: once, whatever ends in between (S1)."""
+        if not isinstance(command, Command):
+            raise ProgrammingError(
+                f"{self}: dispatch({command!r:.100}): that is no command. Give it one with its fields."
+            )
         self._open().commands.append(command)
 
     def schedule(self, timeout: Timeout, *, after: timedelta | None = None, at: datetime | None = None) -> None:
         """Be told after so long, counted from what is being taken, or at a time. It replaces one of the same class."""
+        if not isinstance(timeout, Timeout):
+            raise ProgrammingError(f"{self}: {timeout!r:.100} is no Timeout. Write schedule(YourTimeout(), ...).")
+        if not isinstance(after, timedelta | None):
+            raise ProgrammingError(f"{self}: after={after!r} is no span of time. Write timedelta(seconds={after!r}).")
         if (after is None) == (at is None):
             raise ProgrammingError(f"{self}: schedule({type(timeout).__name__}) wants after= or at=, one of them.")
         if at is not None and at.tzinfo is None:
@@ -118,6 +126,9 @@ class Saga:
 
     def cancel(self, timeout: type[Timeout]) -> None:
         """Be told of this no more, if it was to come."""
+        if not (isinstance(timeout, type) and issubclass(timeout, Timeout)):
+            kind = type(timeout).__name__
+            raise ProgrammingError(f"{self}: {timeout!r:.100} is no class of a Timeout. Write cancel({kind}).")
         self._open().timers[timeout.__name__] = None
 
     def complete(self) -> None:

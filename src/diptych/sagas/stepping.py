@@ -5,6 +5,7 @@ Rule: no I/O; what a step raises leaves nothing behind.
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -26,6 +27,8 @@ from diptych.subscriptions.turn import Turn
 COMMAND: Final = "command"
 CALL: Final = "call"
 _MOST: Final = STEP // 2  # commands of one step
+_NOW, _MICROSECOND = timedelta(), timedelta(microseconds=1)
+_FIRST, _LAST = (to_microseconds(each.replace(tzinfo=UTC)) for each in (datetime.min, datetime.max))
 _OWN: Final = {"id", "key", "_acts"}  # attributes of a saga that are not its memory
 
 
@@ -124,9 +127,10 @@ class Stepper(NamedTuple):
                     f"Write @on def overdue(self, timeout: {name}) -> None."
                 )
             timeout, after, at = scheduled
-            due[name] = step.at + int(after.total_seconds() * 1_000_000) if after is not None else 0
-            if at is not None:
-                due[name] = to_microseconds(at)
+            due[name] = to_microseconds(at) if at is not None else step.at + (after or _NOW) // _MICROSECOND
+            if not _FIRST <= due[name] <= _LAST:  # a row could not hold it, or nobody could read it
+                when = "beyond the year 9999" if due[name] > _LAST else "before the year 1"
+                raise ProgrammingError(f"{self.plan.name}: {name} would be due {when}. Schedule it for another time.")
             text = body(timeout.model_dump_json(), row, step.cause.id)
             number = step.position * STEP
             id = timer_id(self.plan.name, row.id, name)
