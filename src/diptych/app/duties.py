@@ -117,9 +117,10 @@ class WiringDuties:
             told = published.publication.read()
             for event in told:
                 self._codec.register(event)
+            published.check()
             if self._is_worker:
                 stack.push_async_callback(published.publisher.close)
-                await published.publisher.open()
+                await published.open()
             return [PublicationDuty(published, told, self._codec)]
         except ConfigurationError as error:
             self._wired.problems.extend(error.problems)

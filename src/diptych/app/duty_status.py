@@ -74,6 +74,8 @@ class DutyStatus:
             )
         keys = f" ({self.parked} {'key' if self.parked == 1 else 'keys'})" if self.parked else ""
         then = f"Once it is mended: diptych {verb} retry {self.name}"
+        if self.kind == "publication":  # it has nothing put aside
+            then = f"Once it is mended it goes on by itself, within a minute; look: diptych {verb} show {self.name}"
         return f"{self.name} is {self.state}{keys}: {why}. {then}"
 
 
