@@ -3,17 +3,17 @@
 Rule: every fault is collected with all others of the wiring.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 from diptych.app.known_duties import namesakes
 from diptych.app.module import Module
 from diptych.app.wiring import Wired, either_side
 from diptych.clock import Clock
-from diptych.errors import ConfigurationError
+from diptych.errors import ConfigurationError, NoHandlerFoundError
 from diptych.events.codec import Codec
-from diptych.handlers import Signature, signature
+from diptych.handlers import Signature, signature, where
 from diptych.messages import Command, Envelope, IdempotencyKey, with_envelope
 from diptych.projections.plan import Definition
 from diptych.providing import MissingError, Providers
@@ -27,11 +27,10 @@ from diptych.sagas.plan import plan_of
 from diptych.sagas.running import Call, SagaDuty
 from diptych.sagas.saga import Direction, Saga
 from diptych.sagas.stepped import SagaStepped
-from diptych.sagas.steps import Step, steps_of
+from diptych.sagas.steps import DIRECTIONS, Step, commands_of, steps_of
 from diptych.subscriptions.duty import Duty, Sending
 from diptych.write.bus import CommandBus, CommandRoutes
-
-DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
+from diptych.write.repository import Repository
 
 
 class Duties(NamedTuple):
@@ -77,6 +76,8 @@ class WiringDuties:
             plan = plan_of(saga)
             for event in plan.events:
                 self._codec.register(event)
+            sent = [*plan.rejections, *self._sent(saga)]
+            self._expect(sent, where(saga))
             commands: Mapping[str, type[Command[Any]]] = {cls.__name__: cls for cls in self._wired.commands}
             calls = {
                 (name, direction): await self._call(one, direction, stack)
@@ -91,13 +92,22 @@ class WiringDuties:
             self._wired.problems.append(str(error))
         return []
 
+    def _sent(self, saga: type[Saga]) -> list[type[Command[Any]]]:
+        return [each for one in steps_of(saga).values() for way in DIRECTIONS for each in commands_of(one, way)]
+
+    def _expect(self, commands: Iterable[type[Command[Any]]], place: str) -> None:
+        """Note those that nobody handles, and that are said to be sent."""
+        for command in dict.fromkeys(commands):
+            if command not in self._wired.commands:
+                self._wired.problems += NoHandlerFoundError(command.__name__, place).problems
+
     async def _call(self, step: Step[Any], direction: Direction, stack: AsyncExitStack) -> Call:
         method = step.method(direction)
         assert method is not None
         read = signature(method, step.names, skip=1)
         key = next((one.name for one in read.parameters if one.annotation is IdempotencyKey), None)
         rest = Signature(tuple(one for one in read.parameters if one.name != key), read.returns, read.where)
-        return Call(await self._providers.arguments(rest, stack, either_side), key)
+        return Call(await self._providers.arguments(rest, stack, _of_a_step), key)
 
     async def _reaction(self, declared: Declared, stack: AsyncExitStack) -> list[Duty]:
         try:
@@ -131,12 +141,16 @@ class WiringDuties:
     def _inbox(self, inbox: Inbox) -> list[Duty]:
         try:
             accepted = inbox.read()
+            for one in accepted.values():
+                self._expect(one.makes, where(one.function))
             return [InboxDuty(inbox, accepted, self._send)]
         except (TypeError, NameError, ValueError) as error:
             self._wired.problems.append(str(error))
         return []
 
     def _either_side(self, annotation: Any) -> Any:
+        if annotation is Repository or get_origin(annotation) is Repository:
+            raise MissingError("a reaction changes no aggregate itself; ask for a CommandBus, and dispatch a command")
         return self._commands if annotation is CommandBus else either_side(annotation)
 
     def _refuse_aggregates(self, duties: Sequence[Duty]) -> None:
@@ -156,3 +170,9 @@ class WiringDuties:
         )
         envelope.beside = sending.beside
         return await self._routes.dispatch(with_envelope(command, envelope, is_first=True))
+
+
+def _of_a_step(annotation: Any) -> Any:
+    if annotation is CommandBus:
+        raise MissingError("a step sends a command by returning it: write a plain def")
+    return either_side(annotation)

@@ -109,6 +109,8 @@ class Module:
         with all later events of its key until somebody acts. It may ask for `Metadata`, for its `IdempotencyKey`, for
         a `CommandBus`, and for what is provided. `begins`: what was there before the first start is left alone, or not.
         """
+        if function is not None and not callable(function):
+            raise TypeError(f"{function!r} is no function; write @app.reaction(name={function!r})")
         names = local_names()
 
         def register(chosen: Any) -> Any:

@@ -23,6 +23,7 @@ class Accepted(NamedTuple):
     function: Callable[..., Command[Any] | None]
     event: type[IntegrationEvent]
     wants_message: bool
+    makes: tuple[type[Command[Any]], ...]
 
     def command(self, message: IntegrationMessage) -> Command[Any] | None:
         """Return what a message leads to; None if it leads to nothing."""
@@ -74,7 +75,9 @@ class Inbox:
                 raise TypeError(f"{read.where}: {read.returning}; annotate the Command it makes")
             if event.message_type() in found:
                 raise TypeError(f"{read.where}: {event.message_type()} is taken by another function of {self.name}")
-            found[event.message_type()] = Accepted(function, event, len(taken) == 2)
+            found[event.message_type()] = Accepted(
+                function, event, len(taken) == 2, tuple(one for one in makes if one is not Command)
+            )
         if not found:
             raise TypeError(f"Inbox {self.name}: it takes nothing; mark a function with @{self.name}.message")
         return found

@@ -67,8 +67,8 @@ def read_reaction(declared: Declared) -> Reaction:
         raise TypeError(f"{read.where}: its first parameter is {read.message.annotation}; write a DomainEvent of yours")
     if declared.begins not in get_args(Begins):
         raise TypeError(f"{read.where}: begins={declared.begins!r}; it is head or beginning")
-    if declared.attempts < 1:
-        raise TypeError(f"{read.where}: attempts={declared.attempts}; it is tried once at least")
+    if type(declared.attempts) is not int or declared.attempts < 1:
+        raise TypeError(f"{read.where}: attempts={declared.attempts!r}; it is tried once at least")
     missing = [one.__name__ for one in events if isinstance(declared.key, str) and declared.key not in one.model_fields]
     if missing:
         raise TypeError(f"{read.where}: key={declared.key!r} is no field of {missing[0]}")

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, create_model
 
 from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.recorded import RecordedEvent
@@ -59,6 +59,8 @@ class Plan(NamedTuple):
 
 def plan_of(saga: type[Saga]) -> Plan:
     """Read a saga class. :raises ConfigurationError: with all that is wrong with it."""
+    if not (isinstance(saga, type) and issubclass(saga, Saga)):
+        raise ConfigurationError(f"{saga!r:.100} is no Saga; write app.saga(YourSaga), with the class")
     problems: list[str] = []
     events: dict[type[DomainEvent], Way] = {}
     timeouts: dict[str, tuple[type[Timeout], Way]] = {}
@@ -68,8 +70,11 @@ def plan_of(saga: type[Saga]) -> Plan:
         names.update(mark.names or {})
         try:
             taken, way = _way(method, mark)
-        except (NameError, TypeError, ValueError) as error:
-            problems.append(f"{where(method)}: {error}")
+        except NameError as error:
+            problems.append(f"{where(method)}: {error}; annotate it with names that can be imported")
+            continue
+        except (TypeError, ValueError) as error:
+            problems.append(f"{where(method)}: {str(error).removeprefix(f'{where(method)}: ')}")
             continue
         for kind in taken:
             if get_origin(kind) is Rejected:
@@ -79,7 +84,7 @@ def plan_of(saga: type[Saga]) -> Plan:
             else:
                 _put(events, kind, way, problems)
     problems.extend(check_steps(saga))
-    if not any(way.starts for way in events.values()):
+    if not any(mark.starts for _, mark in marked(saga).values()):
         problems.append(f"{where(saga)}: no event begins it; write @on(starts=True) on the method that takes the first")
     memory = _memory(saga, names, problems)
     if problems or memory is None:
@@ -145,6 +150,10 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _named(hint: Any) -> str:
+    return f"{hint.__module__}.{hint.__qualname__}" if isinstance(hint, type) else str(hint)
+
+
 def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> type[BaseModel] | None:
     try:
         hints = get_type_hints(saga, localns=dict(names))
@@ -157,6 +166,11 @@ def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> 
             continue
         if not hasattr(saga, name):
             problems.append(f"{where(saga)}: {name} has no default; a saga begins before it knows anything")
+            continue
+        try:
+            TypeAdapter(hint)
+        except PydanticUserError:
+            problems.append(f"{where(saga)}: {name} is a {_named(hint)}, which JSON cannot hold; remember it otherwise")
             continue
         fields[name] = (hint, getattr(saga, name))
     config = ConfigDict(

@@ -15,8 +15,6 @@ from diptych.messages import Command
 
 C = TypeVar("C", bound=Command[Any])
 
-_RESERVED = ("id", "key", "dispatch", "schedule", "cancel", "complete", "saga_name")
-
 
 class Timeout(BaseModel):
     """Something that a saga wants to be told at a time: `class PaymentDue(Timeout)`, with fields if it needs any."""
@@ -83,6 +81,7 @@ class Saga:
     read no clock and do nothing themselves.
     """
 
+    _own_names: ClassVar[tuple[str, ...]] = ("id", "key", "dispatch", "schedule", "cancel", "complete", "saga_name")
     saga_name: ClassVar[str] = "Saga"
     begins_at_head: ClassVar[bool] = True
     id: UUID
@@ -92,7 +91,8 @@ class Saga:
         """`begins="beginning"`: the first start takes the whole log in, too, and not only what comes from then on."""
         super().__init_subclass__(**kwargs)
         own: Mapping[str, Any] = vars(cls).get("__annotations__", {})
-        taken = [each for each in _RESERVED if each in vars(cls) or each in own]
+        reserved = next(base._own_names for base in cls.__mro__[1:] if issubclass(base, Saga))
+        taken = [each for each in reserved if each in vars(cls) or each in own]
         if taken:
             raise TypeError(f"{cls.__name__}.{taken[0]}: this name is reserved by Diptych. Choose another.")
         if "__init__" in vars(cls):

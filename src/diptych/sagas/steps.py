@@ -12,13 +12,15 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 from pydantic import BaseModel, JsonValue
 
 from diptych.errors import ProgrammingError
-from diptych.handlers import local_names, where
+from diptych.handlers import alternatives, local_names, signature, where
+from diptych.messages import Command
 from diptych.sagas.row import COMPENSATED, COMPENSATING
 from diptych.sagas.saga import Direction, Saga, Scheduled, StepDue, StepToTake
 
 F = TypeVar("F", bound=Callable[..., Any])
 U = TypeVar("U", bound=Callable[..., Any])
 
+DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
 _ATTEMPTS: Final = 5
 _UNDO_ATTEMPTS: Final = 10
 
@@ -104,6 +106,7 @@ class Steps(Saga):
     failing: it is put aside until somebody acts (`diptych saga list --stuck`).
     """
 
+    _own_names = (*Saga._own_names, "progress", "results", "fail", "go_on", "take_outcome", "overdue")
     progress: Progress = Progress()
 
     @property
@@ -203,7 +206,38 @@ def check_steps(saga: type[Saga]) -> list[str]:
         return [f"{where(saga)}: it has no steps; mark methods with @step, or make it a Saga"]
     if found and not issubclass(saga, Steps):
         return [f"{where(saga)}: it has steps; make it a subclass of Steps"]
-    return []
+    problems: list[str] = []
+    for one in found.values():
+        attempts, deadline = one.rules.attempts, one.rules.deadline
+        if type(attempts) is not int or attempts < 1:
+            problems.append(f"{where(one.do)}: attempts={attempts!r}; it is tried once at least")
+        if deadline is not None and not (isinstance(deadline, timedelta) and deadline > timedelta()):
+            problems.append(f"{where(one.do)}: deadline={deadline!r}; write a timedelta above 0")
+        for direction in DIRECTIONS:
+            try:
+                commands_of(one, direction)
+            except NameError as error:
+                problems.append(f"{where(one.method(direction))}: {error}; annotate it with names that can be imported")
+            except TypeError as error:
+                problems.append(str(error))
+    return problems
+
+
+def commands_of(one: Step[Any], direction: Direction) -> list[type[Command[Any]]]:
+    """Return the commands that a step says it sends. :raises TypeError: and says what to write. :raises NameError:"""
+    method = one.method(direction)
+    if method is None or one.is_call(direction):
+        return []
+    read = signature(method, one.names, skip=1)
+    if read.parameters:
+        names = ", ".join(each.name for each in read.parameters)
+        raise TypeError(
+            f"{read.where}: it takes {names}; a plain step takes nothing but self, an async one asks for it"
+        )
+    found = [each for each in alternatives(read.returns) if isinstance(each, type) and issubclass(each, Command)]
+    if not found and read.returns is not inspect.Signature.empty:
+        raise TypeError(f"{read.where}: {read.returning}; a plain step returns the command to send, an async one calls")
+    return [each for each in found if each is not Command]
 
 
 def call_of(saga: Saga, name: str, direction: Direction) -> Callable[..., Coroutine[Any, Any, Any]]:
