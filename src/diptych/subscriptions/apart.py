@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-_LEFT: Final = 1.0  # seconds that it gets to end, once nobody waits for it
+LEFT: Final = 1.0
+"""Seconds that it gets to end, once nobody waits for it."""
 
 
 async def apart(call: Coroutine[Any, Any, T]) -> T:
@@ -20,7 +21,7 @@ async def apart(call: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         running.add_done_callback(_heard)
         running.cancel()
-        await asyncio.wait((running,), timeout=_LEFT)
+        await asyncio.wait((running,), timeout=LEFT)
         raise
     return running.result()
 

@@ -4,6 +4,7 @@ Rule: it starts and waits; what an outcome means is the duty's, what is written 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from diptych.events.recorded import RecordedEvent
+from diptych.subscriptions.apart import LEFT
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
@@ -19,6 +21,7 @@ from diptych.subscriptions.tasks import EVENT, TIMER, Task
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
+_log: Final = logging.getLogger("diptych.duties")
 
 
 class InHand:
@@ -115,7 +118,10 @@ class InHand:
                 return
 
     async def end(self, seconds: float) -> None:
-        """Begin nothing more; give what is being performed so long, then stop it."""
+        """Begin nothing more; give what is being performed so long, then stop it.
+
+        What goes on all the same is left behind: it owns nothing any more, and whoever is next does it again.
+        """
         self._is_ending = True
         for key, each in self._running.items():
             if key not in self._performing:
@@ -125,8 +131,9 @@ class InHand:
             _, late = await asyncio.wait(running, timeout=seconds)
             for each in late:
                 each.cancel()
-            if late:
-                await asyncio.wait(late)
+            _, deaf = await asyncio.wait(late, timeout=LEFT) if late else ((), ())
+            for each in deaf:
+                _log.warning("%s goes on, though it was told to end: it swallows cancellation", each.get_name())
 
     def stop(self) -> None:
         """Stop what runs, at once."""
