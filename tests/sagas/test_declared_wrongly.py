@@ -162,7 +162,13 @@ def test_what_the_steps_are_run_with_cannot_be_hidden(make: Callable[[], type[St
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [({"attempts": "many"}, "attempts='many'"), ({"attempts": 0}, "attempts=0")]
+    ("options", "told"),
+    [
+        ({"attempts": "many"}, "attempts='many'; it is tried once at least"),
+        ({"attempts": 0}, "attempts=0; it is tried once at least"),
+        ({"timeout": 5}, "timeout=5; write a timedelta above 0"),
+        ({"begins": "now"}, "begins='now'; it is head or beginning"),
+    ],
 )
 async def test_what_is_wrong_with_a_reaction_is_said_with_its_place(options: dict[str, Any], told: str) -> None:
     app = App("memory:")
@@ -170,7 +176,7 @@ async def test_what_is_wrong_with_a_reaction_is_said_with_its_place(options: dic
     @app.reaction(**options)
     async def mail(event: OrderPlaced) -> None: ...
 
-    with pytest.raises(ConfigurationError, match=f"mail: {told}; it is tried once at least"):
+    with pytest.raises(ConfigurationError, match=f"mail: {told}"):
         await app.__aenter__()
 
 

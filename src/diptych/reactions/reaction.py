@@ -4,6 +4,7 @@ Rule: everything that can be wrong with the function is said here, at start.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -17,6 +18,9 @@ Key = str | Callable[[Any, Metadata], Any] | None
 
 ATTEMPTS: Final = 8
 """With delays from half a second, doubled each time, that is about a minute."""
+
+TIMEOUT: Final = timedelta(minutes=5)
+"""What takes longer hangs: it would hold up all later events of its key for ever."""
 
 
 def key_for(reaction: str, event_id: UUID) -> IdempotencyKey:
@@ -33,6 +37,7 @@ class Declared(NamedTuple):
     key: Key = None
     begins: Begins = "head"
     attempts: int = ATTEMPTS
+    timeout: timedelta = TIMEOUT  # of each try
 
 
 class Reaction(NamedTuple):
@@ -69,6 +74,8 @@ def read_reaction(declared: Declared) -> Reaction:
         raise TypeError(f"{read.where}: begins={declared.begins!r}; it is head or beginning")
     if type(declared.attempts) is not int or declared.attempts < 1:
         raise TypeError(f"{read.where}: attempts={declared.attempts!r}; it is tried once at least")
+    if not (isinstance(declared.timeout, timedelta) and declared.timeout > timedelta()):
+        raise TypeError(f"{read.where}: timeout={declared.timeout!r}; write a timedelta above 0")
     missing = [one.__name__ for one in events if isinstance(declared.key, str) and declared.key not in one.model_fields]
     if missing:
         raise TypeError(f"{read.where}: key={declared.key!r} is no field of {missing[0]}")
