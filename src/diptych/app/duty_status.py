@@ -17,7 +17,7 @@ from diptych.store.protocols import EventStore, Head
 from diptych.subscriptions.lag import Lag
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.shelf import one_task
-from diptych.subscriptions.tasks import start_of
+from diptych.subscriptions.tasks import start_of, undone
 
 WRONG: Final = frozenset({"parked", "stopped", "away"})
 """States that somebody has to act on."""
@@ -163,7 +163,7 @@ class Looker(NamedTuple):
             kinds = await session.fetch(_OPEN.format(**values), {})
             ((parked,),) = await session.fetch(_KEYS.format(**values), {})
             failed = await session.fetch(_PARKED.format(**values), {}) if parked else []
-            undone = await session.fetch(_UNDONE.format(**values), {"now": self.now})
+            oldest = await session.fetch(_UNDONE.format(**values), {"now": self.now})
             stuck = 0
             if duty.sagas is not None:
                 ((stuck,),) = await session.fetch(_STUCK.format(table=duty.sagas.name), {"status": STUCK})
@@ -173,7 +173,9 @@ class Looker(NamedTuple):
         found = _Rows(sum(int(row[1]) for row in work), sum(int(row[2]) for row in work), parked=parked, stuck=stuck)
         why = "{}, {}: {}".format(*failed[0]) if failed else ""
         found = found._replace(timers=int(timers[1]) if timers else 0, due=due, late=0 < due < self.now, why=why)
-        return found._replace(since=int(undone[0][0]), undone=_undone(*undone[0][1:])) if undone else found
+        for since, name, key, error in oldest:
+            found = found._replace(since=int(since), undone=undone(name, key, error))
+        return found
 
 
 class _Rows(NamedTuple):
@@ -191,10 +193,6 @@ class _Rows(NamedTuple):
     undone: str = ""
 
 
-def _undone(name: str, key: str, error: str) -> str:
-    return f"{name} of {key} is not done{f', and is tried again: {error}' if error else ' yet'}"
-
-
 def _state(
     duty: KnownDuty, board: Board, lanes: Sequence[LaneRow], rows: _Rows, here: Here | None
 ) -> tuple[str, str | None]:
@@ -206,6 +204,6 @@ def _state(
         return "stopped", trouble
     if rows.parked:
         return "parked", rows.why or None
-    if here is not None and here.error is not None:
+    if here is not None and here.error is not None and duty.kind in ("publication", "inbox"):
         return "away", here.error
     return "caught up", None

@@ -17,7 +17,7 @@ from diptych.subscriptions.apart import LEFT
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import EVENT, TIMER, Task
+from diptych.subscriptions.tasks import EVENT, TIMER, Task, undone
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
@@ -46,6 +46,13 @@ class InHand:
     def is_busy(self) -> bool:
         """Whether something is performed, or was and is not taken in."""
         return bool(self._running or self._finished)
+
+    @property
+    def hold_up(self) -> str | None:
+        """A task that is not done, one that failed before any other, and why; None if there is none."""
+        first = [queue[0] for queue in self._queues.values()]
+        task = next((each for each in first if each.error), next(iter(first), None))
+        return None if task is None else undone(task.name, task.key, task.error)
 
     @property
     def awaited(self) -> Collection[str]:

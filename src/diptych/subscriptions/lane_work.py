@@ -61,7 +61,6 @@ class LaneWork:
         self._cleaned_at = 0
         self._taking: Sequence[Finished] = ()  # what a turn that is being written takes in
         self._is_at_rest = False
-        self.error: str | None = None
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
 
@@ -91,6 +90,11 @@ class LaneWork:
     def position(self) -> int:
         """How far the log is taken in."""
         return self._place.position
+
+    @property
+    def error(self) -> str | None:
+        """What is to be done and is not done yet, and why."""
+        return self._in_hand.hold_up
 
     def is_settled(self, head: int) -> bool:
         """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""

@@ -79,3 +79,8 @@ def start_of(duty: str) -> UUID:
 def as_text(error: BaseException) -> str:
     """Return an error as a row keeps it."""
     return f"{type(error).__name__}: {error}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
+
+
+def undone(name: str, key: str, error: str) -> str:
+    """Say that a task is not done, and why, as far as is known."""
+    return f"{name} of {key} is not done{f', and is tried again: {error}' if error else ' yet'}"
