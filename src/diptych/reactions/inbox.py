@@ -26,8 +26,12 @@ class Accepted(NamedTuple):
     makes: tuple[type[Command[Any]], ...]
 
     def command(self, message: IntegrationMessage) -> Command[Any] | None:
-        """Return what a message leads to; None if it leads to nothing."""
-        event = self.event.model_validate_json(message.data)
+        """Return what a message leads to; None if it leads to nothing.
+
+        Fields that `event` does not have are left out, for who publishes may add some: that breaks no contract.
+        """
+        is_closed = self.event.model_config.get("extra") == "forbid"
+        event = self.event.model_validate_json(message.data, extra="ignore" if is_closed else None)
         made = self.function(event, message) if self.wants_message else self.function(event)
         if not isinstance(made, Command | None):
             raise ProgrammingError(f"{self.function.__name__} made {made!r:.100}, which is no command. Mend it.")
