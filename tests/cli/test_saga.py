@@ -18,6 +18,7 @@ from diptych.cli.main import main
 from diptych.stream import StreamName
 from tests.cli.fulfilling import FULFILLING, poisoned, service
 from tests.sagas.shop import AddStock, PayOrder, PlaceOrder
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -157,9 +158,49 @@ async def test_a_reaction_tells_its_outcomes_and_is_retried_and_skipped(desk: De
     assert {one["key"]: one["outcome"] for one in outcomes} == {str(order): "done", str(other): "skipped"}
 
 
+async def test_a_saga_stands_and_goes_on(desk: Desk) -> None:
+    """What it would do waits, and is done once; commands go on."""
+    told = await desk.types("saga", "pause", "Fulfilment", "--dry-run")
+    assert (told.code, told.stderr) == (0, "Fulfilment would stand until `diptych saga resume Fulfilment`.\n")
+    told = await desk.types("saga", "pause", "Fulfilment", "--reason", "the shop moves")
+    assert told.code == 0, told.stderr
+    assert "Go on with: diptych saga resume Fulfilment" in told.stderr
+    (keeper,) = [one for one in desk.app._started().duties.keepers if one.duty.name == "Fulfilment"]
+    await until(lambda: all(work.is_paused for work in keeper.works.values()), 15)
+    order, product = new_id(), new_id()
+    await desk.app.commands.dispatch(AddStock(product_id=product, quantity=5))
+    await desk.app.commands.dispatch(PlaceOrder(order_id=order, product_id=product, quantity=2))
+    (line,) = (await desk.types("saga", "list", "--json")).rows
+    assert (line["state"], line["lag_events"]) == ("paused", 1)
+    assert line["error"].startswith("the shop moves (")
+    assert line["error"].endswith("). Go on with: diptych saga resume Fulfilment")
+    told = await desk.types("saga", "resume", "Fulfilment")
+    assert (told.code, told.stderr) == (0, "Fulfilment goes on.\n")
+    await desk.app.settled(15)
+    (line,) = (await desk.types("saga", "list", "Fulfilment", "--json")).rows
+    assert (line["key"], line["status"]) == (str(order), "running")
+
+
+async def test_a_reaction_stands_for_a_while(desk: Desk) -> None:
+    told = await desk.types("reaction", "pause", "send_receipt", "--for", "1h")
+    assert told.stderr == (
+        "send_receipt stands for 1h; what was begun ends. Go on with: diptych reaction resume send_receipt\n"
+    )
+    (line,) = (await desk.types("reaction", "list", "--json")).rows
+    assert line["state"] == "paused"
+    requests = (await desk.types("reaction", "show", "send_receipt", "--json")).rows[0]["requests"]
+    assert [(one["verb"], one["outcome"]) for one in requests] == [("pause", "paused for 3600 s")]
+    assert (await desk.types("reaction", "resume", "send_receipt")).code == 0
+    (line,) = (await desk.types("reaction", "list", "--json")).rows
+    assert line["state"] == "caught up"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["projection", "pause", "Fulfilment"], "Fulfilment is a saga. Type: diptych saga --help"),
+        (["saga", "pause", "send_receipt"], "send_receipt is a reaction. Type: diptych reaction show send_receipt"),
+        (["reaction", "resume", "x"], "There is no reaction x. There are: send_receipt."),
         (["saga", "show", "Fulfilled", "x"], "There is no saga Fulfilled. There are: Fulfilment."),
         (["saga", "retry", "send_receipt"], "send_receipt is a reaction. Type: diptych reaction show send_receipt"),
         (["saga", "show", "Fulfilment", "x"], "List them: diptych saga list Fulfilment"),

@@ -198,7 +198,7 @@ def _state(
 ) -> tuple[str, str | None]:
     pause = board.paused.get(duty.name)
     if pause is not None:
-        return "paused", pause.reason or None
+        return "paused", f"{pause.reason or 'no reason was given'}. Go on with: {duty.verb} resume {duty.name}"
     trouble: Any = next((row.trouble for row in lanes if row.trouble), None)
     if trouble:
         return "stopped", trouble
