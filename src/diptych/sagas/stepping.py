@@ -115,17 +115,22 @@ class Stepper(NamedTuple):
             text = body(data, row, step.cause.id, step=name, direction=direction)
             yield Task(step_id(self.plan.name, row.id, name, direction), 0, kind, row.key, 0, named, text)
 
+    def check_taken(self, timeout: str) -> None:
+        """:raises ProgrammingError: no method takes a timeout."""
+        if timeout not in self.plan.timeouts:
+            raise ProgrammingError(
+                f"{self.plan.name}: {timeout} is scheduled, and no @on method takes it. "
+                f"Write @on def due(self, timeout: {timeout}) -> None."
+            )
+
     def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
         for name, scheduled in acts.timers.items():
             due.pop(name, None)
             if scheduled is None:
                 continue
-            if name not in self.plan.timeouts and not isinstance(scheduled.timeout, StepDue):
-                raise ProgrammingError(
-                    f"{self.plan.name}: {name} is scheduled, and no @on method takes it. "
-                    f"Write @on def overdue(self, timeout: {name}) -> None."
-                )
+            if not isinstance(scheduled.timeout, StepDue):
+                self.check_taken(name)
             timeout, after, at = scheduled
             due[name] = to_microseconds(at) if at is not None else step.at + (after or _NOW) // _MICROSECOND
             if not _FIRST <= due[name] <= _LAST:  # a row could not hold it, or nobody could read it
