@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import anyio
 import pytest
 
 from diptych import App, new_id
 from diptych.cli.main import main
 from diptych.stream import StreamName
 from tests.cli.fulfilling import FULFILLING, poisoned, service
-from tests.sagas.shop import AddStock, PayOrder, PlaceOrder
+from tests.sagas.shop import AddStock, PayOrder, PlaceOrder, Stock
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +107,26 @@ async def test_show_tells_each_step_what_it_sent_and_which_timers_are_to_come(de
     assert [(one["command"], one["state"]) for one in shown["steps"][0]["sent"]] == [("ReserveStock", "done")]
     assert [one["timeout"] for one in shown["timers"]] == ["PaymentDue"]
     assert shown["state"]["is_reserved"] is True
+
+
+async def test_what_is_tried_again_is_shown_with_its_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that failed so far was waiting, and nobody could see why."""
+    monkeypatch.setattr(Stock, "reserve", broken_reserve)
+    order = new_id()
+    await desk.app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=2))
+    with anyio.fail_after(15):
+        while not (await desk.app.status()).duties[0].retried:  # noqa: ASYNC110 - it is looked at, not told
+            await asyncio.sleep(0.01)
+    (shown,) = (await desk.types("saga", "show", "Fulfilment", str(order), "--json")).rows
+    assert [(one["name"], one["error"]) for one in shown["to_do"]] == [
+        ("ReserveStock", "OSError: the shelf is not there")
+    ]
+    assert "the shelf is not there" in (await desk.types("saga", "show", "Fulfilment", str(order))).stdout
+
+
+def broken_reserve(self: Stock, order_id: UUID, quantity: int) -> None:
+    """Fail by a fault."""
+    raise OSError("the shelf is not there")
 
 
 async def test_a_stuck_saga_is_shown_and_goes_on_when_it_is_mended(desk: Desk) -> None:

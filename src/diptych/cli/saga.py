@@ -33,7 +33,7 @@ def list_(
 
 @saga.command()
 def show(name: Name, key: Key, app: AppOption = None, as_json: AsJson = False) -> None:
-    """Tell all of one: each step with its cause and what it sent, timers to come, what is parked."""
+    """Tell all of one: each step with its cause and what it sent, timers to come, what is to be done or parked."""
     from diptych.cli.saga_show import show_saga
 
     raise typer.Exit(show_saga(app, name, key, as_json=as_json))
