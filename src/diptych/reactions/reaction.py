@@ -12,6 +12,7 @@ from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import Parameter, Signature, alternatives, is_async, signature, where
 from diptych.messages import DomainEvent, IdempotencyKey, Metadata
+from diptych.subscriptions.tasks import as_key
 
 Begins = Literal["head", "beginning"]
 Key = str | Callable[[Any, Metadata], Any] | None
@@ -55,8 +56,8 @@ class Reaction(NamedTuple):
         if by is None:
             return str(recorded.row.stream.id)
         if isinstance(by, str):
-            return str(getattr(recorded.event, by))
-        return str(by(recorded.event, recorded.metadata))
+            return as_key(str(getattr(recorded.event, by)))
+        return as_key(str(by(recorded.event, recorded.metadata)))
 
 
 def read_reaction(declared: Declared) -> Reaction:

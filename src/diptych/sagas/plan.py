@@ -15,6 +15,7 @@ from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
 from diptych.sagas.saga import Rejected, Saga, Timeout
 from diptych.sagas.steps import check_steps
+from diptych.subscriptions.tasks import as_key
 
 KeyOf = Callable[[RecordedEvent], str | None]
 """Which saga an event is for; None: for none."""
@@ -141,13 +142,16 @@ def _key(key: Any, events: list[type[DomainEvent]]) -> KeyOf:
 
     def of_fields(recorded: RecordedEvent) -> str | None:
         values = [_text(getattr(recorded.event, field)) for field in fields]
-        return None if None in values else "/".join(map(str, values))
+        if len(fields) == 1 or None in values:
+            return None if None in values else values[0]
+        apart = [str(value).replace("%", "%25").replace("/", "%2F") for value in values]  # a/b and c, a and b/c
+        return as_key("/".join(apart))
 
     return of_fields
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else as_key(str(value))
 
 
 def _named(hint: Any) -> str:

@@ -3,6 +3,7 @@
 Rule: plain data; who does it, and when, is `lane_work.py`.
 """
 
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -16,6 +17,8 @@ START: Final = "start"
 
 STEP: Final = 1000
 """From the number of one event's first task to that of the next event's."""
+
+_LONGEST: Final = 1000  # bytes of a key: what an index of every store takes
 
 WAITING: Final = "waiting"
 TAKEN: Final = "taken"  # its effect is in the log: a command's own append says so
@@ -58,6 +61,16 @@ def tasks_table(duty: str) -> Table:
 def columns_of(row: type[Any]) -> tuple[Column, ...]:
     """Return the columns of a row that is a NamedTuple of ids, whole numbers and texts."""
     return tuple(Column(name, _KINDS[kind]) for name, kind in row.__annotations__.items())
+
+
+def as_key(text: str) -> str:
+    """Return a key as rows hold it: a very long one by its beginning and a digest. :raises ValueError: no row can."""
+    if "\0" in text:
+        raise ValueError(f"{text!r:.80} holds a NUL, which no store can keep in a key")
+    raw = text.encode()
+    if len(raw) <= _LONGEST:
+        return text
+    return f"{raw[: _LONGEST - 100].decode(errors='ignore')}~{sha256(raw).hexdigest()}"
 
 
 def id_of(recorded: RecordedEvent) -> UUID:
