@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
 
-from diptych import App, Saga, new_id, on
+from diptych import App, Saga, Steps, new_id, on, step
 from tests.sagas.shop import Order, OrderPaid, OrderPlaced, PaymentDue, PayOrder, PlaceOrder, ShipOrder, shop_app
 
 pytestmark = pytest.mark.anyio
@@ -78,3 +80,77 @@ async def test_a_timer_at_the_end_of_time_is_one() -> None:
         await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
         await app.settled()
         assert [one.timers for one in (await app.status()).duties] == [1]
+
+
+CALLS: list[Callable[["Calling"], Any]] = []
+
+
+class Calling(Steps):
+    """Has a step that does what the test has it do."""
+
+    seen: int = 0
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @step
+    async def call(self) -> Any:
+        return CALLS[0](self)
+
+    @call.undo
+    async def undone(self) -> None:
+        raise AssertionError("what cannot be is not undone, but mended")
+
+
+def changed(saga: Calling) -> None:
+    saga.seen = 5
+
+
+def added(saga: Calling) -> None:
+    saga.__dict__["more"] = 1
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (changed, "step call changed what it remembers. Return it instead: it is in self.results"),
+        (added, "more is no attribute that it declares"),
+        (lambda saga: Decimal("1.5"), "step call returned Decimal('1.5'), which JSON cannot hold"),
+        (lambda saga: saga.dispatch(ShipOrder(order_id=saga.id)), "was used after its step"),
+    ],
+)
+async def test_a_call_that_does_what_it_cannot_is_stuck_until_it_is_mended(
+    act: Callable[[Calling], Any], told: str
+) -> None:
+    """What it changed was forgotten in silence; others were tried five times, and undone."""
+    CALLS[:] = [act]
+    async with shop_app("memory:", saga=Calling) as app:
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await app.settled()
+        (found,) = (await app.status()).duties
+        assert (found.state, found.stuck) == ("parked", 1)
+        assert told in str(found.problem)
+        CALLS[:] = [lambda saga: {"paid": 1}]
+        await app.events.inline.leases.ask("Calling", "retry")
+        with anyio.fail_after(10):
+            while (await app.status()).duties[0].stuck:
+                await app.settled()
+
+
+async def test_what_is_read_back_as_another_is_named() -> None:
+    async with shop_app("memory:", saga=Remembering) as app:
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await app.settled()
+        assert "what it remembers cannot be written down: seen is read back as another" in str(
+            (await app.status()).duties[0].problem
+        )
+
+
+class Remembering(Saga):
+    """Remembers a set where JSON makes a list of it."""
+
+    seen: Any = None
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        self.seen = {1}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
-from diptych.errors import RowChangedError
+from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
 from diptych.messages import Command, IdempotencyKey
@@ -100,7 +100,10 @@ class SagaDuty:
         return await self._dispatch(self.command(task), sending)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
-        """Call somebody outside, under a key that is the same at each try."""
+        """Call somebody outside, under a key that is the same at each try.
+
+        :raises ProgrammingError: it changed what the saga remembers, which nobody would write down.
+        """
         saga = self._stepper.revive(id_of_saga(self.name, task.key), task.key, state)
         acts_of(saga)  # a call says nothing; what it returns is taken in a step of its own
         call = call_of(saga, step, direction)
@@ -108,7 +111,13 @@ class SagaDuty:
         arguments = dict(found.arguments)
         if found.key is not None:
             arguments[found.key] = IdempotencyKey(task.id)
-        return await call(**arguments)
+        before = self._stepper.remember(saga)
+        result = await call(**arguments)
+        if self._stepper.remember(saga) != before:
+            raise ProgrammingError(
+                f"{saga}: step {step} changed what it remembers. Return it instead: it is in self.results from then on."
+            )
+        return result
 
     @property
     def stepper(self) -> Stepper:
@@ -119,7 +128,9 @@ class SagaDuty:
         """Return the command of a task. :raises LookupError: nobody handles it any more."""
         kind = self._commands.get(task.name)
         if kind is None:
-            raise LookupError(f"no handler of this app takes {task.name}")
+            raise LookupError(
+                f"no handler of this app takes {task.name}; register one, or include the module that has it"
+            )
         return kind.model_validate(json.loads(task.body)["data"], strict=False, by_alias=False, by_name=True)
 
 
@@ -191,6 +202,9 @@ class _Taking:
         if one is None and not isinstance(error, SkippedError):
             has_failed = error is not None and not isinstance(error, RowChangedError)
             self._park(task, error if error and has_failed else no_step(row.key, name, direction))
+            return
+        if isinstance(error, ProgrammingError):  # another try is the same, and undoing may be
+            self._park(task, error)
             return
         is_done = error is None or isinstance(error, RowChangedError | SkippedError)
         is_refused = direction == "do" and isinstance(error, REJECTIONS)

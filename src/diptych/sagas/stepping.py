@@ -66,11 +66,12 @@ class Stepper(NamedTuple):
         try:
             memory = self.plan.memory.model_validate(values)
             written = memory.model_dump_json()
-            is_kept = self.plan.memory.model_validate_json(written) == memory
+            again = self.plan.memory.model_validate_json(written)
         except ValueError as error:
             raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
-        if not is_kept:
-            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: it is read back as another.")
+        if again != memory:
+            lost = next((name for name in fields if getattr(again, name) != getattr(memory, name)), "a part of it")
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {lost} is read back as another.")
         return written
 
     def take(self, row: SagaRow, step: Intake, turn: Turn) -> SagaRow:

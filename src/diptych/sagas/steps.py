@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from diptych.errors import ProgrammingError
 from diptych.handlers import alternatives, local_names, signature, where
@@ -20,6 +20,7 @@ from diptych.sagas.saga import Direction, Saga, Scheduled, StepDue, StepToTake
 F = TypeVar("F", bound=Callable[..., Any])
 U = TypeVar("U", bound=Callable[..., Any])
 
+_JSON: Final = TypeAdapter[JsonValue](JsonValue)
 DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
 _ATTEMPTS: Final = 5
 _UNDO_ATTEMPTS: Final = 10
@@ -168,13 +169,22 @@ class Steps(Saga):
             self.fail(f"{outcome.name}: {outcome.error}")
             return
         if outcome.direction == "do" and outcome.result is not None:
-            progress.results[outcome.name] = outcome.result
+            progress.results[outcome.name] = self._kept(outcome)
         self._is_over(outcome.name)
 
     def overdue(self, due: StepDue) -> None:
         """Give a step up that took too long: it may have happened, so it is undone, too. The loop calls it."""
         if self.progress.now == due.step and self.progress.left is None:
             self.fail(f"{due.step}: it was not done in time")
+
+    def _kept(self, outcome: StepOutcome) -> JsonValue:
+        try:
+            return _JSON.validate_python(outcome.result)
+        except ValueError as error:
+            raise ProgrammingError(
+                f"{self}: step {outcome.name} returned {outcome.result!r:.100}, which JSON cannot hold. Return text, a "
+                "number, or a list or dict of them."
+            ) from error
 
     def _is_over(self, name: str) -> None:
         progress = self.progress
