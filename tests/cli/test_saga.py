@@ -18,7 +18,7 @@ from diptych import App, new_id
 from diptych.cli.main import main
 from diptych.stream import StreamName
 from tests.cli.fulfilling import FULFILLING, poisoned, service
-from tests.sagas.shop import AddStock, PayOrder, PlaceOrder, Stock
+from tests.sagas.shop import AddStock, PayOrder, PlaceOrder, Stock, shop_app
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -214,6 +214,16 @@ async def test_a_reaction_stands_for_a_while(desk: Desk) -> None:
     assert (await desk.types("reaction", "resume", "send_receipt")).code == 0
     (line,) = (await desk.types("reaction", "list", "--json")).rows
     assert line["state"] == "caught up"
+
+
+async def test_show_says_after_which_position_a_reaction_began(tmp_path: Path) -> None:
+    """P9: what was there before is none of its business, and no outcome of its own."""
+    async with shop_app(f"sqlite:///{tmp_path}/shop.db") as app:
+        await app.commands.dispatch(AddStock(product_id=new_id(), quantity=5))
+    (tmp_path / "service.py").write_text(FULFILLING.format(url="sqlite:///shop.db"))
+    async with service(f"sqlite:///{tmp_path}/shop.db") as app:
+        told = await Desk(tmp_path, app).types("reaction", "show", "send_receipt")
+    assert "It began after position 1; what was there before was none of its business." in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class DutyStatus:
     `state` is not begun, caught up, behind, not running, paused, parked, stopped, or away (of its broker). `waiting`
     are tasks to do, `retried` those of them that failed before, `undone_seconds` how long the oldest of them is due and
     not done (it hangs, or fails), `timers` those to come, `late_seconds` how long the oldest of them is due, `parked`
-    keys, `stuck` sagas.
+    keys, `stuck` sagas. What is up to `began` in the log was there before it, and none of its business.
     """
 
     name: str
@@ -67,6 +67,7 @@ class DutyStatus:
     workers: int = 0
     error: str | None = None
     undone_seconds: float = 0.0
+    began: int = 0
 
     @property
     def problem(self) -> str | None:
@@ -126,7 +127,7 @@ class Looker(NamedTuple):
         return DutyStatus(
             duty.name, duty.kind, state, position, *lag, rows.waiting, rows.retried, rows.timers,
             max(0.0, (self.now - rows.due) / 1_000_000) if rows.due else 0.0, rows.parked, rows.stuck, len(lanes),
-            workers, error, undone,
+            workers, error, undone, start.number,
         )  # fmt: skip
 
     async def _lag(self, duty: KnownDuty, at: Mapping[int, int], head: Head) -> tuple[Lag, int]:
