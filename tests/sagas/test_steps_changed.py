@@ -10,7 +10,7 @@ from diptych import App, Steps, new_id, on, step
 from diptych.app.duty_operating import duties_from_outside
 from diptych.app.known_duties import duty_named
 from diptych.sagas.saga import Saga
-from tests.sagas.shop import OrderPlaced, PlaceOrder, shop
+from tests.sagas.shop import OrderPaid, OrderPlaced, PayOrder, PlaceOrder, shop
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -140,3 +140,37 @@ async def test_a_step_that_was_done_under_another_name_is_not_done_again(tmp_pat
         await ask(app, "retry", order)
         assert [one.stuck for one in (await app.status()).duties] == [0]
     assert "book" not in called
+
+
+class WithText(Saga, name="Checkout"):
+    """As it was."""
+
+    product: str = ""
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        self.product = "a chair"
+
+
+class WithNumber(Saga, name="Checkout"):
+    """Its memory is another since."""
+
+    product: int = 0
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @on
+    def paid(self, event: OrderPaid) -> None: ...
+
+
+async def test_memory_that_fits_no_more_is_named(tmp_path: Path) -> None:
+    """An operator was shown three lines of a validator, none of which said what to do."""
+    order = new_id()
+    async with shop_with(WithText, tmp_path) as app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        await app.settled()
+    async with shop_with(WithNumber, tmp_path) as app:
+        await app.commands.dispatch(PayOrder(order_id=order))
+        told = await problem(app)
+    assert f"WithNumber({order}): what it remembered does not fit its class any more: product: Input should be" in told

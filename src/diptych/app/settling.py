@@ -42,7 +42,7 @@ async def settled(
         if not behind and (await store.head()).position == head:
             return
         if time.monotonic() > deadline:
-            raise StaleReadError([*behind], "behind", timeout, "; ".join(behind.values()))
+            raise StaleReadError([*behind], "behind", timeout, "; ".join(why.rstrip(". ") for why in behind.values()))
         await asyncio.sleep(_LOOK_AROUND if others else _LOOK)
 
 

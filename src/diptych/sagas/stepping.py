@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
+from pydantic import ValidationError
+
 from diptych.errors import ProgrammingError
 from diptych.events.codec import Codec
 from diptych.events.recorded import to_microseconds
@@ -50,9 +52,13 @@ class Stepper(NamedTuple):
     codec: Codec
 
     def revive(self, id: UUID, key: str, state: str) -> Saga:
-        """Make the saga with its memory."""
+        """Make the saga with its memory. :raises ProgrammingError: its class has changed, and that does not fit."""
         saga = self.plan.saga(id, key)
-        memory = self.plan.memory.model_validate_json(state)
+        try:
+            memory = self.plan.memory.model_validate_json(state)
+        except ValidationError as error:
+            why = f"what it remembered does not fit its class any more: {_first(error)}"
+            raise ProgrammingError(f"{saga}: {why}. Have its annotation take that, too.") from error
         saga.__dict__.update({name: getattr(memory, name) for name in self.plan.memory.model_fields})
         return saga
 
@@ -68,7 +74,7 @@ class Stepper(NamedTuple):
             written = memory.model_dump_json()
             again = self.plan.memory.model_validate_json(written)
         except ValueError as error:
-            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {_first(error)}") from error
         if again != memory:
             lost = next((name for name in fields if getattr(again, name) != getattr(memory, name)), "a part of it")
             raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {lost} is read back as another.")
@@ -155,6 +161,14 @@ class Stepper(NamedTuple):
             timers=[SetTimer(timeout=name, due_at=times.get(name)) for name in acts.timers],
             correlation_id=UUID(row.correlation) if row.correlation else None,
         )
+
+
+def _first(error: ValueError) -> str:
+    """Say in one line what does not fit."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    one = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
 
 
 def timer_id(saga: str, id: UUID, timeout: str) -> UUID:
