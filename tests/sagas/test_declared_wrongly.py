@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diptych import App, Command, CommandBus, ConfigurationError, Rejected, Repository, Saga, Steps, new_id, on, step
-from tests.sagas.shop import Order, OrderPlaced, shop
+from tests.sagas.shop import Fulfilment, Order, OrderPaid, OrderPlaced, PaymentDue, shop
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,20 @@ class NoAnnotation(Saga):
 class UnknownName(Saga):
     @on(starts=True)
     def placed(self, event: "Nonsense") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+class Forgotten(Saga):
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        self._note(event)
+
+    def paid(self, event: OrderPaid) -> None: ...
+
+    def _note(self, event: OrderPlaced) -> None: ...
+
+
+class Overridden(Fulfilment):
+    def unpaid(self, timeout: PaymentDue) -> None: ...
 
 
 class OpaqueMemory(Saga):
@@ -115,6 +129,8 @@ class AsksForCommands(Placing):
     [
         (NoAnnotation, "NoAnnotation.placed: parameter event needs an annotation"),
         (UnknownName, "name 'Nonsense' is not defined; annotate it with names that can be imported"),
+        (Forgotten, "Forgotten.paid: it takes OrderPaid and nobody calls it; write @on, or begin its name with _"),
+        (Overridden, "Overridden.unpaid: it takes PaymentDue and nobody calls it"),
         (OpaqueMemory, "OpaqueMemory: it is a tests.sagas.test_declared_wrongly.Opaque | None, which JSON cannot hold"),
         (RejectionOfNobody, "RejectionOfNobody: Unhandled has no handler"),
         (PlainWithParameter, "PlainWithParameter.plain: it takes bus; a plain step takes nothing"),

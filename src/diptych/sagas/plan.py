@@ -4,7 +4,8 @@ Rule: everything that can be wrong with the class is said here, at start.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, create_model
@@ -14,7 +15,7 @@ from diptych.events.recorded import RecordedEvent
 from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
 from diptych.sagas.saga import Rejected, Saga, Timeout
-from diptych.sagas.steps import check_steps
+from diptych.sagas.steps import Steps, check_steps
 from diptych.subscriptions.tasks import as_key
 
 KeyOf = Callable[[RecordedEvent], str | None]
@@ -84,6 +85,7 @@ def plan_of(saga: type[Saga]) -> Plan:
                 _put(timeouts, kind.__name__, (kind, way), problems)
             else:
                 _put(events, kind, way, problems)
+    problems.extend(_unmarked(saga, names))
     problems.extend(check_steps(saga))
     if not any(mark.starts for _, mark in marked(saga).values()):
         problems.append(f"{where(saga)}: no event begins it; write @on(starts=True) on the method that takes the first")
@@ -91,6 +93,27 @@ def plan_of(saga: type[Saga]) -> Plan:
     if problems or memory is None:
         raise ConfigurationError(problems)
     return Plan(saga, memory, events, timeouts, rejections)
+
+
+def _unmarked(saga: type[Saga], names: Mapping[str, Any]) -> Iterator[str]:
+    """Find methods that take what a saga takes, and are never called: a forgotten @on, or an override without it."""
+    members = {
+        name: each for base in reversed(saga.__mro__) if base not in (Saga, Steps) for name, each in vars(base).items()
+    }
+    for name in sorted(members.keys() - marked(saga).keys()):
+        method = members[name]
+        if name.startswith("_") or not inspect.isfunction(method):
+            continue
+        with suppress(NameError, TypeError):
+            first = [each.annotation for each in signature(method, names, skip=1).parameters][:1]
+            taken = [kind for each in first for kind in alternatives(each)]
+            if taken and all(_is_event(kind) or _is_other(kind) for kind in taken):
+                what = " | ".join(getattr(kind, "__name__", str(kind)) for kind in taken)
+                yield f"{where(method)}: it takes {what} and nobody calls it; write @on, or begin its name with _"
+
+
+def _is_event(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, DomainEvent) and kind is not DomainEvent
 
 
 def _put(found: dict[Any, Any], kind: Any, way: Any, problems: list[str]) -> None:
