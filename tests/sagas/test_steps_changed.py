@@ -1,12 +1,13 @@
 """Steps that are renamed or removed while sagas are under way: none is forgotten, and none done twice."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from diptych import App, Steps, new_id, on, step
+from diptych import App, Steps, Timeout, new_id, on, step
 from diptych.app.duty_operating import duties_from_outside
 from diptych.app.known_duties import duty_named
 from diptych.sagas.saga import Saga
@@ -174,3 +175,60 @@ async def test_memory_that_fits_no_more_is_named(tmp_path: Path) -> None:
         await app.commands.dispatch(PayOrder(order_id=order))
         told = await problem(app)
     assert f"WithNumber({order}): what it remembered does not fit its class any more: product: Input should be" in told
+
+
+def due_before() -> type[Saga]:
+    """A saga with a timer that has no fields."""
+
+    class Reminder(Timeout): ...
+
+    class Reminding(Saga, name="Checkout"):
+        @on(starts=True)
+        def placed(self, event: OrderPlaced) -> None:
+            self.schedule(Reminder(), after=timedelta())
+
+        @on
+        def due(self, timeout: Reminder) -> None:
+            raise ValueError("not yet")
+
+        @on
+        def paid(self, event: OrderPaid) -> None: ...
+
+    return Reminding
+
+
+def due_since() -> type[Saga]:
+    """The same; its timer has a field since, and payments are none of its business."""
+
+    class Reminder(Timeout):
+        text: str
+
+    class Reminding(Saga, name="Checkout"):
+        @on(starts=True)
+        def placed(self, event: OrderPlaced) -> None: ...
+
+        @on
+        def due(self, timeout: Reminder) -> None: ...
+
+    return Reminding
+
+
+async def test_a_timer_or_an_event_that_fits_no_more_stops_no_other_saga(tmp_path: Path) -> None:
+    """P7: what was put aside was tried again with the new class, and the whole lane stopped."""
+    order = new_id()
+    async with shop_with(due_before(), tmp_path) as app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        await app.settled()
+        await app.commands.dispatch(PayOrder(order_id=order))
+        assert "ValueError: not yet" in await problem(app)
+    async with shop_with(due_since(), tmp_path) as app:
+        await ask(app, "retry", order)
+        assert "no @on method takes OrderPaid any more" in await problem(app)
+        await ask(app, "skip", order)
+        told = await problem(app)
+        assert "Reminder as it was scheduled does not fit its class any more: text: Field required" in told
+        await ask(app, "skip", order)
+        for _ in range(8):
+            await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await app.settled()
+        assert (await app.status()).problems == ()

@@ -17,7 +17,7 @@ from diptych.cli.projection_acts import PARTLY, REFUSED, is_dry, is_sure
 from diptych.cli.spans import seconds
 from diptych.errors import NotFoundError
 from diptych.store.leases import Request, Verb
-from diptych.subscriptions.tasks import PARKED, WAITING, Task
+from diptych.subscriptions.tasks import PARKED, WAITING, Task, failed_first
 
 _NOTHING: Final = ("nothing was put aside", "0 of 0 taken", "0 of 0 left out")
 _LOOK: Final = 0.05
@@ -52,8 +52,9 @@ def skip(said: str | None, kinds: Sequence[DutyKind], name: str, key: str, choic
     parked = _parked(said, kinds, name, key)
     if not parked:
         raise NotFoundError(f"{name}: nothing of {key} is parked. Look: {_verb(kinds)} list {name}")
-    first = parked[0]
-    what = f"{name} will never have {first.kind} {first.name} of {key}; {_counted(parked[1:])} wait behind it"
+    (first,) = failed_first(parked)
+    rest = [one for one in parked if one is not first]
+    what = f"{name} will never have {first.kind} {first.name} of {key}; {_counted(rest)} wait behind it"
     if is_dry(choices.dry_run, f"{what}."):
         return 0
     if not is_sure(f"{what}. What follows of it will not happen.", choices.yes):

@@ -16,7 +16,7 @@ from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of
 from diptych.sagas.stepped import Cause
-from diptych.sagas.stepping import CALL, Intake, Stepper
+from diptych.sagas.stepping import CALL, Intake, Stepper, one_line
 from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held
@@ -237,7 +237,12 @@ class _Taking:
             self._park(timer, LookupError(f"no @on method takes {timer.name} any more"))
             return
         kind, way = found
-        timeout = kind.model_validate(json.loads(timer.body)["data"])
+        try:
+            timeout = kind.model_validate(json.loads(timer.body)["data"])
+        except ValueError as error:
+            why = f"{timer.name} as it was scheduled does not fit its class any more: {one_line(error)}"
+            self._park(timer, ProgrammingError(f"{why}. Give a field that is new a default."))
+            return
         due = {name: at for name, at in row.due.items() if name != timer.name}
         cause = Cause(kind="timeout", name=timer.name, id=id_of_firing(timer))
         self._turn.drop(timer.id)
@@ -246,10 +251,14 @@ class _Taking:
 
     def _event(self, taken: Taken) -> None:
         key, recorded, task = taken
-        way = self._duty.plan.events[type(recorded.event)]
+        way = self._duty.plan.events.get(type(recorded.event))
         row, meta = self._row(key), recorded.metadata
         if key in self._failed:
             self._turn.put(event_task(key, recorded, self._turn.lane)._replace(state=PARKED))
+            return
+        if way is None:  # it was put aside, by code that took it
+            gone = LookupError(f"no @on method takes {recorded.row.type} any more")
+            self._park(task or event_task(key, recorded, self._turn.lane), gone)
             return
         if row is None and way.starts:
             id, correlation = id_of_saga(self._duty.name, key), meta.correlation_id

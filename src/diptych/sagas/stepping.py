@@ -57,7 +57,7 @@ class Stepper(NamedTuple):
         try:
             memory = self.plan.memory.model_validate_json(state)
         except ValidationError as error:
-            why = f"what it remembered does not fit its class any more: {_first(error)}"
+            why = f"what it remembered does not fit its class any more: {one_line(error)}"
             raise ProgrammingError(f"{saga}: {why}. Have its annotation take that, too.") from error
         saga.__dict__.update({name: getattr(memory, name) for name in self.plan.memory.model_fields})
         return saga
@@ -74,7 +74,7 @@ class Stepper(NamedTuple):
             written = memory.model_dump_json()
             again = self.plan.memory.model_validate_json(written)
         except ValueError as error:
-            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {_first(error)}") from error
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {one_line(error)}") from error
         if again != memory:
             lost = next((name for name in fields if getattr(again, name) != getattr(memory, name)), "a part of it")
             raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {lost} is read back as another.")
@@ -163,7 +163,7 @@ class Stepper(NamedTuple):
         )
 
 
-def _first(error: ValueError) -> str:
+def one_line(error: ValueError) -> str:
     """Say in one line what does not fit."""
     if not isinstance(error, ValidationError):
         return str(error)

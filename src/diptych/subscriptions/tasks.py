@@ -3,6 +3,7 @@
 Rule: plain data; who does it, and when, is `lane_work.py`.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -92,6 +93,11 @@ def start_of(duty: str) -> UUID:
 def as_text(error: BaseException) -> str:
     """Return an error as a row keeps it."""
     return f"{type(error).__name__}: {error}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
+
+
+def failed_first(aside: Sequence[Task]) -> Sequence[Task]:
+    """Return the one that failed, of those of a key that were put aside: a timer that waits for it may be before it."""
+    return [one for one in aside if one.error][:1] or aside[:1]
 
 
 def undone(name: str, key: str, error: str) -> str:
