@@ -71,6 +71,20 @@ class OpaqueMemory(Saga):
     def placed(self, event: OrderPlaced) -> None: ...
 
 
+class OpaqueDefault(Saga):
+    it: Any = Opaque()
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+
+class WrongDefault(Saga):
+    count: int = "none"  # type: ignore[assignment]
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+
 class RejectionOfNobody(Saga):
     @on(starts=True)
     def placed(self, event: OrderPlaced) -> None: ...
@@ -132,6 +146,8 @@ class AsksForCommands(Placing):
         (Forgotten, "Forgotten.paid: it takes OrderPaid and nobody calls it; write @on, or begin its name with _"),
         (Overridden, "Overridden.unpaid: it takes PaymentDue and nobody calls it"),
         (OpaqueMemory, "OpaqueMemory: it is a tests.sagas.test_declared_wrongly.Opaque | None, which JSON cannot hold"),
+        (OpaqueDefault, "OpaqueDefault: its defaults cannot be written down: Unable to serialize unknown type"),
+        (WrongDefault, "WrongDefault: its defaults cannot be written down: count: Input should be a valid integer"),
         (RejectionOfNobody, "RejectionOfNobody: Unhandled has no handler"),
         (PlainWithParameter, "PlainWithParameter.plain: it takes bus; a plain step takes nothing"),
         (PlainMakesText, "PlainMakesText.plain: it returns <class 'str'>; a plain step returns the command to send"),

@@ -151,3 +151,16 @@ async def test_keys_of_several_fields_are_not_mixed_up() -> None:
         await app.settled()
         found = sorted(row.key for row in await rows(app, saga_table("OfBoth")))
     assert found == ["a%2Fb/c", "a/b", "a/b%2Fc"]
+
+
+async def test_one_uuid_written_in_two_ways_is_two_keys() -> None:
+    """S1: they were in two lanes and had one row, which each wrote over the other's head."""
+    one = new_id()
+    async with noting("memory:") as app:
+        for text in (str(one), str(one).upper(), one.hex, f"{{{one}}}"):
+            await app.commands.dispatch(Write(shelf="a", text=text))
+        await app.settled()
+        found = [(row.id, row.key, row.state) for row in await rows(app, saga_table("OfText"))]
+    assert {state for _, _, state in found} == {'{"count":1}'}
+    assert len({id for id, _, _ in found}) == 4
+    assert (one, str(one), '{"count":1}') in found

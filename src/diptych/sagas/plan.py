@@ -14,7 +14,7 @@ from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
-from diptych.sagas.saga import Rejected, Saga, Timeout
+from diptych.sagas.saga import Rejected, Saga, Timeout, one_line
 from diptych.sagas.steps import Steps, check_steps
 from diptych.subscriptions.tasks import as_key
 
@@ -203,4 +203,10 @@ def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> 
     config = ConfigDict(
         extra="ignore", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
     )  # what JSON has no word for is kept all the same
-    return create_model(f"{saga.__name__}Memory", __config__=config, **fields)
+    memory: type[BaseModel] = create_model(f"{saga.__name__}Memory", __config__=config, **fields)
+    try:
+        first = memory.model_validate({name: default for name, (_, default) in fields.items()})
+        memory.model_validate_json(first.model_dump_json())
+    except ValueError as error:
+        problems.append(f"{where(saga)}: its defaults cannot be written down: {one_line(error)}")
+    return memory

@@ -14,9 +14,9 @@ from diptych.events.recorded import RecordedEvent
 from diptych.messages import Command, IdempotencyKey
 from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
-from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of
+from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
-from diptych.sagas.stepping import CALL, Intake, Stepper, one_line
+from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held

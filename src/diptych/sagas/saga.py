@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diptych.errors import ProgrammingError
 from diptych.messages import Command
@@ -150,3 +150,11 @@ def acts_of(saga: Saga) -> Acts:
     acts: Acts = saga.__dict__["_acts"]
     saga.__dict__["_acts"] = None
     return acts
+
+
+def one_line(error: ValueError) -> str:
+    """Say in one line what does not fit."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    one = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"

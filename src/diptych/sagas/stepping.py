@@ -17,7 +17,7 @@ from diptych.events.recorded import to_microseconds
 from diptych.messages import Metadata
 from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import COMPLETED, SagaRow
-from diptych.sagas.saga import Acts, Saga, StepDue, acts_of
+from diptych.sagas.saga import Acts, Saga, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
 from diptych.sagas.steps import Steps
 from diptych.store.limits import check_append
@@ -161,14 +161,6 @@ class Stepper(NamedTuple):
             timers=[SetTimer(timeout=name, due_at=times.get(name)) for name in acts.timers],
             correlation_id=UUID(row.correlation) if row.correlation else None,
         )
-
-
-def one_line(error: ValueError) -> str:
-    """Say in one line what does not fit."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    one = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
 
 
 def timer_id(saga: str, id: UUID, timeout: str) -> UUID:
