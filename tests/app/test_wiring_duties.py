@@ -12,6 +12,7 @@ from diptych.reactions.inbox import Inbox
 from diptych.reactions.messages import IntegrationEvent
 from diptych.reactions.publication import Publication
 from diptych.reactions.publisher import MemoryPublisher
+from diptych.reactions.source import MemorySource
 from tests.sagas.shop import CancelOrder, OrderPlaced, shop
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +142,20 @@ def says_nothing(app: App) -> None:
 async def test_what_is_wrong_with_publications_and_inboxes(declare: Callable[[App], object], told: str) -> None:
     """A wrong `begins` published the whole history; the others were an AttributeError, or nothing at all."""
     assert told in await refused(declare)
+
+
+async def test_two_inboxes_cannot_share_a_source() -> None:
+    """Each acknowledged, and so lost, the messages of the other."""
+    source = MemorySource()
+
+    def declare(app: App) -> None:
+        for name in ("payments", "refunds"):
+            inbox = Inbox(name, source)
+
+            @inbox.message
+            def told(event: Told) -> CancelOrder:
+                return CancelOrder(order_id=event.order_id, reason="told")
+
+            app.consume(inbox)
+
+    assert "Inbox refunds: its source is that of inbox payments, too" in await refused(declare)

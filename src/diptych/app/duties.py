@@ -49,6 +49,7 @@ class WiringDuties:
         self._is_worker = is_worker
         self._codec, self._providers, self._routes, self._wired = codec, providers, routes, wired
         self._commands = CommandBus(routes)
+        self._sources: dict[int, Inbox] = {}
 
     async def wire(self, modules: Sequence[Module], definitions: Sequence[Definition], stack: AsyncExitStack) -> Duties:
         """Return all duties of these modules, beside these projections; faults go to what was wired."""
@@ -143,10 +144,20 @@ class WiringDuties:
             accepted = inbox.read()
             for one in accepted.values():
                 self._expect(one.makes, where(one.function))
+            self._refuse_shared(inbox)
             return [InboxDuty(inbox, accepted, self._send)]
         except (TypeError, NameError, ValueError) as error:
             self._wired.problems.append(str(error))
         return []
+
+    def _refuse_shared(self, inbox: Inbox) -> None:
+        """:raises TypeError: another inbox would be handed its messages, and acknowledge what it does not take."""
+        other = self._sources.setdefault(id(inbox.source), inbox)
+        if other is not inbox:
+            raise TypeError(
+                f"Inbox {inbox.name}: its source is that of inbox {other.name}, too, and each message goes to one of "
+                "them; give it a source of its own, with another durable or group"
+            )
 
     def _either_side(self, annotation: Any) -> Any:
         if annotation is Repository or get_origin(annotation) is Repository:
