@@ -1,5 +1,6 @@
 """A saga that says something that cannot be: it alone is stuck, and the sentence says what to write."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -154,3 +155,30 @@ class Remembering(Saga):
     @on(starts=True)
     def placed(self, event: OrderPlaced) -> None:
         self.seen = {1}
+
+
+class Ending(Steps):
+    """Is said to be complete while a step is done."""
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @on
+    def paid(self, event: OrderPaid) -> None:
+        self.complete()
+
+    @step
+    async def call(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_steps_are_complete_when_they_are_done() -> None:
+    """S4: what was being done was forgotten, and neither done to its end nor undone."""
+    order = new_id()
+    async with shop_app("memory:", saga=Ending) as app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        await app.commands.dispatch(PayOrder(order_id=order))
+        with anyio.fail_after(10):
+            while not (problems := (await app.status()).problems):  # noqa: ASYNC110 - it is looked at, not told
+                await asyncio.sleep(0.01)
+    assert "a saga of steps is complete when they are done. Call fail(why)" in problems[0]

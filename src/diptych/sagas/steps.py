@@ -129,6 +129,11 @@ class Steps(Saga):
         Nobody knows how to undo that, and under its new name it would be done twice (S3).
         """
         acts, progress = self._open(), self.progress
+        if acts.is_complete:  # what is being done would be neither done nor undone
+            raise ProgrammingError(
+                f"{self}: a saga of steps is complete when they are done. Call fail(why) to undo them, or have a step "
+                "return None where there is nothing to do."
+            )
         had = [*progress.done, *(progress.left or ()), *([progress.now] if progress.now else [])]
         gone = next((name for name in had if name not in steps_of(type(self))), None)
         if gone is not None:
