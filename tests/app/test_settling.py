@@ -75,7 +75,7 @@ async def test_what_is_tried_again_is_said_with_its_error() -> None:
     async with app:
         await place(app)
         with pytest.raises(StaleReadError, match=r"OrderPlaced of .* is tried again: OSError: no route to the mail"):
-            await app.settled(1)
+            await app.settled(2)
 
 
 async def test_what_hangs_is_said_by_name() -> None:
@@ -88,5 +88,5 @@ async def test_what_hangs_is_said_by_name() -> None:
     async with app:
         await place(app)
         with pytest.raises(StaleReadError, match=r"send_receipt: still behind .* OrderPlaced of .* is not done yet"):
-            await app.settled(1)
+            await app.settled(2)
         gate.set()
