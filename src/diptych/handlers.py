@@ -106,6 +106,13 @@ class Signature(NamedTuple):
         """The first parameter: what it handles."""
         return self.parameters[0] if self.parameters else None
 
+    @property
+    def returning(self) -> str:
+        """What it says that it returns, for messages."""
+        if self.returns is inspect.Signature.empty:
+            return "it does not say what it returns"
+        return f"it returns {self.returns}"
+
 
 def where(function: Any) -> str:
     """Say where something was written: `file:line name`; the name alone where nobody knows."""

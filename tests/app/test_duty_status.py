@@ -1,20 +1,23 @@
 """What the app says of its sagas and reactions: how far, what is parked, and what to type."""
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from diptych import App, new_id
+from diptych import App, Clock, FixedClock, Metadata, new_id
 from diptych.app.duty_firing import makes_unready, wrong_with_duty
 from diptych.app.duty_status import DutyStatus
 from diptych.app.sinks import Sinks
 from diptych.app.watching import Watch, Watched
 from diptych.web import install
 from tests.cli.fulfilling import poisoned, service
-from tests.sagas.shop import AddStock, PayOrder, PlaceOrder
+from tests.sagas.shop import AddStock, OrderPlaced, PayOrder, PlaceOrder, shop
 from tests.urls import url_for
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -109,3 +112,59 @@ async def test_a_broker_that_is_away_takes_no_request_away() -> None:
     """D3"""
     assert not makes_unready(DutyStatus("orders", "publication", "away", lag_seconds=999.0, error="no servers"))
     assert not makes_unready(LATE)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite", "postgres"])
+async def test_what_hangs_is_behind_and_raises_an_alert(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """It was taken in, so that nothing of the log was behind, and the reaction stood as caught up."""
+    request.param = store
+    app, clock, gate, begun = App(url_for(request, tmp_path)), FixedClock(), asyncio.Event(), list[str]()
+    app.include(shop())
+    app.provide(Clock, clock)
+
+    @app.reaction
+    async def send_receipt(event: OrderPlaced, meta: Metadata) -> None:
+        begun.append(str(meta.stream.id))
+        await gate.wait()
+
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await until(lambda: begun)
+        (one,) = (await app.status()).duties
+        assert (one.state, one.waiting, one.error) == ("caught up", 1, None)
+        clock.advance(timedelta(seconds=40))
+        (one,) = (await app.status()).duties
+        assert (one.state, one.undone_seconds) == ("behind", 40)
+        assert one.error == f"OrderPlaced of {begun[0]} is not done yet"
+        (wrong,) = wrong_with_duty(one, 30.0)
+        assert wrong.message == (
+            "send_receipt: its oldest task is due for 40.0 s (limit 30 s): "
+            f"OrderPlaced of {begun[0]} is not done yet. Type: diptych reaction list"
+        )
+        gate.set()
+        await app.settled()
+        (one,) = (await app.status()).duties
+        assert (one.state, one.undone_seconds) == ("caught up", 0)
+
+
+async def test_what_fails_again_and_again_says_why() -> None:
+    app, clock, tried = App("memory:"), FixedClock(), list[str]()
+    app.include(shop())
+    app.provide(Clock, clock)
+
+    @app.reaction
+    async def send_receipt(event: OrderPlaced) -> None:
+        tried.append("once")
+        if tried == ["once"]:
+            raise OSError("no route to the mail server")
+        await asyncio.Event().wait()
+
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await until(lambda: len(tried) == 2)
+        clock.advance(timedelta(seconds=40))
+        (one,) = (await app.status()).duties
+    assert one.state == "behind"
+    assert str(one.error).endswith("is not done, and is tried again: OSError: no route to the mail server")

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import anyio
 import pytest
 
 from diptych import App, new_id
 from diptych.cli.main import main
 from diptych.stream import StreamName
 from tests.cli.fulfilling import FULFILLING, poisoned, service
-from tests.sagas.shop import AddStock, PayOrder, PlaceOrder
+from tests.sagas.shop import AddStock, PayOrder, PlaceOrder, Stock, shop_app
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +109,26 @@ async def test_show_tells_each_step_what_it_sent_and_which_timers_are_to_come(de
     assert shown["state"]["is_reserved"] is True
 
 
+async def test_what_is_tried_again_is_shown_with_its_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that failed so far was waiting, and nobody could see why."""
+    monkeypatch.setattr(Stock, "reserve", broken_reserve)
+    order = new_id()
+    await desk.app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=2))
+    with anyio.fail_after(15):
+        while not (await desk.app.status()).duties[0].retried:  # noqa: ASYNC110 - it is looked at, not told
+            await asyncio.sleep(0.01)
+    (shown,) = (await desk.types("saga", "show", "Fulfilment", str(order), "--json")).rows
+    assert [(one["name"], one["error"]) for one in shown["to_do"]] == [
+        ("ReserveStock", "OSError: the shelf is not there")
+    ]
+    assert "the shelf is not there" in (await desk.types("saga", "show", "Fulfilment", str(order))).stdout
+
+
+def broken_reserve(self: Stock, order_id: UUID, quantity: int) -> None:
+    """Fail by a fault."""
+    raise OSError("the shelf is not there")
+
+
 async def test_a_stuck_saga_is_shown_and_goes_on_when_it_is_mended(desk: Desk) -> None:
     poisoned.add("paid")
     order = await desk.order(is_paid=True)
@@ -157,9 +179,59 @@ async def test_a_reaction_tells_its_outcomes_and_is_retried_and_skipped(desk: De
     assert {one["key"]: one["outcome"] for one in outcomes} == {str(order): "done", str(other): "skipped"}
 
 
+async def test_a_saga_stands_and_goes_on(desk: Desk) -> None:
+    """What it would do waits, and is done once; commands go on."""
+    told = await desk.types("saga", "pause", "Fulfilment", "--dry-run")
+    assert (told.code, told.stderr) == (0, "Fulfilment would stand until `diptych saga resume Fulfilment`.\n")
+    told = await desk.types("saga", "pause", "Fulfilment", "--reason", "the shop moves")
+    assert told.code == 0, told.stderr
+    assert "Go on with: diptych saga resume Fulfilment" in told.stderr
+    (keeper,) = [one for one in desk.app._started().duties.keepers if one.duty.name == "Fulfilment"]
+    await until(lambda: all(work.is_paused for work in keeper.works.values()), 15)
+    order, product = new_id(), new_id()
+    await desk.app.commands.dispatch(AddStock(product_id=product, quantity=5))
+    await desk.app.commands.dispatch(PlaceOrder(order_id=order, product_id=product, quantity=2))
+    (line,) = (await desk.types("saga", "list", "--json")).rows
+    assert (line["state"], line["lag_events"]) == ("paused", 1)
+    assert line["error"].startswith("the shop moves (")
+    assert line["error"].endswith("). Go on with: diptych saga resume Fulfilment")
+    told = await desk.types("saga", "resume", "Fulfilment")
+    assert (told.code, told.stderr) == (0, "Fulfilment goes on.\n")
+    await desk.app.settled(15)
+    (line,) = (await desk.types("saga", "list", "Fulfilment", "--json")).rows
+    assert (line["key"], line["status"]) == (str(order), "running")
+
+
+async def test_a_reaction_stands_for_a_while(desk: Desk) -> None:
+    told = await desk.types("reaction", "pause", "send_receipt", "--for", "1h")
+    assert told.stderr == (
+        "send_receipt stands for 1h; what was begun ends. Go on with: diptych reaction resume send_receipt\n"
+    )
+    (line,) = (await desk.types("reaction", "list", "--json")).rows
+    assert line["state"] == "paused"
+    requests = (await desk.types("reaction", "show", "send_receipt", "--json")).rows[0]["requests"]
+    assert [(one["verb"], one["outcome"]) for one in requests] == [("pause", "paused for 3600 s")]
+    assert (await desk.types("reaction", "resume", "send_receipt")).code == 0
+    (line,) = (await desk.types("reaction", "list", "--json")).rows
+    assert line["state"] == "caught up"
+
+
+async def test_show_says_after_which_position_a_reaction_began(tmp_path: Path) -> None:
+    """P9: what was there before is none of its business, and no outcome of its own."""
+    async with shop_app(f"sqlite:///{tmp_path}/shop.db") as app:
+        await app.commands.dispatch(AddStock(product_id=new_id(), quantity=5))
+    (tmp_path / "service.py").write_text(FULFILLING.format(url="sqlite:///shop.db"))
+    async with service(f"sqlite:///{tmp_path}/shop.db") as app:
+        told = await Desk(tmp_path, app).types("reaction", "show", "send_receipt")
+    assert "It began after position 1; what was there before was none of its business." in told.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["projection", "pause", "Fulfilment"], "Fulfilment is a saga. Type: diptych saga --help"),
+        (["saga", "pause", "send_receipt"], "send_receipt is a reaction. Type: diptych reaction show send_receipt"),
+        (["reaction", "resume", "x"], "There is no reaction x. There are: send_receipt."),
         (["saga", "show", "Fulfilled", "x"], "There is no saga Fulfilled. There are: Fulfilment."),
         (["saga", "retry", "send_receipt"], "send_receipt is a reaction. Type: diptych reaction show send_receipt"),
         (["saga", "show", "Fulfilment", "x"], "List them: diptych saga list Fulfilment"),

@@ -36,6 +36,22 @@ def test_a_worker_needs_no_fastapi_and_ends_well_when_told_to(bare: Path, signal
     assert (working.returncode, rest) == (0, "")
 
 
+def test_a_worker_may_have_sagas_and_reactions_alone(bare: Path) -> None:
+    """It was refused: there was nothing to work on."""
+    text = (bare / "bare.py").read_text().replace("app.project(Sales)", "")
+    text += """
+@app.reaction
+async def note(event: Sold) -> None: ...
+"""
+    (bare / "bare.py").write_text(text)
+    command = [sys.executable, "-m", "diptych.cli", "run", "bare.py", "--only", "workers"]
+    with subprocess.Popen(command, cwd=bare, env=environment(), stderr=subprocess.PIPE, text=True) as working:
+        assert working.stderr is not None
+        assert working.stderr.readline() == "bare works on the projections of sqlite:///shop.db\n"
+        working.terminate()
+        working.communicate(timeout=30)
+
+
 def test_an_app_without_asynchronous_projections_has_nothing_to_work_on(bare: Path) -> None:
     (bare / "bare.py").write_text((bare / "bare.py").read_text().replace("app.project(Sales)", ""))
     told = diptych(bare, "run", "bare.py", "--only", "workers")

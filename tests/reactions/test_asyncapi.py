@@ -87,6 +87,8 @@ def test_a_message_is_what_the_document_says() -> None:
     taker = jsonschema_rs.Draft202012Validator(wanted)
     assert [str(each) for each in taker.iter_errors(json.loads(encode(sent)))] == []
     assert decode(encode(sent)) == sent
+    more = sent._replace(data=sent.data.replace('"pieces":2', '"pieces":2,"added":"since"'))
+    assert list(taker.iter_errors(json.loads(encode(more)))) == []
     wrong = sent._replace(data='{"product_id":"no id","pieces":"two"}')
     assert not taker.is_valid(json.loads(encode(wrong)))
 

@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from diptych import App, new_id
-from diptych.errors import StoreUnavailableError
+from diptych.errors import MessageDecodeError, StoreUnavailableError
 from diptych.reactions.inbox import Inbox
-from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, encode
+from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode, encode
 from diptych.reactions.source import Incoming, MemorySource
 from diptych.store.protocols import Append, Appended, EventStore
 from diptych.store.tables import Table
@@ -277,3 +277,38 @@ async def test_a_driver_that_swallows_a_cancellation_does_not_keep_the_app_from_
     async with app:
         await until(lambda: bool(app._started().duties.keepers[0].works))
     assert source.swallowed == 1
+
+
+async def test_fields_that_were_added_since_are_left_out(app: App, source: MemorySource, taken: list[int]) -> None:
+    """Who publishes may add some: each message was put aside."""
+    order = new_id()
+    await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+    source.put(paid(order).replace(b'"amount":5', b'"amount":5,"currency":"EUR"'))
+    await until(lambda: source.acknowledged == 1)
+    assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+    assert taken == [5]
+
+
+@pytest.mark.parametrize("name", ["specversion", "id", "type", "source", "time"])
+def test_what_a_message_lacks_is_named(name: str) -> None:
+    envelope = json.loads(paid(new_id()))
+    del envelope[name]
+    with pytest.raises(MessageDecodeError, match=f"it has no {name}"):
+        decode(json.dumps(envelope).encode())
+
+
+async def test_a_function_that_makes_no_command_is_named(source: MemorySource) -> None:
+    bank = Inbox("bank", source)
+
+    @bank.message
+    def received(event: PaymentReceived) -> PayOrder:
+        return event.amount  # type: ignore[return-value]
+
+    app = App("memory:")
+    app.include(shop())
+    app.consume(bank)
+    async with app:
+        source.put(paid(new_id()))
+        await until(lambda: source.acknowledged == 1)
+        (parked,) = await aside(app)
+    assert parked.error == "ProgrammingError: received made 5, which is no command. Mend it."

@@ -1,9 +1,12 @@
 """Publishing as its user sees it, on every store: what is told, in which order, and however long the broker is away."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import anyio
 import pytest
 
 from diptych import App, ConfigurationError, new_id
@@ -137,3 +140,56 @@ async def test_what_is_wrong_with_a_publication_is_said_at_start() -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)cancelled: it returns.*empty: it tells nothing"):
         async with app:
             pass
+
+
+async def told_wrongly(make: Callable[[OrderPlaced], Any]) -> str:
+    """What is wrong with a publication whose function does this."""
+    app, orders = App("memory:"), Publication("orders", source="/shop")
+
+    @orders.event
+    def placed(event: OrderPlaced) -> PlacedForOthers:
+        return make(event)  # type: ignore[no-any-return]
+
+    app.include(shop())
+    app.publish(orders, MemoryPublisher())
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        with anyio.fail_after(10):
+            while not (problems := (await app.status()).problems):  # noqa: ASYNC110 - it is looked at, not told
+                await asyncio.sleep(0.01)
+        return problems[0]
+
+
+def boom(event: OrderPlaced) -> None:
+    raise ValueError("boom")
+
+
+async def test_a_function_that_raises_is_told_with_its_event() -> None:
+    """An operator could not know which event it was, and was told to type what a publication refuses."""
+    told = await told_wrongly(boom)
+    assert "orders is stopped: OrderPlaced at position 1 cannot be told: ValueError: boom." in told
+    assert "it goes on by itself, within a minute; look: diptych reaction show orders" in told
+
+
+async def test_only_what_is_annotated_is_told() -> None:
+    """The contract, as `diptych event asyncapi` writes it, would not know of it."""
+    told = await told_wrongly(lambda event: PaidForOthers())
+    assert "placed made PaidForOthers(), which its annotation does not name" in told
+
+
+async def test_two_publications_tell_of_one_event() -> None:
+    """D1: they are two messages, and have one id."""
+    app, broker = App("memory:"), MemoryPublisher()
+    app.include(shop())
+    for name in ("all", "some"):
+        one = Publication(name, source=f"/{name}")
+
+        @one.event
+        def placed(event: OrderPlaced) -> PlacedForOthers:
+            return PlacedForOthers(product_id=event.product_id, pieces=event.quantity)
+
+        app.publish(one, broker)
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=new_id(), product_id=new_id(), quantity=1))
+        await app.settled()
+    assert sorted(message.source for message in broker.messages) == ["/all", "/some"]

@@ -229,6 +229,24 @@ async def test_a_hanging_one_holds_up_no_other_key_and_no_stop(lasting: str, mai
     assert len(mailer.sent) == 10
 
 
+async def test_what_takes_longer_than_its_timeout_is_tried_again_and_put_aside() -> None:
+    """It held up its key for ever, and nobody was told."""
+    app, tried, hanging = App("memory:"), list[IdempotencyKey](), asyncio.Event()
+    app.include(shop())
+
+    @app.reaction(attempts=2, timeout=timedelta(milliseconds=10))
+    async def send_receipt(event: OrderPlaced, key: IdempotencyKey) -> None:
+        tried.append(key)
+        await hanging.wait()
+
+    async with app:
+        await place(app)
+        await app.settled()
+        (problem,) = (await app.status()).problems
+    assert "OrderPlaced: TimeoutError: it ran for more than 0.01 s, and was stopped" in problem
+    assert [len(tried), len(set(tried))] == [2, 1]
+
+
 async def test_a_retry_that_waits_is_waited_for_after_a_restart(lasting: str, mailer: Mailer) -> None:
     """S1: how often it was tried is kept, and what follows of its key comes after it."""
     mailer.failures = [OSError("the line is dead")]

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
+import anyio
 import pytest
 
 from diptych.clock import new_id
@@ -196,3 +199,21 @@ async def test_what_is_paused_begins_when_it_goes_on(doing: Doing) -> None:
     assert doing.begun == []
     doing.in_hand.may_begin.set()
     await until(lambda: doing.begun == [1])
+
+
+async def test_what_swallows_its_end_is_left_behind(doing: Doing, caplog: pytest.LogCaptureFixture) -> None:
+    """A stop that waited for it went on for ever, and kept the lane from everybody else."""
+    gate = asyncio.Event()
+
+    async def deaf() -> None:
+        while not gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    doing.gates[1] = SimpleNamespace(wait=deaf)  # type: ignore[assignment]
+    doing.in_hand.add(task(1), 0)
+    await until(lambda: doing.begun)
+    with anyio.fail_after(10):
+        await doing.in_hand.end(0.01)
+    assert "diptych-task-key goes on, though it was told to end" in caplog.text
+    gate.set()

@@ -295,6 +295,7 @@ async def test_every_metric_has_its_unit_and_is_on_the_page(
         "diptych.duty.parked_keys": "{key}",
         "diptych.duty.stuck_sagas": "{saga}",
         "diptych.duty.timer_late": "s",
+        "diptych.duty.task_late": "s",
         "diptych.duty.state": "1",
         "messaging.client.operation.duration": "s",
         "messaging.client.sent.messages": "{message}",

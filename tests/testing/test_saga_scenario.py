@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from diptych import Rejected, Saga, new_id, on
+from diptych import Rejected, Saga, Steps, new_id, on, step
 from diptych.errors import ProgrammingError
 from diptych.testing.saga_scenario import SagaScenario
 from tests.sagas.shop import (
@@ -78,3 +78,53 @@ class Restless(Saga):
 def test_a_step_that_comes_out_otherwise_when_it_is_taken_again_fails() -> None:
     with pytest.raises(AssertionError, match="two runs of one step are not the same"):
         SagaScenario(Restless).when(PLACED)
+
+
+def test_a_timeout_comes_only_where_it_was_scheduled_and_not_cancelled() -> None:
+    """S2: a story in which a cancelled timer acts is none that can happen."""
+    paid = story().given(PLACED, OrderPaid())
+    paid.when(PaymentDue()).then_dispatched()
+    with pytest.raises(AssertionError, match="PaymentDue is not to come: it was not scheduled, or was cancelled"):
+        paid.then_dispatched(CancelOrder(order_id=ORDER, reason="not paid"))
+    due = story().given(PLACED, PaymentDue())
+    due.when(PaymentDue()).then_dispatched()  # it comes once
+
+
+def test_one_that_is_complete_takes_nothing_more() -> None:
+    """S4"""
+    over = story().given(PLACED, OrderShipped())
+    over.when(PaymentDue()).then_dispatched()
+    with pytest.raises(AssertionError, match="it was complete before, and took no OrderCancelled"):
+        over.when(OrderCancelled(reason="late")).then_dispatched(ShipOrder(order_id=ORDER))
+
+
+class Forgetful(Saga):
+    """Schedules what it does not take."""
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        """Wait for ever."""
+        self.schedule(PaymentDue(), after=timedelta(1))
+
+
+def test_a_timeout_that_no_method_takes_is_found() -> None:
+    """A service would find its first saga stuck."""
+    with pytest.raises(ProgrammingError, match="PaymentDue is scheduled, and no @on method takes it"):
+        SagaScenario(Forgetful).when(PLACED)
+
+
+class Shipping(Steps):
+    """One step."""
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        """Begin."""
+
+    @step(deadline=timedelta(1))
+    def ship(self) -> ShipOrder:
+        """Ship."""
+        return ShipOrder(order_id=self.id)
+
+
+def test_the_command_of_a_step_is_sent() -> None:
+    SagaScenario(Shipping, id=ORDER).when(PLACED).then_dispatched(ShipOrder(order_id=ORDER))

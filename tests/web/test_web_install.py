@@ -19,7 +19,17 @@ from diptych.read.bus import QueryBus
 from diptych.web import commands_as, install
 from diptych.web.dependencies import queries
 from diptych.write.bus import CommandBus
-from tests.web.shop import Commands, GetAccount, OpenAccount, add_routes, client_of, current_user, make_api, make_app
+from tests.web.shop import (
+    AccountOpened,
+    Commands,
+    GetAccount,
+    OpenAccount,
+    add_routes,
+    client_of,
+    current_user,
+    make_api,
+    make_app,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +52,19 @@ def test_the_test_client_works_as_a_context_manager(api: FastAPI) -> None:
             opened = client.post("/accounts", json={"owner": "Ada"})
             after = {"Diptych-After": opened.headers["Diptych-Position"]}
             assert client.get(opened.headers["Location"], headers=after).json()["owner"] == "Ada"
+
+
+def test_a_test_that_is_not_async_waits_for_reactions_through_the_client(app: App, api: FastAPI) -> None:
+    told: list[str] = []
+
+    @app.reaction
+    async def welcome(event: AccountOpened) -> None:
+        told.append(event.owner)
+
+    with test_client(api) as client:
+        client.post("/accounts", json={"owner": "Ada"})
+        client.portal.call(app.settled)
+        assert told == ["Ada"]
 
 
 def test_the_test_client_without_with_gets_a_sentence(api: FastAPI) -> None:

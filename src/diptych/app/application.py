@@ -11,6 +11,7 @@ from diptych.app.known_duties import KnownDuty, known_duties
 from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
 from diptych.app.resolving import Expected, Resolving
+from diptych.app.settling import settled
 from diptych.app.sinks import Sinks
 from diptych.app.status import Status, measure
 from diptych.app.tuning import Tuning
@@ -179,9 +180,11 @@ class App(Module):
     async def settled(self, timeout: float = 5.0) -> None:
         """Return when sagas and reactions have done all that follows of what is in the log now, and of that.
 
-        What waits for a time, or was put aside, is left out. :raises StaleReadError: not in time.
+        What waits for a time, or was put aside, is left out. Of what other processes work on it knows what they write
+        down, events that led to nothing every five seconds. :raises StaleReadError: not in time.
         """
-        await self._started().duties.settled(timeout)
+        running = self._started()
+        await settled(running.events, running.codec, running.duties, running.known, timeout)
 
     async def __aenter__(self) -> Self:
         self._users += 1

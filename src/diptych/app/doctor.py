@@ -4,6 +4,7 @@ Rule: a check that fails, or cannot be made, keeps no other from being made. Not
 """
 
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
 from re import match, split
@@ -16,6 +17,7 @@ from diptych.store.health import Check, judge, unknown
 from diptych.store.opening import log_from_outside, open_stores, store_health
 from diptych.store.outside import KindCount
 
+_PLURAL: Final = {"saga": "sagas", "reaction": "reactions", "publication": "publications", "inbox": "inboxes"}
 _OLDEST_PYTHON: Final = (3, 11)
 _NEWEST_EVENTS: Final = 100_000
 _WANTED: Final = frozenset({"pydantic", "apsw", "typing-extensions", "asyncpg", "fastapi", "uvicorn", "typer", "rich"})
@@ -78,6 +80,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _wiring(known: Outline) -> Check:
     parts = f"{len(known.aggregates)} aggregates, {len(known.definitions)} projections"
+    kinds = Counter(duty.kind for duty in known.duties)
+    parts += "".join(f", {count} {_PLURAL[kind]}" for kind, count in sorted(kinds.items()))
     return judge("wiring", not known.problems, "; ".join(known.problems) or parts, "diptych describe lists all of it")
 
 

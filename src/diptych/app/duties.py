@@ -3,17 +3,19 @@
 Rule: every fault is collected with all others of the wiring.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
+from diptych.app.known_duties import namesakes
 from diptych.app.module import Module
 from diptych.app.wiring import Wired, either_side
 from diptych.clock import Clock
-from diptych.errors import ConfigurationError
+from diptych.errors import ConfigurationError, NoHandlerFoundError
 from diptych.events.codec import Codec
-from diptych.handlers import Signature, signature
+from diptych.handlers import Signature, signature, where
 from diptych.messages import Command, Envelope, IdempotencyKey, with_envelope
+from diptych.projections.plan import Definition
 from diptych.providing import MissingError, Providers
 from diptych.reactions.consuming import InboxDuty
 from diptych.reactions.inbox import Inbox
@@ -25,11 +27,10 @@ from diptych.sagas.plan import plan_of
 from diptych.sagas.running import Call, SagaDuty
 from diptych.sagas.saga import Direction, Saga
 from diptych.sagas.stepped import SagaStepped
-from diptych.sagas.steps import Step, steps_of
+from diptych.sagas.steps import DIRECTIONS, Step, commands_of, steps_of
 from diptych.subscriptions.duty import Duty, Sending
 from diptych.write.bus import CommandBus, CommandRoutes
-
-DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
+from diptych.write.repository import Repository
 
 
 class Duties(NamedTuple):
@@ -48,9 +49,10 @@ class WiringDuties:
         self._is_worker = is_worker
         self._codec, self._providers, self._routes, self._wired = codec, providers, routes, wired
         self._commands = CommandBus(routes)
+        self._sources: dict[int, Inbox] = {}
 
-    async def wire(self, modules: Sequence[Module], stack: AsyncExitStack) -> Duties:
-        """Return all duties of these modules; faults go to what was wired."""
+    async def wire(self, modules: Sequence[Module], definitions: Sequence[Definition], stack: AsyncExitStack) -> Duties:
+        """Return all duties of these modules, beside these projections; faults go to what was wired."""
         self._codec.register(SagaStepped)  # a log may have steps of sagas that the app has no more
         found: list[Duty] = []
         sagas = dict.fromkeys(saga for module in modules for saga in module.sagas)
@@ -63,7 +65,8 @@ class WiringDuties:
             found.extend(await self._publication(published, stack))
         for inbox in [one for module in modules for one in module.inboxes]:
             found.extend(self._inbox(inbox))
-        self._refuse_namesakes(found)
+        self._wired.problems += namesakes([(duty.name, duty.kept) for duty in found], definitions)
+        self._refuse_aggregates(found)
         if not found:
             return Duties(either_side(Clock))
         clock = await self._providers.resolve(Clock, stack, either_side)
@@ -74,6 +77,8 @@ class WiringDuties:
             plan = plan_of(saga)
             for event in plan.events:
                 self._codec.register(event)
+            sent = [*plan.rejections, *self._sent(saga)]
+            self._expect(sent, where(saga))
             commands: Mapping[str, type[Command[Any]]] = {cls.__name__: cls for cls in self._wired.commands}
             calls = {
                 (name, direction): await self._call(one, direction, stack)
@@ -88,13 +93,22 @@ class WiringDuties:
             self._wired.problems.append(str(error))
         return []
 
+    def _sent(self, saga: type[Saga]) -> list[type[Command[Any]]]:
+        return [each for one in steps_of(saga).values() for way in DIRECTIONS for each in commands_of(one, way)]
+
+    def _expect(self, commands: Iterable[type[Command[Any]]], place: str) -> None:
+        """Note those that nobody handles, and that are said to be sent."""
+        for command in dict.fromkeys(commands):
+            if command not in self._wired.commands:
+                self._wired.problems += NoHandlerFoundError(command.__name__, place).problems
+
     async def _call(self, step: Step[Any], direction: Direction, stack: AsyncExitStack) -> Call:
         method = step.method(direction)
         assert method is not None
         read = signature(method, step.names, skip=1)
         key = next((one.name for one in read.parameters if one.annotation is IdempotencyKey), None)
         rest = Signature(tuple(one for one in read.parameters if one.name != key), read.returns, read.where)
-        return Call(await self._providers.arguments(rest, stack, either_side), key)
+        return Call(await self._providers.arguments(rest, stack, _of_a_step), key)
 
     async def _reaction(self, declared: Declared, stack: AsyncExitStack) -> list[Duty]:
         try:
@@ -114,9 +128,10 @@ class WiringDuties:
             told = published.publication.read()
             for event in told:
                 self._codec.register(event)
+            published.check()
             if self._is_worker:
                 stack.push_async_callback(published.publisher.close)
-                await published.publisher.open()
+                await published.open()
             return [PublicationDuty(published, told, self._codec)]
         except ConfigurationError as error:
             self._wired.problems.extend(error.problems)
@@ -127,27 +142,35 @@ class WiringDuties:
     def _inbox(self, inbox: Inbox) -> list[Duty]:
         try:
             accepted = inbox.read()
+            for one in accepted.values():
+                self._expect(one.makes, where(one.function))
+            self._refuse_shared(inbox)
             return [InboxDuty(inbox, accepted, self._send)]
         except (TypeError, NameError, ValueError) as error:
             self._wired.problems.append(str(error))
         return []
 
+    def _refuse_shared(self, inbox: Inbox) -> None:
+        """:raises TypeError: another inbox would be handed its messages, and acknowledge what it does not take."""
+        other = self._sources.setdefault(id(inbox.source), inbox)
+        if other is not inbox:
+            raise TypeError(
+                f"Inbox {inbox.name}: its source is that of inbox {other.name}, too, and each message goes to one of "
+                "them; give it a source of its own, with another durable or group"
+            )
+
     def _either_side(self, annotation: Any) -> Any:
+        if annotation is Repository or get_origin(annotation) is Repository:
+            raise MissingError("a reaction changes no aggregate itself; ask for a CommandBus, and dispatch a command")
         return self._commands if annotation is CommandBus else either_side(annotation)
 
-    def _refuse_namesakes(self, duties: Sequence[Duty]) -> None:
-        """Two of one name would take each other's rows, and a saga of an aggregate's name its streams."""
-        seen: set[str] = set()
+    def _refuse_aggregates(self, duties: Sequence[Duty]) -> None:
+        """A saga of an aggregate's name would write into its streams."""
         for duty in duties:
-            if duty.tasks.name in seen:
-                self._wired.problems.append(
-                    f"{duty.name}: two sagas or reactions have this name; give one another name="
-                )
             if isinstance(duty, SagaDuty) and duty.name in self._wired.aggregates:
                 self._wired.problems.append(
                     f"{duty.name}: an aggregate has this name, too; give the saga another name="
                 )
-            seen.add(duty.tasks.name)
 
     async def _send(self, command: Command[Any], sending: Sending) -> Any:
         envelope = Envelope(
@@ -158,3 +181,9 @@ class WiringDuties:
         )
         envelope.beside = sending.beside
         return await self._routes.dispatch(with_envelope(command, envelope, is_first=True))
+
+
+def _of_a_step(annotation: Any) -> Any:
+    if annotation is CommandBus:
+        raise MissingError("a step sends a command by returning it: write a plain def")
+    return either_side(annotation)

@@ -21,14 +21,16 @@ def wrong_with_duty(one: DutyStatus, limit: float, open_: Collection[AlertKind] 
     problem, kind = one.problem, _RED.get(one.state)
     if kind is not None and problem is not None:
         return [Firing(one.name, kind, problem, one.lag_seconds if kind == "stopped" else float(one.parked))]
-    late = max(one.lag_seconds, one.late_seconds)
+    late = max(one.lag_seconds, one.late_seconds, one.undone_seconds)
     is_late = late > limit or ("lag" in open_ and late > limit / 2)
     if one.state == "away" and problem is not None and (is_late or one.kind == "inbox"):
         return [Firing(one.name, "lag", problem, late)]
     if not is_late:
         return []
-    what = "its oldest timer is due" if one.late_seconds > one.lag_seconds else "it is behind"
+    what = "it is behind" if late == one.lag_seconds else "its oldest timer is due"
+    what = "its oldest task is due" if late == one.undone_seconds else what
     why = ", and no living process works on it" if one.state == "not running" else ""
+    why += f": {one.error}" if one.error and late == one.undone_seconds else ""
     verb = "saga" if one.kind == "saga" else "reaction"
     sentence = f"{one.name}: {what} for {late:.1f} s (limit {limit:g} s){why}. Type: diptych {verb} list"
     return [Firing(one.name, "lag", sentence, late)]

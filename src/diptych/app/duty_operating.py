@@ -96,13 +96,27 @@ class DutyOperator(NamedTuple):
         """Return what was asked of it, the newest first."""
         return await self.store.inline.leases.requests(duty.name)
 
+    async def pause(self, duty: KnownDuty, seconds: float | None, reason: str) -> None:
+        """Have it stand, for so long or until it is resumed; what is being performed ends. :raises NotFoundError:"""
+        self._check_begun(duty)
+        leases = self.store.inline.leases
+        await leases.pause(duty.name, seconds, reason=reason, by=self.by)
+        outcome = "paused" if seconds is None else f"paused for {seconds:g} s"
+        await leases.note(duty.name, "pause", reason=reason, by=self.by, outcome=outcome)
+
+    async def resume(self, duty: KnownDuty, reason: str) -> None:
+        """Have it go on. :raises NotFoundError: it has not begun."""
+        self._check_begun(duty)
+        leases = self.store.inline.leases
+        await leases.resume(duty.name)
+        await leases.note(duty.name, "resume", reason=reason, by=self.by, outcome="resumed")
+
     async def ask(self, duty: KnownDuty, verb: Verb, key: str, reason: str, within: float) -> Sequence[Request]:
         """Ask the owner of a key's lane, or of all lanes without one, and wait for what they say.
 
         :raises NotFoundError: nothing of it is parked, and no lane stopped, or it has not begun.
         """
-        if duty.name not in self.begun:
-            raise NotFoundError(f"{duty.name} has not begun. Start the service once: diptych run")
+        self._check_begun(duty)
         if key and not await self.tasks(duty, key, PARKED):
             raise NotFoundError(f"{duty.name}: nothing of {key} is parked. Look: {duty.verb} show {duty.name}")
         leases = self.store.inline.leases
@@ -112,6 +126,10 @@ class DutyOperator(NamedTuple):
         else:
             asked = await leases.ask(duty.name, verb, reason=reason, by=self.by)
         return await answered(self.store.inline, duty.name, asked, within)
+
+    def _check_begun(self, duty: KnownDuty) -> None:
+        if duty.name not in self.begun:
+            raise NotFoundError(f"{duty.name} has not begun. Start the service once: diptych run")
 
     async def _rows(self, duty: KnownDuty, table: Table, rest: str, **values: Any) -> list[Any]:
         if duty.name not in self.begun:

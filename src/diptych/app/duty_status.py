@@ -17,7 +17,7 @@ from diptych.store.protocols import EventStore, Head
 from diptych.subscriptions.lag import Lag
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.shelf import one_task
-from diptych.subscriptions.tasks import start_of
+from diptych.subscriptions.tasks import start_of, undone
 
 WRONG: Final = frozenset({"parked", "stopped", "away"})
 """States that somebody has to act on."""
@@ -32,6 +32,11 @@ _PARKED: Final = (
     "SELECT key, name, error FROM {table} WHERE lane IN ({lanes}) AND state = 'parked' AND error <> '' "
     "ORDER BY number LIMIT 1"
 )
+_UNDONE: Final = (
+    "SELECT CASE WHEN due_at > changed_at THEN due_at ELSE changed_at END AS since, name, key, error FROM {table} "
+    "WHERE lane IN ({lanes}) AND state = 'waiting' AND kind <> 'timer' AND due_at <= :now ORDER BY since LIMIT 1"
+)
+_SLOW: Final = 5.0  # seconds; what is not done for longer is said to be behind
 _KEYS: Final = "SELECT count(DISTINCT key) FROM {table} WHERE lane IN ({lanes}) AND state = 'parked'"
 _STUCK: Final = "SELECT count(*) FROM {table} WHERE status = :status"
 
@@ -41,8 +46,9 @@ class DutyStatus:
     """A saga, reaction, publication or inbox. `lag_seconds`: age of the oldest event of its own not taken in.
 
     `state` is not begun, caught up, behind, not running, paused, parked, stopped, or away (of its broker). `waiting`
-    are tasks to do, `retried` those of them that failed before, `timers` those to come, `late_seconds` how long the
-    oldest of them is due, `parked` keys, `stuck` sagas.
+    are tasks to do, `retried` those of them that failed before, `undone_seconds` how long the oldest of them is due and
+    not done (it hangs, or fails), `timers` those to come, `late_seconds` how long the oldest of them is due, `parked`
+    keys, `stuck` sagas. What is up to `began` in the log was there before it, and none of its business.
     """
 
     name: str
@@ -60,6 +66,8 @@ class DutyStatus:
     lanes: int = 0
     workers: int = 0
     error: str | None = None
+    undone_seconds: float = 0.0
+    began: int = 0
 
     @property
     def problem(self) -> str | None:
@@ -74,6 +82,8 @@ class DutyStatus:
             )
         keys = f" ({self.parked} {'key' if self.parked == 1 else 'keys'})" if self.parked else ""
         then = f"Once it is mended: diptych {verb} retry {self.name}"
+        if self.kind == "publication":  # it has nothing put aside
+            then = f"Once it is mended it goes on by itself, within a minute; look: diptych {verb} show {self.name}"
         return f"{self.name} is {self.state}{keys}: {why}. {then}"
 
 
@@ -111,12 +121,13 @@ class Looker(NamedTuple):
         alive = {one.id for one in board.workers}
         workers = len({row.owner for row in lanes} & alive)
         state, error = _state(duty, board, lanes, rows, here)
-        if state == "caught up" and (lag.events or rows.late):
-            state = "behind" if workers else "not running"
+        undone = max(0.0, (self.now - rows.since) / 1_000_000) if rows.since else 0.0
+        if state == "caught up" and (lag.events or rows.late or undone > _SLOW):
+            state, error = "behind" if workers else "not running", rows.undone if undone > _SLOW else None
         return DutyStatus(
             duty.name, duty.kind, state, position, *lag, rows.waiting, rows.retried, rows.timers,
             max(0.0, (self.now - rows.due) / 1_000_000) if rows.due else 0.0, rows.parked, rows.stuck, len(lanes),
-            workers, error,
+            workers, error, undone, start.number,
         )  # fmt: skip
 
     async def _lag(self, duty: KnownDuty, at: Mapping[int, int], head: Head) -> tuple[Lag, int]:
@@ -153,6 +164,7 @@ class Looker(NamedTuple):
             kinds = await session.fetch(_OPEN.format(**values), {})
             ((parked,),) = await session.fetch(_KEYS.format(**values), {})
             failed = await session.fetch(_PARKED.format(**values), {}) if parked else []
+            oldest = await session.fetch(_UNDONE.format(**values), {"now": self.now})
             stuck = 0
             if duty.sagas is not None:
                 ((stuck,),) = await session.fetch(_STUCK.format(table=duty.sagas.name), {"status": STUCK})
@@ -161,7 +173,10 @@ class Looker(NamedTuple):
         due = 0 if timers is None else int(timers[3])
         found = _Rows(sum(int(row[1]) for row in work), sum(int(row[2]) for row in work), parked=parked, stuck=stuck)
         why = "{}, {}: {}".format(*failed[0]) if failed else ""
-        return found._replace(timers=int(timers[1]) if timers else 0, due=due, late=0 < due < self.now, why=why)
+        found = found._replace(timers=int(timers[1]) if timers else 0, due=due, late=0 < due < self.now, why=why)
+        for since, name, key, error in oldest:
+            found = found._replace(since=int(since), undone=undone(name, key, error))
+        return found
 
 
 class _Rows(NamedTuple):
@@ -175,6 +190,8 @@ class _Rows(NamedTuple):
     parked: int = 0
     stuck: int = 0
     why: str = ""
+    since: int = 0
+    undone: str = ""
 
 
 def _state(
@@ -182,12 +199,12 @@ def _state(
 ) -> tuple[str, str | None]:
     pause = board.paused.get(duty.name)
     if pause is not None:
-        return "paused", pause.reason or None
+        return "paused", f"{pause.reason or 'no reason was given'}. Go on with: {duty.verb} resume {duty.name}"
     trouble: Any = next((row.trouble for row in lanes if row.trouble), None)
     if trouble:
         return "stopped", trouble
     if rows.parked:
         return "parked", rows.why or None
-    if here is not None and here.error is not None:
+    if here is not None and here.error is not None and duty.kind in ("publication", "inbox"):
         return "away", here.error
     return "caught up", None

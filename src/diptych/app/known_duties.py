@@ -12,6 +12,7 @@ from diptych.errors import ConfigurationError, DiptychError, NotFoundError
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import where
 from diptych.messages import DomainEvent
+from diptych.projections.plan import Definition
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.publication import Published
 from diptych.reactions.reaction import Declared, read_reaction
@@ -75,6 +76,26 @@ def duty_named(duties: Sequence[KnownDuty], kinds: Sequence[DutyKind], name: str
         raise NotFoundError(f"{name} is a {other.kind}. Type: {other.verb} show {name}")
     names = ", ".join(one.name for one in mine) or "none"
     raise NotFoundError(f"There is no {what} {name}. There are: {names}.")
+
+
+def namesakes(duties: Iterable[tuple[str, ProjectionTables]], definitions: Iterable[Definition]) -> list[str]:
+    """Say which have a name that another has: each would take the other's rows for its own."""
+    problems: list[str] = []
+    taken = {table.name: one.where for one in definitions for table in one.tables.tables}
+    projections, seen = {one.name: one.where for one in definitions}, set[str]()
+    for name, kept in duties:
+        tables = [table.name for table in kept.tables]
+        if name in projections:
+            problems.append(f"{name}: a projection has this name, too ({projections[name]}); give one another name")
+        elif not seen.isdisjoint(tables):
+            problems.append(f"{name}: two sagas or reactions have this name; give one another name=")
+        problems += [
+            f"{name}: a read model has its table {table}, too ({taken[table]}); give one another name"
+            for table in tables
+            if table in taken
+        ]
+        seen.update(tables)
+    return problems
 
 
 def _readers(modules: Sequence[Module]) -> Iterator[Callable[[], KnownDuty]]:

@@ -1,6 +1,7 @@
 """Groups of handlers and projections, as APIRouter groups routes."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import timedelta
 from math import inf
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
@@ -15,7 +16,7 @@ from diptych.projections.projection import Projection
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.publication import Publication, Published
 from diptych.reactions.publisher import Publisher
-from diptych.reactions.reaction import ATTEMPTS, Begins, Declared, Key
+from diptych.reactions.reaction import ATTEMPTS, TIMEOUT, Begins, Declared, Key
 from diptych.sagas.saga import Saga
 
 T = TypeVar("T")
@@ -90,7 +91,14 @@ class Module:
     def reaction(self, function: R, /) -> R: ...
     @overload
     def reaction(
-        self, /, *, name: str | None = None, key: Key = None, begins: Begins = "head", attempts: int = ATTEMPTS
+        self,
+        /,
+        *,
+        name: str | None = None,
+        key: Key = None,
+        begins: Begins = "head",
+        attempts: int = ATTEMPTS,
+        timeout: timedelta = TIMEOUT,
     ) -> Callable[[R], R]: ...
     def reaction(
         self,
@@ -101,19 +109,23 @@ class Module:
         key: Key = None,
         begins: Begins = "head",
         attempts: int = ATTEMPTS,
+        timeout: timedelta = TIMEOUT,
     ) -> Any:
         """Register an async function that does something outside because of an event, its first parameter.
 
         It is called at least once for each event, those of one `key` (a field, or a function of event and metadata;
-        else the stream) in their order, and tried again when it raises, up to so many times; then it is put aside
-        with all later events of its key until somebody acts. It may ask for `Metadata`, for its `IdempotencyKey`, for
-        a `CommandBus`, and for what is provided. `begins`: what was there before the first start is left alone, or not.
+        else the stream) in their order, and tried again when it raises, or takes longer than `timeout`, up to so many
+        times; then it is put aside with all later events of its key until somebody acts. It may ask for `Metadata`,
+        for its `IdempotencyKey`, for a `CommandBus`, and for what is provided. `begins`: what was there before the
+        first start is left alone, or not.
         """
+        if function is not None and not callable(function):
+            raise TypeError(f"{function!r} is no function; write @app.reaction(name={function!r})")
         names = local_names()
 
         def register(chosen: Any) -> Any:
             called = name or str(getattr(chosen, "__name__", type(chosen).__name__))
-            self.reactions.append(Declared(chosen, names, called, key, begins, attempts))
+            self.reactions.append(Declared(chosen, names, called, key, begins, attempts, timeout))
             return chosen
 
         return register if function is None else register(function)

@@ -154,6 +154,9 @@ def check_known(app: App, name: str) -> Definition:
         return definition
     if known.problems:
         raise ConfigurationError(known.problems)
+    for duty in known.duties:
+        if duty.name == name:
+            raise NotFoundError(f"{name} is a {duty.kind}. Type: {duty.verb} --help")
     names = ", ".join(one.name for one in known.definitions) or "none"
     raise NotFoundError(f"There is no projection {name}. There are: {names}.")
 

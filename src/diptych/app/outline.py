@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
 
 from diptych.app.application import App
-from diptych.app.known_duties import KnownDuty, known_duties
+from diptych.app.known_duties import KnownDuty, known_duties, namesakes
 from diptych.errors import ConfigurationError, UpcastError
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
@@ -47,6 +47,7 @@ def outline(app: App) -> Outline:
     events = [event for cls in aggregates.values() for event in appliers(cls)]
     events += [event for definition in definitions for event in definition.events]
     duties = known_duties(app.everything(), problems)
+    problems += namesakes([(duty.name, duty.kept) for duty in duties], definitions)
     events += [*(event for duty in duties for event in duty.events), SagaStepped]
     for event in dict.fromkeys(events):
         try:

@@ -55,7 +55,7 @@ class Resolving(NamedTuple):
             if message not in wiring.wired.commands and message not in wiring.wired.queries:
                 problems.extend(NoHandlerFoundError(message.__name__, place).problems)
         wiring_duties = WiringDuties(codec, providers, self.routes, wiring.wired, is_worker=self.is_worker)
-        duties = await wiring_duties.wire(self.modules, stack)
+        duties = await wiring_duties.wire(self.modules, definitions, stack)
         problems.extend(wiring.wired.problems)
         if problems:
             raise ConfigurationError(list(dict.fromkeys(problems)))

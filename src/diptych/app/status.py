@@ -88,10 +88,10 @@ async def measure(
     if duties is None:
         return Status(head.position, tuple(found))
     looker = Looker(events, engine.reader.codec, to_microseconds(duties.clock.now()))
-    return Status(head.position, tuple(found), await looker.all(known, _here(duties)))
+    return Status(head.position, tuple(found), await looker.all(known, known_here(duties)))
 
 
-def _here(duties: DutyEngine) -> dict[str, Here]:
+def known_here(duties: DutyEngine) -> dict[str, Here]:
     """Say what this process knows of the lanes that it has."""
     found = {}
     for keeper in duties.keepers:

@@ -132,7 +132,7 @@ def _configured() -> Target:
             return parse(name)
     raise ConfigurationError(
         "No app found: there is no main.py or app.py here, no app in [tool.diptych] of pyproject.toml, "
-        "and no DIPTYCH_APP. Name it: diptych dev shop/main.py"
+        "and no DIPTYCH_APP. Name it: diptych dev shop/main.py, or --app shop/main.py"
     )
 
 

@@ -1,11 +1,11 @@
-"""`diptych saga retry|skip` and `diptych reaction retry|skip`: each says what it will touch, and what came of it.
+"""`diptych saga pause|resume|retry|skip`, and those of `diptych reaction`: each says what it will touch, and what came.
 
 Rule: the owner of the lane does it; a refusal names the command that would do.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from diptych.app.duty_operating import DutyOperator, duties_from_outside
@@ -17,7 +17,7 @@ from diptych.cli.projection_acts import PARTLY, REFUSED, is_dry, is_sure
 from diptych.cli.spans import seconds
 from diptych.errors import NotFoundError
 from diptych.store.leases import Request, Verb
-from diptych.subscriptions.tasks import PARKED, WAITING, Task
+from diptych.subscriptions.tasks import PARKED, WAITING, Task, failed_first
 
 _NOTHING: Final = ("nothing was put aside", "0 of 0 taken", "0 of 0 left out")
 _LOOK: Final = 0.05
@@ -27,7 +27,7 @@ class Choices(NamedTuple):
     """How it is done. `within` is how long it may take, as it is typed."""
 
     reason: str
-    within: str
+    within: str = ""
     yes: bool = False
     dry_run: bool = False
 
@@ -52,13 +52,52 @@ def skip(said: str | None, kinds: Sequence[DutyKind], name: str, key: str, choic
     parked = _parked(said, kinds, name, key)
     if not parked:
         raise NotFoundError(f"{name}: nothing of {key} is parked. Look: {_verb(kinds)} list {name}")
-    first = parked[0]
-    what = f"{name} will never have {first.kind} {first.name} of {key}; {_counted(parked[1:])} wait behind it"
+    (first,) = failed_first(parked)
+    rest = [one for one in parked if one is not first]
+    what = f"{name} will never have {first.kind} {first.name} of {key}; {_counted(rest)} wait behind it"
     if is_dry(choices.dry_run, f"{what}."):
         return 0
     if not is_sure(f"{what}. What follows of it will not happen.", choices.yes):
         return REFUSED
     return _told(said, kinds, name, _ask(said, kinds, name, ("skip", key, choices)))
+
+
+def pause(said: str | None, kinds: Sequence[DutyKind], name: str, span: str | None, choices: Choices) -> None:
+    """Have it stand."""
+    so_long = None if span is None else seconds(span)
+    go_on = f"{_verb(kinds)} resume {name}"
+    until = f"until `{go_on}`" if so_long is None else f"for {span}"
+    _known(said, kinds, name)
+    if not is_dry(choices.dry_run, f"{name} would stand {until}."):
+        _act(said, kinds, name, lambda operator, duty: operator.pause(duty, so_long, choices.reason))
+        talk(f"{name} stands {until}; what was begun ends. Go on with: {go_on}")
+
+
+def resume(said: str | None, kinds: Sequence[DutyKind], name: str, choices: Choices) -> None:
+    """Have it go on."""
+    _known(said, kinds, name)
+    if not is_dry(choices.dry_run, f"{name} would go on."):
+        _act(said, kinds, name, lambda operator, duty: operator.resume(duty, choices.reason))
+        talk(f"{name} goes on.")
+
+
+def _known(said: str | None, kinds: Sequence[DutyKind], name: str) -> KnownDuty:
+    return duty_named(outline(find(said).app).duties, kinds, name)
+
+
+def _act(
+    said: str | None,
+    kinds: Sequence[DutyKind],
+    name: str,
+    act: Callable[[DutyOperator, KnownDuty], Awaitable[None]],
+) -> None:
+    app = find(said).app
+
+    async def run() -> None:
+        async with duties_from_outside(app) as operator:
+            await act(operator, duty_named(operator.known.duties, kinds, name))
+
+    asyncio.run(run())
 
 
 def _parked(said: str | None, kinds: Sequence[DutyKind], name: str, key: str) -> Sequence[Task]:

@@ -59,7 +59,8 @@ def list_duties(said: str | None, kinds: Sequence[DutyKind], name: str = "", *, 
 
 def row_of_duty(one: DutyStatus) -> dict[str, Any]:
     """Return the line of a duty."""
-    return {name: getattr(one, name) for name in (*_LIST, "position", "late_seconds", "lanes", "workers")}
+    more = ("position", "began", "late_seconds", "undone_seconds", "lanes", "workers")
+    return {name: getattr(one, name) for name in (*_LIST, *more)}
 
 
 def list_sagas(said: str | None, name: str, status: str, *, as_json: bool) -> int:
@@ -109,6 +110,8 @@ def show_reaction(said: str | None, name: str, key: str, *, as_json: bool) -> in
         show((), [{**row_of_duty(status), "outcomes": rows, "requests": asked}], as_json=True)
         return 1 if is_wrong else 0
     talk(f"{name}: {status.kind}, {status.state}, {status.lag_events} events behind")
+    if status.began:
+        talk(f"It began after position {status.began}; what was there before was none of its business.")
     if status.problem is not None:
         talk(status.problem)
     show(_TASKS, rows, as_json=False)

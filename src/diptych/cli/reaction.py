@@ -43,6 +43,32 @@ def show(
 
 
 @reaction.command()
+def pause(
+    name: Name,
+    app: AppOption = None,
+    span: Annotated[str | None, typer.Option("--for", help="Go on by itself after so long: 10min.")] = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Have it stand: nothing is taken in and nothing begun, timers wait; commands and queries go on."""
+    from diptych.app.known_duties import REACTIONS
+    from diptych.cli.duty_acts import Choices
+    from diptych.cli.duty_acts import pause as act
+
+    act(app, REACTIONS, name, span, Choices(reason, dry_run=dry_run))
+
+
+@reaction.command()
+def resume(name: Name, app: AppOption = None, reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Have a paused one go on."""
+    from diptych.app.known_duties import REACTIONS
+    from diptych.cli.duty_acts import Choices
+    from diptych.cli.duty_acts import resume as act
+
+    act(app, REACTIONS, name, Choices(reason, dry_run=dry_run))
+
+
+@reaction.command()
 def retry(
     name: Name,
     key: Annotated[str, typer.Argument(help="Only this key; else all that is parked.", show_default=False)] = "",

@@ -33,10 +33,34 @@ def list_(
 
 @saga.command()
 def show(name: Name, key: Key, app: AppOption = None, as_json: AsJson = False) -> None:
-    """Tell all of one: each step with its cause and what it sent, timers to come, what is parked."""
+    """Tell all of one: each step with its cause and what it sent, timers to come, what is to be done or parked."""
     from diptych.cli.saga_show import show_saga
 
     raise typer.Exit(show_saga(app, name, key, as_json=as_json))
+
+
+@saga.command()
+def pause(
+    name: Name,
+    app: AppOption = None,
+    span: Annotated[str | None, typer.Option("--for", help="Go on by itself after so long: 10min.")] = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Have it stand: nothing is taken in and nothing begun, timers wait; commands and queries go on."""
+    from diptych.cli.duty_acts import Choices
+    from diptych.cli.duty_acts import pause as act
+
+    act(app, ("saga",), name, span, Choices(reason, dry_run=dry_run))
+
+
+@saga.command()
+def resume(name: Name, app: AppOption = None, reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Have a paused one go on."""
+    from diptych.cli.duty_acts import Choices
+    from diptych.cli.duty_acts import resume as act
+
+    act(app, ("saga",), name, Choices(reason, dry_run=dry_run))
 
 
 @saga.command()

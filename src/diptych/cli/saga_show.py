@@ -15,10 +15,10 @@ from diptych.cli.output import show, talk
 from diptych.sagas.row import STUCK, SagaRow
 from diptych.sagas.stepped import SagaStepped, SentCommand
 from diptych.store.leases import Request
-from diptych.subscriptions.tasks import PARKED, Task
+from diptych.subscriptions.tasks import PARKED, TIMER, WAITING, Task
 
 _STEPS: Final = ("position", "at", "cause", "status", "sent", "timers")
-_PARKED: Final = ("kind", "name", "position", "attempts", "changed", "error")
+_TASKS: Final = ("kind", "name", "position", "attempts", "changed", "error")
 
 
 class _Told(NamedTuple):
@@ -42,10 +42,11 @@ def show_saga(said: str | None, name: str, key: str, *, as_json: bool) -> int:
     steps = [_step(*one, states, as_json=as_json) for one in told.steps]
     timers = [{"timeout": timeout, "due": time(due)} for timeout, due in row.due.items()]
     parked = [row_of_task(one) for one in told.tasks if one.state == PARKED]
+    to_do = [row_of_task(one) for one in told.tasks if one.state == WAITING and one.kind != TIMER]
     requests = [row_of_request(one) for one in told.requests]
     code = 1 if row.status == STUCK else 0
     if as_json:
-        rest = {"timers": timers, "parked": parked, "requests": requests}
+        rest = {"timers": timers, "to_do": to_do, "parked": parked, "requests": requests}
         shown = {"saga": name, **row_of_saga(row), "state": json.loads(row.state), "steps": steps, **rest}
         show((), [shown], as_json=True)
         return code
@@ -55,9 +56,12 @@ def show_saga(said: str | None, name: str, key: str, *, as_json: bool) -> int:
     if timers:
         talk("\ntimers to come")
         show(("timeout", "due"), timers, as_json=False)
+    if to_do:
+        talk("\nto be done")
+        show(_TASKS, to_do, as_json=False)
     if parked:
         talk("\nparked")
-        show(_PARKED, parked, as_json=False)
+        show(_TASKS, parked, as_json=False)
     if code:
         talk(f"It is stuck: {row.error.rstrip('. ')}. Once it is mended: diptych saga retry {name} {row.key}")
     tell_requests(requests)

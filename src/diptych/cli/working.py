@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from diptych.app.application import App
+from diptych.app.module import Module
 from diptych.cli.discovery import Found
 from diptych.cli.output import talk
 from diptych.errors import ConfigurationError
@@ -32,11 +33,17 @@ def divide(app: App, *, works: bool) -> None:
         raise ConfigurationError(
             "memory: is of one process, and --only is for several. Name a store that they share: sqlite:///shop.db"
         )
-    if works and not any("async" in module.projected.values() for module in app.everything()):
+    if works and not any(map(_has_work, app.everything())):
         raise ConfigurationError(
-            "The app has no asynchronous projection, so there is nothing to work on. Leave --only workers out."
+            "The app has no asynchronous projection, no saga and no reaction, so there is nothing to work on. "
+            "Leave --only workers out."
         )
     app.tuning = app.tuning._replace(runs_projections=works, exits_when_hung=works or app.tuning.exits_when_hung)
+
+
+def _has_work(module: Module) -> bool:
+    follows = (module.sagas, module.reactions, module.published, module.inboxes)
+    return "async" in module.projected.values() or any(follows)
 
 
 def work(found: Found, workers: int) -> int:

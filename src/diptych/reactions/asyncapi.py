@@ -76,6 +76,8 @@ def _message(event: type[IntegrationEvent], schemas: dict[str, Any]) -> dict[str
     schema = event.model_json_schema(ref_template=f"#/components/schemas/{kind}.{{model}}")
     for name, part in schema.pop("$defs", {}).items():
         schemas[f"{kind}.{name}"] = part
+    if event.model_config.get("extra") == "forbid":  # of who makes it: who reads it leaves alone what is added later
+        schema.pop("additionalProperties", None)
     schemas[kind] = schema
     properties = {**_ENVELOPE, "type": {"const": kind}, "data": {"$ref": f"#/components/schemas/{kind}"}}
     return {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar
 
+from diptych.errors import ProgrammingError
 from diptych.handlers import alternatives, is_async, local_names, signature
 from diptych.messages import Command
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode
@@ -22,11 +23,19 @@ class Accepted(NamedTuple):
     function: Callable[..., Command[Any] | None]
     event: type[IntegrationEvent]
     wants_message: bool
+    makes: tuple[type[Command[Any]], ...]
 
     def command(self, message: IntegrationMessage) -> Command[Any] | None:
-        """Return what a message leads to; None if it leads to nothing."""
-        event = self.event.model_validate_json(message.data)
-        return self.function(event, message) if self.wants_message else self.function(event)
+        """Return what a message leads to; None if it leads to nothing.
+
+        Fields that `event` does not have are left out, for who publishes may add some: that breaks no contract.
+        """
+        is_closed = self.event.model_config.get("extra") == "forbid"
+        event = self.event.model_validate_json(message.data, extra="ignore" if is_closed else None)
+        made = self.function(event, message) if self.wants_message else self.function(event)
+        if not isinstance(made, Command | None):
+            raise ProgrammingError(f"{self.function.__name__} made {made!r:.100}, which is no command. Mend it.")
+        return made
 
 
 def cloud_event(incoming: Incoming) -> IntegrationMessage:
@@ -52,6 +61,8 @@ class Inbox:
 
     def read(self) -> Mapping[str, Accepted]:
         """Return what is taken, by the type of message. :raises TypeError: with what to write. :raises NameError:"""
+        if not callable(getattr(self.source, "fetch", None)):
+            raise TypeError(f"Inbox {self.name}: {self.source!r:.100} is no Source; write NatsSource(...)")
         found: dict[str, Accepted] = {}
         for function, names in self._declared:
             read = signature(function, names)
@@ -65,10 +76,12 @@ class Inbox:
                 raise TypeError(f"{read.where}: its first parameter is {event}; write an IntegrationEvent of yours")
             makes = [one for one in alternatives(read.returns) if one is not NoneType]
             if not all(isinstance(one, type) and issubclass(one, Command) for one in makes):
-                raise TypeError(f"{read.where}: it returns {read.returns}; annotate the Command it makes")
+                raise TypeError(f"{read.where}: {read.returning}; annotate the Command it makes")
             if event.message_type() in found:
                 raise TypeError(f"{read.where}: {event.message_type()} is taken by another function of {self.name}")
-            found[event.message_type()] = Accepted(function, event, len(taken) == 2)
+            found[event.message_type()] = Accepted(
+                function, event, len(taken) == 2, tuple(one for one in makes if one is not Command)
+            )
         if not found:
             raise TypeError(f"Inbox {self.name}: it takes nothing; mark a function with @{self.name}.message")
         return found

@@ -82,9 +82,12 @@ def encode(message: IntegrationMessage) -> bytes:
 
 
 def decode(raw: bytes) -> IntegrationMessage:
-    """Read a message. :raises MessageDecodeError: it is no CloudEvent with an id that is a UUID."""
+    """Read a message. :raises MessageDecodeError: it is no CloudEvent with a time, and an id that is a UUID."""
     try:
         found = json.loads(raw)
+        missing = [name for name in ("specversion", "id", "type", "source", "time") if name not in found]
+        if missing:
+            raise ValueError(f"it has no {missing[0]}")
         if found["specversion"] != "1.0":
             raise ValueError(f"specversion is {found['specversion']!r}")
         message = IntegrationMessage(

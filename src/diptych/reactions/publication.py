@@ -5,14 +5,17 @@ Rule: only what is said here leaves the service; everything that can be wrong wi
 
 from collections.abc import Callable, Mapping
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
+from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import alternatives, is_async, local_names, signature
 from diptych.messages import DomainEvent, Metadata
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage
 from diptych.reactions.publisher import Publisher
 from diptych.reactions.reaction import Begins
+
+_STANDS: Final = "Mend the function: later events of its lane wait, for they go out in order."
 
 M = TypeVar("M", bound=Callable[..., IntegrationEvent | None])
 
@@ -43,6 +46,10 @@ class Publication:
 
     def read(self) -> Mapping[type[DomainEvent], Mapped]:
         """Return what is told, by domain event. :raises TypeError: and says what to write. :raises NameError:"""
+        if self.begins not in get_args(Begins):
+            raise TypeError(f"Publication {self.name}: begins={self.begins!r}; it is head or beginning")
+        if not self.source:
+            raise TypeError(f'Publication {self.name}: source={self.source!r}; say who tells it: source="/shop"')
         found: dict[type[DomainEvent], Mapped] = {}
         for function, names in self._declared:
             read = signature(function, names)
@@ -53,7 +60,7 @@ class Publication:
                 raise TypeError(f"{read.where}: write (event: YourEvent) or (event: YourEvent, meta: Metadata)")
             makes = [one for one in alternatives(read.returns) if one is not NoneType]
             if not makes or not all(isinstance(one, type) and issubclass(one, IntegrationEvent) for one in makes):
-                raise TypeError(f"{read.where}: it returns {read.returns}; annotate the IntegrationEvent it makes")
+                raise TypeError(f"{read.where}: {read.returning}; annotate the IntegrationEvent it makes")
             for event in alternatives(taken[0]):
                 if not (isinstance(event, type) and issubclass(event, DomainEvent)):
                     raise TypeError(f"{read.where}: its first parameter is {event}; write a DomainEvent of yours")
@@ -71,13 +78,36 @@ class Published(NamedTuple):
     publication: Publication
     publisher: Publisher
 
+    def check(self) -> None:
+        """:raises TypeError: it goes to what is no publisher."""
+        if not callable(getattr(self.publisher, "publish", None)):
+            name = self.publication.name
+            raise TypeError(f"Publication {name}: {self.publisher!r:.100} is no Publisher; write NatsPublisher(...)")
+
+    async def open(self) -> None:
+        """Open its publisher. :raises ConfigurationError: that is not made right; a broker that is away is no error."""
+        try:
+            await self.publisher.open()
+        except Exception as error:
+            name, kind = self.publication.name, type(self.publisher).__name__
+            raise ConfigurationError(
+                f"Publication {name}: its {kind} cannot be opened: {type(error).__name__}: {error}"
+            ) from error
+
 
 def message_of(source: str, mapped: Mapped, recorded: RecordedEvent) -> IntegrationMessage | None:
-    """Make the message of an event; None if others are told nothing."""
+    """Make the message of an event; None if others are told nothing. :raises ProgrammingError: the function cannot."""
     arguments = (recorded.event, recorded.metadata) if mapped.wants_metadata else (recorded.event,)
-    made = mapped.function(*arguments)
+    where = f"{recorded.row.type} at position {recorded.row.position} cannot be told"
+    try:
+        made = mapped.function(*arguments)
+    except Exception as error:
+        raise ProgrammingError(f"{where}: {type(error).__name__}: {error}. {_STANDS}") from error
     if made is None:
         return None
+    if not isinstance(made, mapped.makes):  # nobody could know of it by the contract
+        name = mapped.function.__name__
+        raise ProgrammingError(f"{where}: {name} made {made!r:.100}, which its annotation does not name. {_STANDS}")
     meta = recorded.metadata
     return IntegrationMessage(
         id=meta.event_id,

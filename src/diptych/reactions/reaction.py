@@ -4,6 +4,7 @@ Rule: everything that can be wrong with the function is said here, at start.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -11,12 +12,16 @@ from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import Parameter, Signature, alternatives, is_async, signature, where
 from diptych.messages import DomainEvent, IdempotencyKey, Metadata
+from diptych.subscriptions.tasks import as_key
 
 Begins = Literal["head", "beginning"]
 Key = str | Callable[[Any, Metadata], Any] | None
 
 ATTEMPTS: Final = 8
 """With delays from half a second, doubled each time, that is about a minute."""
+
+TIMEOUT: Final = timedelta(minutes=5)
+"""What takes longer hangs: it would hold up all later events of its key for ever."""
 
 
 def key_for(reaction: str, event_id: UUID) -> IdempotencyKey:
@@ -33,6 +38,7 @@ class Declared(NamedTuple):
     key: Key = None
     begins: Begins = "head"
     attempts: int = ATTEMPTS
+    timeout: timedelta = TIMEOUT  # of each try
 
 
 class Reaction(NamedTuple):
@@ -50,8 +56,8 @@ class Reaction(NamedTuple):
         if by is None:
             return str(recorded.row.stream.id)
         if isinstance(by, str):
-            return str(getattr(recorded.event, by))
-        return str(by(recorded.event, recorded.metadata))
+            return as_key(str(getattr(recorded.event, by)))
+        return as_key(str(by(recorded.event, recorded.metadata)))
 
 
 def read_reaction(declared: Declared) -> Reaction:
@@ -67,8 +73,10 @@ def read_reaction(declared: Declared) -> Reaction:
         raise TypeError(f"{read.where}: its first parameter is {read.message.annotation}; write a DomainEvent of yours")
     if declared.begins not in get_args(Begins):
         raise TypeError(f"{read.where}: begins={declared.begins!r}; it is head or beginning")
-    if declared.attempts < 1:
-        raise TypeError(f"{read.where}: attempts={declared.attempts}; it is tried once at least")
+    if type(declared.attempts) is not int or declared.attempts < 1:
+        raise TypeError(f"{read.where}: attempts={declared.attempts!r}; it is tried once at least")
+    if not (isinstance(declared.timeout, timedelta) and declared.timeout > timedelta()):
+        raise TypeError(f"{read.where}: timeout={declared.timeout!r}; write a timedelta above 0")
     missing = [one.__name__ for one in events if isinstance(declared.key, str) and declared.key not in one.model_fields]
     if missing:
         raise TypeError(f"{read.where}: key={declared.key!r} is no field of {missing[0]}")

@@ -11,6 +11,7 @@ from diptych.events.recorded import RecordedEvent
 from diptych.reactions.reaction import Reaction, key_for
 from diptych.store.batches import ProjectionTables, ViewBatch
 from diptych.store.leases import Held
+from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, LoadRows, SkippedError, Work
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import DONE, Task, event_task, tasks_table
@@ -58,11 +59,12 @@ class ReactionDuty:
             turn.park(task, error)
 
     async def perform(self, task: Task, recorded: RecordedEvent | None, beside: ViewBatch) -> Any:
-        """Call the function."""
+        """Call the function. :raises TimeoutError: it took too long."""
         assert recorded is not None
         arguments = dict(self._arguments)
         if self.reaction.metadata is not None:
             arguments[self.reaction.metadata] = recorded.metadata
         if self.reaction.key is not None:
             arguments[self.reaction.key] = key_for(self.name, task.id)
-        await self.reaction.declared.function(recorded.event, **arguments)
+        declared = self.reaction.declared
+        await apart(declared.function(recorded.event, **arguments), declared.timeout.total_seconds())

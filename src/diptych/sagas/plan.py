@@ -4,17 +4,19 @@ Rule: everything that can be wrong with the class is said here, at start.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, create_model
 
-from diptych.errors import ConfigurationError
+from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
-from diptych.sagas.saga import Rejected, Saga, Timeout
-from diptych.sagas.steps import check_steps
+from diptych.sagas.saga import Rejected, Saga, Timeout, one_line
+from diptych.sagas.steps import Steps, check_steps
+from diptych.subscriptions.tasks import as_key
 
 KeyOf = Callable[[RecordedEvent], str | None]
 """Which saga an event is for; None: for none."""
@@ -25,17 +27,21 @@ _PRIVATE = ("id", "key")
 class Way(NamedTuple):
     """A method, and what it wants beside what it takes."""
 
-    method: Callable[..., None]
+    method: Callable[..., Any]
     wants_metadata: bool
     starts: bool = False
     key_of: KeyOf | None = None
 
     def call(self, saga: Saga, taken: Any, metadata: Metadata | None) -> None:
-        """Have the saga take it."""
-        if self.wants_metadata:
-            self.method(saga, taken, metadata)
-        else:
-            self.method(saga, taken)
+        """Have the saga take it. :raises ProgrammingError: what its method returns would be forgotten."""
+        returned = self.method(saga, taken, metadata) if self.wants_metadata else self.method(saga, taken)
+        if returned is not None:
+            if inspect.iscoroutine(returned):
+                returned.close()
+            raise ProgrammingError(
+                f"{saga}: {self.method.__name__} returned a {type(returned).__name__}, which nobody takes. "
+                "Write self.dispatch(command), and return nothing."
+            )
 
 
 class Plan(NamedTuple):
@@ -55,6 +61,8 @@ class Plan(NamedTuple):
 
 def plan_of(saga: type[Saga]) -> Plan:
     """Read a saga class. :raises ConfigurationError: with all that is wrong with it."""
+    if not (isinstance(saga, type) and issubclass(saga, Saga)):
+        raise ConfigurationError(f"{saga!r:.100} is no Saga; write app.saga(YourSaga), with the class")
     problems: list[str] = []
     events: dict[type[DomainEvent], Way] = {}
     timeouts: dict[str, tuple[type[Timeout], Way]] = {}
@@ -64,8 +72,11 @@ def plan_of(saga: type[Saga]) -> Plan:
         names.update(mark.names or {})
         try:
             taken, way = _way(method, mark)
-        except (NameError, TypeError, ValueError) as error:
-            problems.append(f"{where(method)}: {error}")
+        except NameError as error:
+            problems.append(f"{where(method)}: {error}; annotate it with names that can be imported")
+            continue
+        except (TypeError, ValueError) as error:
+            problems.append(f"{where(method)}: {str(error).removeprefix(f'{where(method)}: ')}")
             continue
         for kind in taken:
             if get_origin(kind) is Rejected:
@@ -74,13 +85,35 @@ def plan_of(saga: type[Saga]) -> Plan:
                 _put(timeouts, kind.__name__, (kind, way), problems)
             else:
                 _put(events, kind, way, problems)
+    problems.extend(_unmarked(saga, names))
     problems.extend(check_steps(saga))
-    if not any(way.starts for way in events.values()):
+    if not any(mark.starts for _, mark in marked(saga).values()):
         problems.append(f"{where(saga)}: no event begins it; write @on(starts=True) on the method that takes the first")
     memory = _memory(saga, names, problems)
     if problems or memory is None:
         raise ConfigurationError(problems)
     return Plan(saga, memory, events, timeouts, rejections)
+
+
+def _unmarked(saga: type[Saga], names: Mapping[str, Any]) -> Iterator[str]:
+    """Find methods that take what a saga takes, and are never called: a forgotten @on, or an override without it."""
+    members = {
+        name: each for base in reversed(saga.__mro__) if base not in (Saga, Steps) for name, each in vars(base).items()
+    }
+    for name in sorted(members.keys() - marked(saga).keys()):
+        method = members[name]
+        if name.startswith("_") or not inspect.isfunction(method):
+            continue
+        with suppress(NameError, TypeError):
+            first = [each.annotation for each in signature(method, names, skip=1).parameters][:1]
+            taken = [kind for each in first for kind in alternatives(each)]
+            if taken and all(_is_event(kind) or _is_other(kind) for kind in taken):
+                what = " | ".join(getattr(kind, "__name__", str(kind)) for kind in taken)
+                yield f"{where(method)}: it takes {what} and nobody calls it; write @on, or begin its name with _"
+
+
+def _is_event(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, DomainEvent) and kind is not DomainEvent
 
 
 def _put(found: dict[Any, Any], kind: Any, way: Any, problems: list[str]) -> None:
@@ -132,13 +165,20 @@ def _key(key: Any, events: list[type[DomainEvent]]) -> KeyOf:
 
     def of_fields(recorded: RecordedEvent) -> str | None:
         values = [_text(getattr(recorded.event, field)) for field in fields]
-        return None if None in values else "/".join(map(str, values))
+        if len(fields) == 1 or None in values:
+            return None if None in values else values[0]
+        apart = [str(value).replace("%", "%25").replace("/", "%2F") for value in values]  # a/b and c, a and b/c
+        return as_key("/".join(apart))
 
     return of_fields
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else as_key(str(value))
+
+
+def _named(hint: Any) -> str:
+    return f"{hint.__module__}.{hint.__qualname__}" if isinstance(hint, type) else str(hint)
 
 
 def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> type[BaseModel] | None:
@@ -154,8 +194,19 @@ def _memory(saga: type[Saga], names: Mapping[str, Any], problems: list[str]) -> 
         if not hasattr(saga, name):
             problems.append(f"{where(saga)}: {name} has no default; a saga begins before it knows anything")
             continue
+        try:
+            TypeAdapter(hint)
+        except PydanticUserError:
+            problems.append(f"{where(saga)}: {name} is a {_named(hint)}, which JSON cannot hold; remember it otherwise")
+            continue
         fields[name] = (hint, getattr(saga, name))
     config = ConfigDict(
         extra="ignore", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
     )  # what JSON has no word for is kept all the same
-    return create_model(f"{saga.__name__}Memory", __config__=config, **fields)
+    memory: type[BaseModel] = create_model(f"{saga.__name__}Memory", __config__=config, **fields)
+    try:
+        first = memory.model_validate({name: default for name, (_, default) in fields.items()})
+        memory.model_validate_json(first.model_dump_json())
+    except ValueError as error:
+        problems.append(f"{where(saga)}: its defaults cannot be written down: {one_line(error)}")
+    return memory

@@ -64,7 +64,11 @@ def saga_table(saga: str) -> Table:
 
 
 def id_of_saga(saga: str, key: str) -> UUID:
-    """Return the id of a saga's stream: its key, where that is a UUID, so that it is found by what it is about."""
+    """Return the id of a saga's stream: its key, where that is a UUID, so that it is found by what it is about.
+
+    Another way to write the same UUID is another key, in a lane of its own, and so another saga.
+    """
     with suppress(ValueError):
-        return UUID(key)
+        if str(id := UUID(key)) == key:
+            return id
     return id_for(f"saga {saga}", key)

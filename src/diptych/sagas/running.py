@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
-from diptych.errors import RowChangedError
+from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
 from diptych.messages import Command, IdempotencyKey
 from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
-from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of
+from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
-from diptych.sagas.steps import StepOutcome, call_of, steps_of
+from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.duty import (
@@ -100,7 +100,10 @@ class SagaDuty:
         return await self._dispatch(self.command(task), sending)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
-        """Call somebody outside, under a key that is the same at each try."""
+        """Call somebody outside, under a key that is the same at each try.
+
+        :raises ProgrammingError: it changed what the saga remembers, which nobody would write down.
+        """
         saga = self._stepper.revive(id_of_saga(self.name, task.key), task.key, state)
         acts_of(saga)  # a call says nothing; what it returns is taken in a step of its own
         call = call_of(saga, step, direction)
@@ -108,7 +111,13 @@ class SagaDuty:
         arguments = dict(found.arguments)
         if found.key is not None:
             arguments[found.key] = IdempotencyKey(task.id)
-        return await call(**arguments)
+        before = self._stepper.remember(saga)
+        result = await call(**arguments)
+        if self._stepper.remember(saga) != before:
+            raise ProgrammingError(
+                f"{saga}: step {step} changed what it remembers. Return it instead: it is in self.results from then on."
+            )
+        return result
 
     @property
     def stepper(self) -> Stepper:
@@ -119,7 +128,9 @@ class SagaDuty:
         """Return the command of a task. :raises LookupError: nobody handles it any more."""
         kind = self._commands.get(task.name)
         if kind is None:
-            raise LookupError(f"no handler of this app takes {task.name}")
+            raise LookupError(
+                f"no handler of this app takes {task.name}; register one, or include the module that has it"
+            )
         return kind.model_validate(json.loads(task.body)["data"], strict=False, by_alias=False, by_name=True)
 
 
@@ -185,12 +196,19 @@ class _Taking:
         task, result, error = finished
         row = self._row(task.key)
         one = steps_of(self._duty.plan.saga).get(name)
-        if row is None or one is None or row.is_over:
+        if row is None or row.is_over:
             self._turn.drop(task.id)
+            return
+        if one is None and not isinstance(error, SkippedError):
+            has_failed = error is not None and not isinstance(error, RowChangedError)
+            self._park(task, error if error and has_failed else no_step(row.key, name, direction))
+            return
+        if isinstance(error, ProgrammingError):  # another try is the same, and undoing may be
+            self._park(task, error)
             return
         is_done = error is None or isinstance(error, RowChangedError | SkippedError)
         is_refused = direction == "do" and isinstance(error, REJECTIONS)
-        if error is not None and not is_done and not is_refused:
+        if one is not None and error is not None and not is_done and not is_refused:
             if task.attempts + 1 < one.attempts(direction):
                 self._turn.again(task, error, min(0.2 * 2**task.attempts, _LONGEST))
                 return
@@ -219,7 +237,12 @@ class _Taking:
             self._park(timer, LookupError(f"no @on method takes {timer.name} any more"))
             return
         kind, way = found
-        timeout = kind.model_validate(json.loads(timer.body)["data"])
+        try:
+            timeout = kind.model_validate(json.loads(timer.body)["data"])
+        except ValueError as error:
+            why = f"{timer.name} as it was scheduled does not fit its class any more: {one_line(error)}"
+            self._park(timer, ProgrammingError(f"{why}. Give a field that is new a default."))
+            return
         due = {name: at for name, at in row.due.items() if name != timer.name}
         cause = Cause(kind="timeout", name=timer.name, id=id_of_firing(timer))
         self._turn.drop(timer.id)
@@ -228,10 +251,14 @@ class _Taking:
 
     def _event(self, taken: Taken) -> None:
         key, recorded, task = taken
-        way = self._duty.plan.events[type(recorded.event)]
+        way = self._duty.plan.events.get(type(recorded.event))
         row, meta = self._row(key), recorded.metadata
         if key in self._failed:
             self._turn.put(event_task(key, recorded, self._turn.lane)._replace(state=PARKED))
+            return
+        if way is None:  # it was put aside, by code that took it
+            gone = LookupError(f"no @on method takes {recorded.row.type} any more")
+            self._park(task or event_task(key, recorded, self._turn.lane), gone)
             return
         if row is None and way.starts:
             id, correlation = id_of_saga(self._duty.name, key), meta.correlation_id

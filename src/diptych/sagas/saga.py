@@ -8,14 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diptych.errors import ProgrammingError
 from diptych.messages import Command
 
 C = TypeVar("C", bound=Command[Any])
-
-_RESERVED = ("id", "key", "dispatch", "schedule", "cancel", "complete", "saga_name")
 
 
 class Timeout(BaseModel):
@@ -83,6 +81,7 @@ class Saga:
     read no clock and do nothing themselves.
     """
 
+    _own_names: ClassVar[tuple[str, ...]] = ("id", "key", "dispatch", "schedule", "cancel", "complete", "saga_name")
     saga_name: ClassVar[str] = "Saga"
     begins_at_head: ClassVar[bool] = True
     id: UUID
@@ -92,7 +91,8 @@ class Saga:
         """`begins="beginning"`: the first start takes the whole log in, too, and not only what comes from then on."""
         super().__init_subclass__(**kwargs)
         own: Mapping[str, Any] = vars(cls).get("__annotations__", {})
-        taken = [each for each in _RESERVED if each in vars(cls) or each in own]
+        reserved = next(base._own_names for base in cls.__mro__[1:] if issubclass(base, Saga))
+        taken = [each for each in reserved if each in vars(cls) or each in own]
         if taken:
             raise TypeError(f"{cls.__name__}.{taken[0]}: this name is reserved by Diptych. Choose another.")
         if "__init__" in vars(cls):
@@ -106,10 +106,18 @@ class Saga:
 
     def dispatch(self, command: Command[Any]) -> None:
         """Send a command once this step has committed: once, whatever ends in between (S1)."""
+        if not isinstance(command, Command):
+            raise ProgrammingError(
+                f"{self}: dispatch({command!r:.100}): that is no command. Give it one with its fields."
+            )
         self._open().commands.append(command)
 
     def schedule(self, timeout: Timeout, *, after: timedelta | None = None, at: datetime | None = None) -> None:
         """Be told after so long, counted from what is being taken, or at a time. It replaces one of the same class."""
+        if not isinstance(timeout, Timeout):
+            raise ProgrammingError(f"{self}: {timeout!r:.100} is no Timeout. Write schedule(YourTimeout(), ...).")
+        if not isinstance(after, timedelta | None):
+            raise ProgrammingError(f"{self}: after={after!r} is no span of time. Write timedelta(seconds={after!r}).")
         if (after is None) == (at is None):
             raise ProgrammingError(f"{self}: schedule({type(timeout).__name__}) wants after= or at=, one of them.")
         if at is not None and at.tzinfo is None:
@@ -118,6 +126,9 @@ class Saga:
 
     def cancel(self, timeout: type[Timeout]) -> None:
         """Be told of this no more, if it was to come."""
+        if not (isinstance(timeout, type) and issubclass(timeout, Timeout)):
+            kind = type(timeout).__name__
+            raise ProgrammingError(f"{self}: {timeout!r:.100} is no class of a Timeout. Write cancel({kind}).")
         self._open().timers[timeout.__name__] = None
 
     def complete(self) -> None:
@@ -139,3 +150,11 @@ def acts_of(saga: Saga) -> Acts:
     acts: Acts = saga.__dict__["_acts"]
     saga.__dict__["_acts"] = None
     return acts
+
+
+def one_line(error: ValueError) -> str:
+    """Say in one line what does not fit."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    one = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"

@@ -5,8 +5,11 @@ Rule: no I/O; what a step raises leaves nothing behind.
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
+
+from pydantic import ValidationError
 
 from diptych.errors import ProgrammingError
 from diptych.events.codec import Codec
@@ -14,7 +17,7 @@ from diptych.events.recorded import to_microseconds
 from diptych.messages import Metadata
 from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import COMPLETED, SagaRow
-from diptych.sagas.saga import Acts, Saga, StepDue, acts_of
+from diptych.sagas.saga import Acts, Saga, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
 from diptych.sagas.steps import Steps
 from diptych.store.limits import check_append
@@ -26,6 +29,8 @@ from diptych.subscriptions.turn import Turn
 COMMAND: Final = "command"
 CALL: Final = "call"
 _MOST: Final = STEP // 2  # commands of one step
+_NOW, _MICROSECOND = timedelta(), timedelta(microseconds=1)
+_FIRST, _LAST = (to_microseconds(each.replace(tzinfo=UTC)) for each in (datetime.min, datetime.max))
 _OWN: Final = {"id", "key", "_acts"}  # attributes of a saga that are not its memory
 
 
@@ -47,9 +52,13 @@ class Stepper(NamedTuple):
     codec: Codec
 
     def revive(self, id: UUID, key: str, state: str) -> Saga:
-        """Make the saga with its memory."""
+        """Make the saga with its memory. :raises ProgrammingError: its class has changed, and that does not fit."""
         saga = self.plan.saga(id, key)
-        memory = self.plan.memory.model_validate_json(state)
+        try:
+            memory = self.plan.memory.model_validate_json(state)
+        except ValidationError as error:
+            why = f"what it remembered does not fit its class any more: {one_line(error)}"
+            raise ProgrammingError(f"{saga}: {why}. Have its annotation take that, too.") from error
         saga.__dict__.update({name: getattr(memory, name) for name in self.plan.memory.model_fields})
         return saga
 
@@ -63,11 +72,12 @@ class Stepper(NamedTuple):
         try:
             memory = self.plan.memory.model_validate(values)
             written = memory.model_dump_json()
-            is_kept = self.plan.memory.model_validate_json(written) == memory
+            again = self.plan.memory.model_validate_json(written)
         except ValueError as error:
-            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {error}") from error
-        if not is_kept:
-            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: it is read back as another.")
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {one_line(error)}") from error
+        if again != memory:
+            lost = next((name for name in fields if getattr(again, name) != getattr(memory, name)), "a part of it")
+            raise ProgrammingError(f"{saga}: what it remembers cannot be written down: {lost} is read back as another.")
         return written
 
     def take(self, row: SagaRow, step: Intake, turn: Turn) -> SagaRow:
@@ -112,21 +122,27 @@ class Stepper(NamedTuple):
             text = body(data, row, step.cause.id, step=name, direction=direction)
             yield Task(step_id(self.plan.name, row.id, name, direction), 0, kind, row.key, 0, named, text)
 
+    def check_taken(self, timeout: str) -> None:
+        """:raises ProgrammingError: no method takes a timeout."""
+        if timeout not in self.plan.timeouts:
+            raise ProgrammingError(
+                f"{self.plan.name}: {timeout} is scheduled, and no @on method takes it. "
+                f"Write @on def due(self, timeout: {timeout}) -> None."
+            )
+
     def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
         for name, scheduled in acts.timers.items():
             due.pop(name, None)
             if scheduled is None:
                 continue
-            if name not in self.plan.timeouts and not isinstance(scheduled.timeout, StepDue):
-                raise ProgrammingError(
-                    f"{self.plan.name}: {name} is scheduled, and no @on method takes it. "
-                    f"Write @on def overdue(self, timeout: {name}) -> None."
-                )
+            if not isinstance(scheduled.timeout, StepDue):
+                self.check_taken(name)
             timeout, after, at = scheduled
-            due[name] = step.at + int(after.total_seconds() * 1_000_000) if after is not None else 0
-            if at is not None:
-                due[name] = to_microseconds(at)
+            due[name] = to_microseconds(at) if at is not None else step.at + (after or _NOW) // _MICROSECOND
+            if not _FIRST <= due[name] <= _LAST:  # a row could not hold it, or nobody could read it
+                when = "beyond the year 9999" if due[name] > _LAST else "before the year 1"
+                raise ProgrammingError(f"{self.plan.name}: {name} would be due {when}. Schedule it for another time.")
             text = body(timeout.model_dump_json(), row, step.cause.id)
             number = step.position * STEP
             id = timer_id(self.plan.name, row.id, name)

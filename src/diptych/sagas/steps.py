@@ -9,16 +9,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from diptych.errors import ProgrammingError
-from diptych.handlers import local_names, where
+from diptych.handlers import alternatives, local_names, signature, where
+from diptych.messages import Command
 from diptych.sagas.row import COMPENSATED, COMPENSATING
 from diptych.sagas.saga import Direction, Saga, Scheduled, StepDue, StepToTake
 
 F = TypeVar("F", bound=Callable[..., Any])
 U = TypeVar("U", bound=Callable[..., Any])
 
+_JSON: Final = TypeAdapter[JsonValue](JsonValue)
+DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
 _ATTEMPTS: Final = 5
 _UNDO_ATTEMPTS: Final = 10
 
@@ -104,6 +107,7 @@ class Steps(Saga):
     failing: it is put aside until somebody acts (`diptych saga list --stuck`).
     """
 
+    _own_names = (*Saga._own_names, "progress", "results", "fail", "go_on", "take_outcome", "overdue")
     progress: Progress = Progress()
 
     @property
@@ -120,8 +124,23 @@ class Steps(Saga):
             progress.failed, progress.left, progress.now = why, [*begun, *reversed(progress.done)], None
 
     def go_on(self) -> None:
-        """Begin what comes next. The loop calls it after each step."""
+        """Begin what comes next. The loop calls it after each step. :raises ProgrammingError: one that it had is gone.
+
+        Nobody knows how to undo that, and under its new name it would be done twice (S3).
+        """
         acts, progress = self._open(), self.progress
+        if acts.is_complete:  # what is being done would be neither done nor undone
+            raise ProgrammingError(
+                f"{self}: a saga of steps is complete when they are done. Call fail(why) to undo them, or have a step "
+                "return None where there is nothing to do."
+            )
+        had = [*progress.done, *(progress.left or ()), *([progress.now] if progress.now else [])]
+        gone = next((name for name in had if name not in steps_of(type(self))), None)
+        if gone is not None:
+            raise ProgrammingError(
+                f"{self}: there is no step {gone} any more, and it was done or begun. Bring it back, until no saga is "
+                "left that had it."
+            )
         while progress.now is None:
             is_undoing = progress.left is not None
             direction: Direction = "undo" if is_undoing else "do"
@@ -155,7 +174,7 @@ class Steps(Saga):
             self.fail(f"{outcome.name}: {outcome.error}")
             return
         if outcome.direction == "do" and outcome.result is not None:
-            progress.results[outcome.name] = outcome.result
+            progress.results[outcome.name] = self._kept(outcome)
         self._is_over(outcome.name)
 
     def overdue(self, due: StepDue) -> None:
@@ -163,13 +182,22 @@ class Steps(Saga):
         if self.progress.now == due.step and self.progress.left is None:
             self.fail(f"{due.step}: it was not done in time")
 
+    def _kept(self, outcome: StepOutcome) -> JsonValue:
+        try:
+            return _JSON.validate_python(outcome.result)
+        except ValueError as error:
+            raise ProgrammingError(
+                f"{self}: step {outcome.name} returned {outcome.result!r:.100}, which JSON cannot hold. Return text, a "
+                "number, or a list or dict of them."
+            ) from error
+
     def _is_over(self, name: str) -> None:
         progress = self.progress
         progress.now = None
         self._open().timers.setdefault(deadline_of(name), None)
         if progress.left is not None:
             progress.left.remove(name)
-        else:
+        elif name in steps_of(type(self)):  # else it was left out by an operator
             progress.done.append(name)
 
 
@@ -193,7 +221,38 @@ def check_steps(saga: type[Saga]) -> list[str]:
         return [f"{where(saga)}: it has no steps; mark methods with @step, or make it a Saga"]
     if found and not issubclass(saga, Steps):
         return [f"{where(saga)}: it has steps; make it a subclass of Steps"]
-    return []
+    problems: list[str] = []
+    for one in found.values():
+        attempts, deadline = one.rules.attempts, one.rules.deadline
+        if type(attempts) is not int or attempts < 1:
+            problems.append(f"{where(one.do)}: attempts={attempts!r}; it is tried once at least")
+        if deadline is not None and not (isinstance(deadline, timedelta) and deadline > timedelta()):
+            problems.append(f"{where(one.do)}: deadline={deadline!r}; write a timedelta above 0")
+        for direction in DIRECTIONS:
+            try:
+                commands_of(one, direction)
+            except NameError as error:
+                problems.append(f"{where(one.method(direction))}: {error}; annotate it with names that can be imported")
+            except TypeError as error:
+                problems.append(str(error))
+    return problems
+
+
+def commands_of(one: Step[Any], direction: Direction) -> list[type[Command[Any]]]:
+    """Return the commands that a step says it sends. :raises TypeError: and says what to write. :raises NameError:"""
+    method = one.method(direction)
+    if method is None or one.is_call(direction):
+        return []
+    read = signature(method, one.names, skip=1)
+    if read.parameters:
+        names = ", ".join(each.name for each in read.parameters)
+        raise TypeError(
+            f"{read.where}: it takes {names}; a plain step takes nothing but self, an async one asks for it"
+        )
+    found = [each for each in alternatives(read.returns) if isinstance(each, type) and issubclass(each, Command)]
+    if not found and read.returns is not inspect.Signature.empty:
+        raise TypeError(f"{read.where}: {read.returning}; a plain step returns the command to send, an async one calls")
+    return [each for each in found if each is not Command]
 
 
 def call_of(saga: Saga, name: str, direction: Direction) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -201,6 +260,11 @@ def call_of(saga: Saga, name: str, direction: Direction) -> Callable[..., Corout
     found = steps_of(type(saga)).get(name)
     method = None if found is None else found.method(direction)
     if method is None:
-        raise ProgrammingError(f"{saga}: there is no step {name} to {direction} any more. Bring it back, or skip it.")
+        raise no_step(saga, name, direction)
     bound: Callable[..., Coroutine[Any, Any, Any]] = method.__get__(saga)
     return bound
+
+
+def no_step(saga: object, name: str, direction: Direction) -> ProgrammingError:
+    """Return what is wrong when a step is owed that the class has no more."""
+    return ProgrammingError(f"{saga}: there is no step {name} to {direction} any more. Bring it back, or skip it.")

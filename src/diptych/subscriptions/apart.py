@@ -9,20 +9,31 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-_LEFT: Final = 1.0  # seconds that it gets to end, once nobody waits for it
+LEFT: Final = 1.0
+"""Seconds that it gets to end, once nobody waits for it."""
 
 
-async def apart(call: Coroutine[Any, Any, T]) -> T:
-    """Return what a call returns. Cancelled, this ends, whatever the call makes of it."""
+async def apart(call: Coroutine[Any, Any, T], within: float | None = None) -> T:
+    """Return what a call returns. Cancelled, or after so many seconds, this ends, whatever the call makes of it.
+
+    :raises TimeoutError: it was stopped, for it took too long.
+    """
     running = asyncio.create_task(call)
     try:
-        await asyncio.wait((running,))
+        done, _ = await asyncio.wait((running,), timeout=within)
     except asyncio.CancelledError:
-        running.add_done_callback(_heard)
-        running.cancel()
-        await asyncio.wait((running,), timeout=_LEFT)
+        await _stop(running)
         raise
+    if not done:
+        await _stop(running)
+        raise TimeoutError(f"it ran for more than {within:g} s, and was stopped")
     return running.result()
+
+
+async def _stop(running: "asyncio.Task[Any]") -> None:
+    running.add_done_callback(_heard)
+    running.cancel()
+    await asyncio.wait((running,), timeout=LEFT)
 
 
 def _heard(done: "asyncio.Task[Any]") -> None:

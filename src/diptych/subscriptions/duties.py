@@ -4,13 +4,11 @@ Rule: each lane runs by itself; whatever one of them does, the others and the ap
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
 
 from diptych.clock import Clock
-from diptych.errors import ConfigurationError, RowChangedError, StaleReadError
+from diptych.errors import ConfigurationError, RowChangedError
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.protocols import Append, EventStore
 from diptych.subscriptions.coordinator import Coordinator
@@ -19,8 +17,6 @@ from diptych.subscriptions.keeping import DutyCrew, Keeper
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.shelf import one_task
 from diptych.subscriptions.tasks import DONE, START, Task, start_of
-
-_LOOK: Final = 0.005
 
 
 class DutyEngine:
@@ -60,22 +56,6 @@ class DutyEngine:
         await asyncio.gather(*[keeper.stop() for keeper in self.keepers])
         await self._coordinator.leave()
 
-    async def settled(self, timeout: float) -> None:
-        """Return when they have taken in all of the log and done what followed, and that came to an end.
-
-        Timers that are not due, and what was put aside, are not waited for. :raises StaleReadError: not in time.
-        """
-        deadline = time.monotonic() + timeout
-        while True:
-            head = (await self._store.head()).position
-            behind = [keeper.duty.name for keeper in self.keepers if not _is_settled(keeper, head)]
-            if not behind and (await self._store.head()).position == head:
-                return
-            if time.monotonic() > deadline:
-                error = next((keeper.error for keeper in self.keepers if keeper.error), None)
-                raise StaleReadError(behind, "behind", timeout, error or f"the log is at position {head}")
-            await asyncio.sleep(_LOOK)
-
     async def _generations(self) -> Mapping[str, int]:
         """Return the generation that each of them works on. :raises ConfigurationError: other code made its rows."""
         found: dict[str, int] = {}
@@ -107,8 +87,3 @@ class DutyEngine:
         )
         with suppress(RowChangedError):
             await self._store.append(Append([], beside=batch))
-
-
-def _is_settled(keeper: Keeper, head: int) -> bool:
-    works = keeper.works.values()
-    return len(works) == keeper.duty.kept.lanes and all(work.is_settled(head) for work in works)

@@ -81,7 +81,11 @@ class Work(Protocol):
 
     lane: int
     is_paused: bool
-    error: str | None  # why it makes no progress, though it is tried again
+
+    @property
+    def error(self) -> str | None:
+        """Why it makes no progress, though it is tried again."""
+        ...
 
     @property
     def position(self) -> int:

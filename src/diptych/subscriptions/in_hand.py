@@ -4,6 +4,7 @@ Rule: it starts and waits; what an outcome means is the duty's, what is written 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
@@ -13,13 +14,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from diptych.events.recorded import RecordedEvent
+from diptych.subscriptions.apart import LEFT
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import EVENT, TIMER, Task
+from diptych.subscriptions.tasks import EVENT, TIMER, Task, undone
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
+_log: Final = logging.getLogger("diptych.duties")
 
 
 class InHand:
@@ -44,6 +47,13 @@ class InHand:
     def is_busy(self) -> bool:
         """Whether something is performed, or was and is not taken in."""
         return bool(self._running or self._finished)
+
+    @property
+    def hold_up(self) -> str | None:
+        """A task that is not done, one that failed before any other, and why; None if there is none."""
+        first = [queue[0] for queue in self._queues.values()]
+        task = next((each for each in first if each.error), next(iter(first), None))
+        return None if task is None else undone(task.name, task.key, task.error)
 
     @property
     def awaited(self) -> Collection[str]:
@@ -116,7 +126,10 @@ class InHand:
                 return
 
     async def end(self, seconds: float) -> None:
-        """Begin nothing more; give what is being performed so long, then stop it."""
+        """Begin nothing more; give what is being performed so long, then stop it.
+
+        What goes on all the same is left behind: it owns nothing any more, and whoever is next does it again.
+        """
         self._is_ending = True
         for key, each in self._running.items():
             if key not in self._performing:
@@ -126,8 +139,9 @@ class InHand:
             _, late = await asyncio.wait(running, timeout=seconds)
             for each in late:
                 each.cancel()
-            if late:
-                await asyncio.wait(late)
+            _, deaf = await asyncio.wait(late, timeout=LEFT) if late else ((), ())
+            for each in deaf:
+                _log.warning("%s goes on, though it was told to end: it swallows cancellation", each.get_name())
 
     def stop(self) -> None:
         """Stop what runs, at once."""

@@ -32,6 +32,15 @@ class Keeper:
         self._releasing: set[asyncio.Task[None]] = set()
         self._told: set[asyncio.Task[None]] = set()  # to end: `cancelling()` counts a TaskGroup's own failures, too
 
+    @property
+    def has_all(self) -> bool:
+        """Whether every lane of it is worked on here."""
+        return len(self.works) == self.duty.kept.lanes
+
+    def is_settled(self, head: int) -> bool:
+        """Whether all lanes are here, and have done all that follows of the log up to there."""
+        return self.has_all and all(work.is_settled(head) for work in self.works.values())
+
     def share(self, share: Share) -> None:
         """Learn which lanes are to be worked on here."""
         for lane in share.free - self._running.keys():

@@ -32,6 +32,7 @@ from diptych.subscriptions.tasks import (
     WAITING,
     Task,
     event_task,
+    failed_first,
     id_of,
 )
 from diptych.subscriptions.timers import Timers
@@ -61,7 +62,6 @@ class LaneWork:
         self._cleaned_at = 0
         self._taking: Sequence[Finished] = ()  # what a turn that is being written takes in
         self._is_at_rest = False
-        self.error: str | None = None
 
     # --- what it is told, and tells ----------------------------------------------------------------------------------
 
@@ -91,6 +91,11 @@ class LaneWork:
     def position(self) -> int:
         """How far the log is taken in."""
         return self._place.position
+
+    @property
+    def error(self) -> str | None:
+        """What is to be done and is not done yet, and why."""
+        return self._in_hand.hold_up
 
     def is_settled(self, head: int) -> bool:
         """Whether the log is read so far, and all that followed is done, but timers to come and what was put aside."""
@@ -253,9 +258,9 @@ async def _clean(work: LaneWork, now: int) -> None:
 async def _do(work: LaneWork, request: Request) -> None:
     """Try again what was put aside, or leave one thing of it out. It is answered in the same commit."""
     aside = [one for one in await work._shelf.parked() if request.key in ("", one.key)]
-    skipped = aside[:1] if request.verb == "skip" else []
+    skipped = failed_first(aside) if request.verb == "skip" else []
     aside = [one for one in aside if not skipped or one.key == skipped[0].key]
-    released, keys = aside[len(skipped) :], {one.key for one in aside}
+    released, keys = [one for one in aside if one not in skipped], {one.key for one in aside}
     turn = work._new_turn()
     finished = [Finished(one, None, SkippedError(request.reason)) for one in skipped]
     await work.duty.take(Given(finished, released=keys), turn, work._load)
@@ -263,7 +268,7 @@ async def _do(work: LaneWork, request: Request) -> None:
         if one.id not in turn.dropped:
             turn.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
     for one in released:
-        turn.put(one._replace(state=WAITING, attempts=0, due_at=one.due_at if one.kind == TIMER else 0))
+        turn.put(one._replace(state=WAITING, attempts=0, error="", due_at=one.due_at if one.kind == TIMER else 0))
     for key in keys:
         work._parked.pop(key, None)
     outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")

@@ -3,6 +3,8 @@
 Rule: plain data; who does it, and when, is `lane_work.py`.
 """
 
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -16,6 +18,8 @@ START: Final = "start"
 
 STEP: Final = 1000
 """From the number of one event's first task to that of the next event's."""
+
+_LONGEST: Final = 1000  # bytes of a key: what an index of every store takes
 
 WAITING: Final = "waiting"
 TAKEN: Final = "taken"  # its effect is in the log: a command's own append says so
@@ -60,6 +64,16 @@ def columns_of(row: type[Any]) -> tuple[Column, ...]:
     return tuple(Column(name, _KINDS[kind]) for name, kind in row.__annotations__.items())
 
 
+def as_key(text: str) -> str:
+    """Return a key as rows hold it: a very long one by its beginning and a digest. :raises ValueError: no row can."""
+    if "\0" in text:
+        raise ValueError(f"{text!r:.80} holds a NUL, which no store can keep in a key")
+    raw = text.encode()
+    if len(raw) <= _LONGEST:
+        return text
+    return f"{raw[: _LONGEST - 100].decode(errors='ignore')}~{sha256(raw).hexdigest()}"
+
+
 def id_of(recorded: RecordedEvent) -> UUID:
     """Return an event's id."""
     return UUID(bytes=recorded.row.event_id)
@@ -79,3 +93,13 @@ def start_of(duty: str) -> UUID:
 def as_text(error: BaseException) -> str:
     """Return an error as a row keeps it."""
     return f"{type(error).__name__}: {error}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
+
+
+def failed_first(aside: Sequence[Task]) -> Sequence[Task]:
+    """Return the one that failed, of those of a key that were put aside: a timer that waits for it may be before it."""
+    return [one for one in aside if one.error][:1] or aside[:1]
+
+
+def undone(name: str, key: str, error: str) -> str:
+    """Say that a task is not done, and why, as far as is known."""
+    return f"{name} of {key} is not done{f', and is tried again: {error}' if error else ' yet'}"

@@ -380,5 +380,6 @@ _GAUGES: Final[Sequence[tuple[str, str, str, Observe]]] = (
     ("diptych.duty.parked_keys", "{key}", "Keys put aside until somebody acts.", _of_each_duty("parked")),
     ("diptych.duty.stuck_sagas", "{saga}", "Sagas put aside until somebody acts.", _of_each_duty("stuck")),
     ("diptych.duty.timer_late", "s", "How long its oldest timer is due.", _of_each_duty("late_seconds")),
+    ("diptych.duty.task_late", "s", "How long its oldest task is due.", _of_each_duty("undone_seconds")),
     ("diptych.duty.state", "1", "1 for the state it is in.", _duty_states),
 )

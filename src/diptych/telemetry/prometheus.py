@@ -187,6 +187,7 @@ _DUTIES: Final = (
     ("parked_keys", "Keys put aside until somebody acts.", "parked"),
     ("stuck_sagas", "Sagas put aside until somebody acts.", "stuck"),
     ("timer_late_seconds", "How long its oldest timer is due; 0 when none is.", "late_seconds"),
+    ("task_late_seconds", "How long its oldest task is due, which hangs or fails; 0 when none is.", "undone_seconds"),
 )
 _PLACES: Final = (
     ("position", "Position of the newest event it has applied or passed over.", "position"),

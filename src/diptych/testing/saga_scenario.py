@@ -13,7 +13,7 @@ from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
 from diptych.messages import Command, DomainEvent, Metadata
 from diptych.sagas.plan import Way, plan_of
-from diptych.sagas.saga import Acts, Rejected, Saga, Timeout, acts_of
+from diptych.sagas.saga import Acts, Rejected, Saga, StepDue, Timeout, acts_of
 from diptych.sagas.stepping import Stepper
 from diptych.sagas.steps import Steps
 from diptych.stream import StreamName
@@ -26,7 +26,9 @@ _AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 class SagaScenario:
     """One saga's story: `SagaScenario(Fulfilment).given(OrderPlaced(...)).when(PaymentDue()).then_dispatched(...)`.
 
-    It takes events, timeouts and `Rejected(command, "OutOfStockError", "none left")`. `id` is the saga's.
+    It takes events, timeouts and `Rejected(command, "OutOfStockError", "none left")`. `id` is the saga's. As in
+    a service, a saga that is complete takes nothing more, and a timeout that it has not scheduled, or has cancelled,
+    does not come.
     """
 
     def __init__(self, saga: type[Saga], *, id: UUID | None = None) -> None:
@@ -36,6 +38,8 @@ class SagaScenario:
         self._memory: str | None = None
         self._acts: Acts | None = None
         self._taken = 0
+        self._due: set[str] = set()
+        self._is_over, self._ignored = False, ""
 
     def given(self, *taken: DomainEvent | Timeout | Rejected[Any]) -> Self:
         """Take these first; what is asked for then is not looked at."""
@@ -50,9 +54,12 @@ class SagaScenario:
         return self
 
     def then_dispatched(self, *commands: Command[Any]) -> Self:
-        """Have sent these commands in this order, and no others."""
-        sent = self._asked().commands
-        assert list(map(_plain, sent)) == list(map(_plain, commands)), f"It sent {sent}, not {list(commands)}"
+        """Have sent these commands in this order, and no others; those of steps, too."""
+        acts = self._asked()
+        sent = [*acts.commands, *(one.command for one in acts.steps if one.command is not None)]
+        assert list(map(_plain, sent)) == list(map(_plain, commands)), (
+            f"It sent {sent}, not {list(commands)}{self._ignored}"
+        )
         return self
 
     def then_scheduled(self, timeout: Timeout, *, after: timedelta | None = None, at: datetime | None = None) -> Self:
@@ -93,6 +100,12 @@ class SagaScenario:
         if self._memory is None and not way.starts:
             begins = ", ".join(event.__name__ for event, one in self._plan.events.items() if one.starts)
             raise ProgrammingError(f"{self._plan.name} has not begun. Give it first: {begins}")
+        name = type(taken).__name__
+        is_absent = isinstance(taken, Timeout) and name not in self._due
+        self._ignored = f"; {name} is not to come: it was not scheduled, or was cancelled" if is_absent else ""
+        self._ignored = f"; it was complete before, and took no {name}" if self._is_over else self._ignored
+        if self._ignored:
+            return Acts()
         before = self._memory if self._memory is not None else self._plan.memory().model_dump_json()
         self._taken += 1
         acts, memory = self._step(way, taken, before)
@@ -101,7 +114,17 @@ class SagaScenario:
             f"{self._plan.name}: two runs of one step are not the same"
         )
         self._memory = memory
+        self._note(taken, acts)
         return acts
+
+    def _note(self, taken: Any, acts: Acts) -> None:
+        """Know which timeouts are to come. :raises ProgrammingError: no method takes one."""
+        self._is_over = acts.is_complete
+        self._due.discard(type(taken).__name__)
+        for name, scheduled in acts.timers.items():
+            if scheduled is not None and not isinstance(scheduled.timeout, StepDue):
+                self._stepper.check_taken(name)
+            self._due = self._due - {name} if scheduled is None else self._due | {name}
 
     def _way(self, taken: Any) -> Way | None:
         if isinstance(taken, Rejected):
