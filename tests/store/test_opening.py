@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from diptych.errors import ConfigurationError
 from diptych.store.memory import MemoryEventStore
-from diptych.store.opening import open_stores, shown, views_path
+from diptych.store.opening import log_from_outside, open_stores, shown, views_path
 from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import StoreLimits, StoreSettings
@@ -107,3 +108,19 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_no_driver_is_imported_before_a_store_is_opened() -> None:
     code = "import sys, diptych, diptych.store.opening; sys.exit('apsw' in sys.modules or 'asyncpg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.anyio
+async def test_what_is_in_memory_cannot_be_looked_at_from_outside() -> None:
+    with pytest.raises(ConfigurationError, match="keeps nothing in a file here. Ask the running service"):
+        async with log_from_outside("memory:"):
+            raise AssertionError("there is nothing to look at")
+
+
+@pytest.mark.anyio
+async def test_a_file_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    with pytest.raises(ConfigurationError, match="the service has not run in"):
+        async with log_from_outside(f"sqlite:///{path}"):
+            raise AssertionError("there is nothing to look at")
+    assert not path.exists()
