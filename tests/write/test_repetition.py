@@ -17,6 +17,7 @@ from diptych import Aggregate, App, Command, CommandBus, DomainError, DomainEven
 from diptych.app.tuning import Tuning
 from diptych.errors import (
     DataError,
+    InvalidInputError,
     ProgrammingError,
     StoreUnavailableError,
     UnknownOutcomeError,
@@ -251,6 +252,25 @@ def test_only_the_fields_that_were_given_make_a_command_the_same_c2() -> None:
     purse = UUID(int=1)
     assert fingerprint(Pay(purse_id=purse)) != fingerprint(Pay(purse_id=purse, amount=1))
     assert fingerprint(Write(purse_id=purse)) != fingerprint(Write(purse_id=purse, tags=frozenset()))
+
+
+class Tagged(Command):
+    tags: set[int]
+
+
+def test_the_order_in_which_a_set_was_filled_is_no_part_of_a_command_c2() -> None:
+    one, other = (Tagged.model_validate({"tags": tags}) for tags in ([0, 8], [8, 0]))
+    assert list(one.tags) != list(other.tags)
+    assert fingerprint(one) == fingerprint(other)
+
+
+class Say(Command):
+    text: str
+
+
+def test_a_command_that_cannot_be_written_down_is_refused_i1() -> None:
+    with pytest.raises(InvalidInputError, match="Say cannot be written down"):
+        fingerprint(Say.model_construct({"text"}, text="\ud800"))
 
 
 class Shown(Command[int]):
