@@ -1,20 +1,28 @@
 """Lanes of a generation that nobody reads, carried to a position: what a rebuild is made of."""
 
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
 
+from diptych.errors import OtherHistoryError
 from diptych.projections.alone import Alone
 from diptych.projections.carrying import Carrier
 from diptych.projections.definition import define
 from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
-from diptych.store.leases import Worker
+from diptych.store.batches import Checkpoint
+from diptych.store.leases import Held, Worker
+from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
 from tests.projections import shop
 from tests.projections.running import Running, running
 from tests.urls import url_for
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -76,3 +84,56 @@ async def test_streams_that_share_an_id_share_a_row_and_so_a_lane(url: str) -> N
         await one.engine.caught_up()
         await two.engine.caught_up()
         assert {row.items for row in (await one.rows(shop.Basket)).values()} == {12}
+
+
+@asynccontextmanager
+async def carrying(shop_: Running, lanes: range = range(16)) -> AsyncIterator[Carrier]:
+    """Carry some lanes, to the end of the log and further."""
+    reader = LogReader(shop_.events, shop_.codec, Pace(page_events=30, save=inf))
+    await reader.page(0)
+    carrier = await carrier_of(shop_, reader, lanes)
+    try:
+        while await carrier.step():
+            pass
+        yield carrier
+    finally:
+        carrier.close()
+
+
+@pytest.mark.parametrize(("position", "event_id"), [(2, b"another" + bytes(9)), (3, b"")], ids=["other", "beyond"])
+async def test_a_lane_that_was_made_of_another_log_is_not_taken(position: int, event_id: bytes) -> None:
+    """P1: a log that was put back from a copy, say."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added())])
+        async with carrying(shop_) as carrier:
+            held = Held(3, 9, Checkpoint(2, 9, b""), True, 0)
+            await carrier.take([held])  # where no event is named, none is compared
+            with pytest.raises(OtherHistoryError, match=f"checkpoint of baskets.*{position}"):
+                await carrier.take([held._replace(checkpoint=Checkpoint(position, 9, event_id))])
+            assert carrier.lanes[3].epoch == 9
+
+
+async def test_a_lane_that_is_dropped_is_told_of_no_more() -> None:
+    """Neither where it is, nor what of it is put aside."""
+    async with running("memory:", shop.Baskets) as shop_:
+        facts = [(shop.order(name), event) for name in "123" for event in (shop.placed(), shop.added("poison"))]
+        await shop_.append(facts)
+        await shop_.engine.caught_up()
+        async with carrying(shop_) as carrier:
+            lane = lane_of(str(shop.order("1").id), 16)
+            assert len(carrier.parked.since) == 3
+            await carrier.take([Held(lane, carrier.lanes[lane].epoch, Checkpoint(), True, 0)])
+            assert carrier.progress.position == 0
+            carrier.drop([lane])
+            assert carrier.progress.position == 6
+            assert str(shop.order("1").id) not in carrier.parked.since
+            assert len(carrier.parked.since) == 2
+
+
+async def test_a_carrier_that_is_closed_has_no_thread_any_more() -> None:
+    before = set(threading.enumerate())
+    async with running("memory:", shop.Baskets, is_started=False) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed())])
+        async with carrying(shop_):
+            (folding,) = [one for one in set(threading.enumerate()) - before if one.name == "diptych-baskets"]
+        await until(lambda: not folding.is_alive())
