@@ -1,5 +1,6 @@
 """Lanes of a generation that nobody reads, carried to a position: what a rebuild is made of."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
 from diptych.store.batches import Checkpoint
 from diptych.store.leases import Held, Worker
+from diptych.store.protocols import Head
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
@@ -128,6 +130,55 @@ async def test_a_lane_that_is_dropped_is_told_of_no_more() -> None:
             assert carrier.progress.position == 6
             assert str(shop.order("1").id) not in carrier.parked.since
             assert len(carrier.parked.since) == 2
+
+
+async def test_where_the_log_is_shorter_than_it_seemed_there_is_nothing_to_do() -> None:
+    """After a fail-over that lost the tail."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed())])
+        async with carrying(shop_) as carrier:
+            carrier.work.reader.head = Head(9, b"lost", 0)
+            assert not await carrier.step()
+
+
+async def on_disk(carrier: Carrier) -> set[int]:
+    """Where its lanes are there."""
+    return {at.position for at in await carrier.work.views.places("baskets", carrier.work.generation)}
+
+
+async def test_what_was_only_looked_at_is_written_down_when_it_is_time_to() -> None:
+    """P2: and it is said whether anything is left to write."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.customer("ada"), shop.Noise())] * 3)
+        async with carrying(shop_) as carrier:
+            assert await carrier.save()
+            assert await on_disk(carrier) == {0}
+            assert not await carrier.save(at_once=True)
+            assert await on_disk(carrier) == {carrier.progress.saved} == {3}
+            assert not await carrier.save()
+
+
+async def test_who_waits_has_it_written_down_at_once() -> None:
+    """R1"""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.customer("ada"), shop.Noise())] * 3)
+        async with carrying(shop_) as carrier:
+            waiting = asyncio.create_task(carrier.progress.wait_for(3, 10.0))
+            await asyncio.sleep(0)
+            assert not await carrier.save()
+            assert await waiting
+
+
+async def test_an_event_is_passed_over_by_the_lanes_that_stand_before_it() -> None:
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed()), (shop.order("1"), shop.added())])
+        async with carrying(shop_) as carrier:
+            await carrier.take([Held(4, carrier.lanes[4].epoch, Checkpoint(), True, 0)])
+            await shop_.append([(shop.order("1"), shop.added())])
+            await carrier.pass_over(3)
+            assert {number: lane.at.position for number, lane in carrier.lanes.items()} == {
+                number: 0 if number == 4 else 3 for number in range(16)
+            }
 
 
 async def test_a_carrier_that_is_closed_has_no_thread_any_more() -> None:
