@@ -1,88 +1,172 @@
-"""How fresh a snapshot is said to be: by what its rows say, and by what this process knows, whichever knows more."""
+"""R1: what an answer says of its age, and how a wait for a place in the log ends."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from diptych.clock import new_id
+from diptych.errors import StaleReadError
+from diptych.messages import Receipt
 from diptych.read.freshness import NOT_ASKED, Known, fresh, known_of
-from diptych.store.batches import Checkpoint, Freshness
-from diptych.subscriptions.progress import Progress, State
+from diptych.read.read_models import ReadModels
+from diptych.read.waiting import Wanted, wait
+from diptych.store.batches import Checkpoint, Freshness, ParkedEvent
+from diptych.store.protocols import ViewStore
+from diptych.subscriptions.progress import Place, Progress, State
 
 pytestmark = pytest.mark.anyio
 
 
-class Snapshot:
-    """What its rows say of each projection."""
-
-    def __init__(self, **found: Freshness) -> None:
-        self._found = found
-
-    async def freshness(self, projection: str) -> Freshness:
-        return self._found[projection]
-
-
-def at(position: int, *, parked: int = 0, generation: int = 1) -> Freshness:
-    return Freshness(Checkpoint(position, 1, b"e%d" % position, position * 1000), parked, generation)
+def progress(name: str = "orders", position: int = 5, generation: int = 1, state: State = "running") -> Progress:
+    """A projection as this process knows it."""
+    made = Progress(name, event_types=frozenset({"Placed"}))
+    made.turns_to(generation)
+    made.advance(position)
+    made.shows(state, None)
+    return made
 
 
-def known(name: str, position: int, state: State = "running", generation: int = 1) -> Progress:
-    progress = Progress(name)
-    progress.turns_to(generation)
-    progress.shows(state)
-    progress.advance(position, position * 1000, b"e%d" % position)
-    return progress
+def models(*found: Freshness) -> ReadModels:
+    """A snapshot in which the projections stand there, in this order."""
+    left = list(found)
+
+    async def freshness(name: str) -> Freshness:
+        return left.pop(0)
+
+    return cast(ReadModels, SimpleNamespace(freshness=freshness))
 
 
-async def told(snapshot: Snapshot, *projections: Progress) -> Any:
-    before = {each: known_of(each) for each in projections}
-    return await fresh(snapshot, projections, before)  # type: ignore[arg-type]
+def at(position: int, generation: int = 1, parked: int = 0) -> Freshness:
+    return Freshness(Checkpoint(position, 1, b"e%d" % position, position * 10), parked, generation)
 
 
-async def test_without_projections_nothing_is_said() -> None:
-    assert await told(Snapshot()) == NOT_ASKED
-
-
-async def test_it_is_as_fresh_as_the_least_of_them() -> None:
-    """R2"""
-    snapshot = Snapshot(orders=at(7), sales=at(4))
-    assert (await told(snapshot, known("orders", 7), known("sales", 4))).position == 4
-    assert (await told(snapshot, known("sales", 4), known("orders", 7))).position == 4
-
-
-async def test_what_was_scanned_past_the_checkpoint_counts_for_rows_of_that_generation() -> None:
-    """R2"""
-    assert (await told(Snapshot(orders=at(4)), known("orders", 9))).position == 9
-    assert (await told(Snapshot(orders=at(9)), known("orders", 4))).position == 9
-    other = await told(Snapshot(orders=at(4, generation=2)), known("orders", 9))
-    assert (other.position, other.is_of_another) == (4, True)
+async def test_of_no_projection_nothing_is_said() -> None:
+    assert await fresh(models(), [], {}) is NOT_ASKED
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "reason"),
+    ("known", "position", "is_of_another"),
+    [((1, 8), 8, False), ((1, 3), 5, False), ((2, 8), 5, True), (None, 5, False)],
+    ids=["further", "behind", "other rows", "unknown"],
+)
+async def test_what_was_known_before_counts_for_the_same_rows_alone(
+    known: tuple[int, int] | None, position: int, is_of_another: bool
+) -> None:
+    """A projection that had looked further than its checkpoint found nothing of interest there."""
+    one = progress(position=0)
+    before: Mapping[Progress, Known] = {}
+    if known is not None:
+        before = {one: known_of(progress(position=known[1], generation=known[0]))}
+    found = await fresh(models(at(5)), [one], before)
+    assert (found.position, found.is_of_another) == (position, is_of_another)
+
+
+async def test_rows_of_a_generation_that_was_not_known_yet_are_of_another() -> None:
+    assert (await fresh(models(at(5, generation=2)), [progress()], {})).is_of_another
+
+
+async def test_an_answer_is_as_fresh_as_the_last_of_its_projections_and_as_old_as_the_oldest() -> None:
+    late, early = progress("late"), progress("early")
+    late.head = early.head = 100
+    late.behind_since = early.behind_since = 1_000_000
+    found = await fresh(models(at(7), at(5), at(9)), [early, late, progress()], {})
+    assert (found.position, found.event_id, found.recorded_at) == (5, b"e5", 50)
+    assert found.age > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("states", "parked", "reason"),
     [
-        (at(4), "running", None),
-        (at(4, parked=1), "running", "parked"),
-        (at(4), "parked", "parked"),
-        (at(4, parked=1), "parked", "parked"),
-        (at(4, parked=1), "stopped", "stopped"),
-        (at(4), "paused", "paused"),
-        (at(4), "frozen", "frozen"),
+        (["running", "running"], [0, 0], None),
+        (["running", "running"], [0, 1], "parked"),
+        (["parked", "running"], [0, 0], "parked"),
+        (["stopped", "parked"], [0, 0], "stopped"),
+        (["parked", "frozen"], [0, 0], "frozen"),
+        (["running", "paused"], [1, 1], "paused"),
     ],
 )
-async def test_what_is_wrong_is_said_whoever_knows_of_it(found: Freshness, state: State, reason: str | None) -> None:
-    """R2, P7: what another process parked is known to the store alone."""
-    assert (await told(Snapshot(orders=found), known("orders", 4, state))).reason == reason
+async def test_an_answer_says_what_is_wrong_with_its_rows(
+    states: Sequence[State], parked: Sequence[int], reason: str | None
+) -> None:
+    """That they do not move is worse than that some are missing."""
+    found = models(*[at(5, parked=count) for count in parked])
+    assert (await fresh(found, [progress(state=state) for state in states], {})).reason == reason
 
 
-async def test_a_projection_that_stands_is_worse_than_a_parked_key_of_another() -> None:
-    """R2"""
-    snapshot = Snapshot(orders=at(4, parked=1), sales=at(4))
-    for projections in (
-        (known("orders", 4), known("sales", 4, "stopped")),
-        (known("sales", 4, "stopped"), known("orders", 4)),
-    ):
-        assert (await told(snapshot, *projections)).reason == "stopped"
+class Views:
+    """A view store of which some events are parked, and which may be a copy that is late."""
+
+    def __init__(self, *parked: int, reads_a_copy: bool = False, is_copied: bool = True) -> None:
+        self._parked, self.reads_a_copy, self._is_copied = parked, reads_a_copy, is_copied
+
+    async def parked(self, name: str) -> Sequence[ParkedEvent]:
+        """What is put aside."""
+        return [ParkedEvent("key", position, "", 0) for position in self._parked]
+
+    async def is_copied(self, seconds: float) -> bool:
+        """Whether the copy has it."""
+        return self._is_copied
 
 
-def test_what_is_known_has_its_generation() -> None:
-    assert known_of(known("orders", 3, generation=5)) == Known(5, known_of(known("orders", 3)).place)
+async def waited(views: Views, *among: Progress, wanted: int = 5, types: frozenset[str] | None = None) -> str | None:
+    given: Any = views
+    found = await wait(Wanted(wanted, types), among, cast(ViewStore, given), 0.01)
+    if found.reason is not None:
+        with pytest.raises(StaleReadError, match="orders"):
+            found.or_raise()
+    else:
+        found.or_raise()
+    return found.reason
+
+
+async def test_who_is_there_is_not_waited_for() -> None:
+    assert await waited(Views(), progress(position=5)) is None
+    scanned = progress(position=4)
+    scanned.stands(Place(5), 4)  # nothing of interest lies between
+    assert await waited(Views(), scanned) is None
+
+
+async def test_who_does_not_handle_the_event_is_not_waited_for() -> None:
+    assert await waited(Views(), progress(position=4), types=frozenset({"Other"})) is None
+    assert await waited(Views(), progress(position=4), types=frozenset({"Placed"})) == "behind"
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        (["running"], "behind"),
+        (["running", "paused"], "paused"),
+        (["paused", "stopped"], "stopped"),
+        (["stopped", "frozen", "running"], "frozen"),
+    ],
+)
+async def test_a_wait_in_vain_says_the_worst(states: Sequence[State], reason: str) -> None:
+    assert await waited(Views(), *[progress(position=4, state=state) for state in states]) == reason
+
+
+async def test_an_event_that_is_put_aside_is_not_in_the_answer() -> None:
+    """Also where another process did it: only the store knows of that."""
+    here, elsewhere, nowhere = progress(), progress(), progress()
+    here.parked = 1
+    elsewhere.hears({1: Place(5)})
+    for one in (here, elsewhere):
+        assert await waited(Views(5), one) == "parked"
+        assert await waited(Views(4), one) is None
+    assert await waited(Views(5), nowhere) is None
+
+
+async def test_a_copy_that_is_late_is_behind() -> None:
+    assert await waited(Views(reads_a_copy=True, is_copied=False), progress()) == "behind"
+    assert await waited(Views(reads_a_copy=True), progress()) is None
+    assert await waited(Views(is_copied=False), progress()) is None
+
+
+def test_what_is_waited_for_is_of_the_events_that_were_recorded_if_that_is_known() -> None:
+    """A command that recorded nothing may have decided on anybody's event, and a token names no types."""
+    receipt: Receipt[None] = Receipt(None, 7, bytes(16), {}, new_id(), frozenset({"Placed"}))
+    assert Wanted.of(receipt) == Wanted(7, frozenset({"Placed"}))
+    assert Wanted.of(replace(receipt, event_types=frozenset())) == Wanted(7, None)
+    assert Wanted.of(receipt.token) == Wanted(7, None)
