@@ -83,10 +83,12 @@ def test_a_change_that_a_test_notices_is_told_from_one_that_none_does(tmp_path: 
         assert len(lines) == 2
         return {Path(change[0]).stem: verdict for change, verdict, _ in lines}
 
+    blind = tmp_path / "test_blind.py"  # it runs the line, and looks at nothing
+    blind.write_text("from diptych.subscriptions.trend import duration\n\ndef test():\n    duration(60.0)\n")
     assert verdicts("subscriptions/test_lanes.py") == {"lanes": "killed", "trend": "not run"}
     assert verdicts("subscriptions/test_trend.py") == {"lanes": "killed", "trend": "not run"}
     (tmp_path / "verdicts.jsonl").unlink()
-    assert verdicts("subscriptions/test_trend.py") == {"lanes": "not run", "trend": "survived"}
+    assert verdicts(str(blind)) == {"lanes": "not run", "trend": "survived"}
 
 
 def test_work_that_ends_its_process_or_never_ends_is_no_success() -> None:
