@@ -24,7 +24,7 @@ from diptych.reactions.messages import IntegrationMessage, checked
 from diptych.reactions.source import Incoming, Source
 from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
-from diptych.subscriptions.apart import apart
+from diptych.subscriptions.apart import apart, kept
 from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
@@ -153,7 +153,7 @@ class ConsumingWork:
             except PublishError as away:  # it comes again, and its command is known by then
                 _log.warning("%s: %s", self._duty.name, away)
 
-    async def _take(self, incoming: Incoming) -> Exception | None:
+    async def _take(self, incoming: Incoming) -> BaseException | None:
         """Do what a message says; return why it cannot be done, if it cannot. While the store is away, it waits."""
         pace, attempts = self._desk.pace, 0
         backoff = Backoff(pace.first_pause, pace.longest_pause)
@@ -161,11 +161,11 @@ class ConsumingWork:
             message = self._duty.read(incoming)
             accepted = self._duty.accepted.get(message.type)
             command = None if accepted is None else accepted.command(message)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return error
         while command is not None:
             try:
-                await self._send(command, message)
+                await kept(self._send(command, message))
                 break
             except Exception as error:
                 attempts += not is_passing(error)

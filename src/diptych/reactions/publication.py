@@ -101,7 +101,7 @@ def message_of(source: str, mapped: Mapped, recorded: RecordedEvent) -> Integrat
     where = f"{recorded.row.type} at position {recorded.row.position} cannot be told"
     try:
         made = mapped.function(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProgrammingError(f"{where}: {type(error).__name__}: {error}. {_STANDS}") from error
     if made is None:
         return None

@@ -281,7 +281,7 @@ class _Taking:
             row = row._replace(status=row.before, error="", before="")
         try:
             row = self._duty.stepper.take(row, step, self._turn)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a method may not end the process
             self._park(task, error, before)
             return False
         if is_stuck and row.status not in OVER:  # something else of it is put aside
@@ -289,7 +289,7 @@ class _Taking:
         self._put(row)
         return True
 
-    def _park(self, task: Task, error: Exception, row: SagaRow | None = None) -> None:
+    def _park(self, task: Task, error: BaseException, row: SagaRow | None = None) -> None:
         self._failed.add(task.key)
         self._turn.park(task, error)
         row = row or self._row(task.key)

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ async def apart(call: Coroutine[Any, Any, T], within: float | None = None) -> T:
 
     :raises TimeoutError: it was stopped, for it took too long.
     """
-    running = asyncio.create_task(call)
+    running = asyncio.create_task(kept(call))
     try:
         done, _ = await asyncio.wait((running,), timeout=within)
     except asyncio.CancelledError:
@@ -28,6 +28,19 @@ async def apart(call: Coroutine[Any, Any, T], within: float | None = None) -> T:
         await _stop(running)
         raise TimeoutError(f"it ran for more than {within:g} s, and was stopped")
     return running.result()
+
+
+async def kept(call: Awaitable[T]) -> T:
+    """Return what a call returns. One that exits has failed; it ends nobody else's work with it.
+
+    :raises RuntimeError: it exited.
+    """
+    try:
+        return await call
+    except SystemExit as ended:
+        raise RuntimeError(
+            f"it exited with {ended.code!r}, and nothing that is called here may end the process"
+        ) from ended
 
 
 async def _stop(running: "asyncio.Task[Any]") -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from diptych.events.recorded import RecordedEvent
-from diptych.subscriptions.apart import LEFT
+from diptych.subscriptions.apart import LEFT, kept
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
@@ -190,7 +190,7 @@ class InHand:
         backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
         while True:
             try:
-                return Finished(task, await self._perform(task, self._events.get(task.id)))
+                return Finished(task, await kept(self._perform(task, self._events.get(task.id))))
             except asyncio.CancelledError as error:
                 if _is_stopped():
                     raise
