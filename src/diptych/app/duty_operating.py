@@ -11,7 +11,7 @@ from uuid import UUID
 from diptych.app.application import App
 from diptych.app.duty_status import DutyStatus, Looker
 from diptych.app.known_duties import KnownDuty
-from diptych.app.operating import answered, who
+from diptych.app.operating import answered, paused, resumed, who
 from diptych.app.outline import Outline, outline
 from diptych.clock import SystemClock
 from diptych.errors import NotFoundError
@@ -99,17 +99,12 @@ class DutyOperator(NamedTuple):
     async def pause(self, duty: KnownDuty, seconds: float | None, reason: str) -> None:
         """Have it stand, for so long or until it is resumed; what is being performed ends. :raises NotFoundError:"""
         self._check_begun(duty)
-        leases = self.store.inline.leases
-        await leases.pause(duty.name, seconds, reason=reason, by=self.by)
-        outcome = "paused" if seconds is None else f"paused for {seconds:g} s"
-        await leases.note(duty.name, "pause", reason=reason, by=self.by, outcome=outcome)
+        await paused(self.store.inline.leases, duty.name, seconds, reason, self.by)
 
     async def resume(self, duty: KnownDuty, reason: str) -> None:
         """Have it go on. :raises NotFoundError: it has not begun."""
         self._check_begun(duty)
-        leases = self.store.inline.leases
-        await leases.resume(duty.name)
-        await leases.note(duty.name, "resume", reason=reason, by=self.by, outcome="resumed")
+        await resumed(self.store.inline.leases, duty.name, reason, self.by)
 
     async def ask(self, duty: KnownDuty, verb: Verb, key: str, reason: str, within: float) -> Sequence[Request]:
         """Ask the owner of a key's lane, or of all lanes without one, and wait for what they say.

@@ -19,7 +19,7 @@ from diptych.errors import ConfigurationError, NotFoundError, RebuildRefusedErro
 from diptych.projections.backfill import Subject
 from diptych.projections.plan import Definition
 from diptych.store.generations import Generation
-from diptych.store.leases import Request, Verb
+from diptych.store.leases import Leases, Request, Verb
 from diptych.store.opening import log_from_outside, open_stores
 from diptych.store.protocols import ViewStore
 from diptych.subscriptions.lanes import lane_of
@@ -46,13 +46,11 @@ class Operator(NamedTuple):
 
     async def pause(self, seconds: float | None, reason: str) -> None:
         """Have it stand, for so long or until it is resumed."""
-        await self.views.leases.pause(self.name, seconds, reason=reason, by=self.by)
-        await self._note("pause", reason, "paused" if seconds is None else f"paused for {seconds:g} s")
+        await paused(self.views.leases, self.name, seconds, reason, self.by)
 
     async def resume(self, reason: str) -> None:
         """Have it go on."""
-        await self.views.leases.resume(self.name)
-        await self._note("resume", reason, "resumed")
+        await resumed(self.views.leases, self.name, reason, self.by)
 
     async def ask(
         self, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", within: float
@@ -133,6 +131,19 @@ class Operator(NamedTuple):
 
     async def _note(self, verb: str, reason: str, outcome: str) -> None:
         await self.views.leases.note(self.name, verb, reason=reason, by=self.by, outcome=outcome)
+
+
+async def paused(leases: Leases, name: str, seconds: float | None, reason: str, by: str) -> None:
+    """Have something stand, for so long or until it is resumed, and write down who did it."""
+    await leases.pause(name, seconds, reason=reason, by=by)
+    outcome = "paused" if seconds is None else f"paused for {seconds:g} s"
+    await leases.note(name, "pause", reason=reason, by=by, outcome=outcome)
+
+
+async def resumed(leases: Leases, name: str, reason: str, by: str) -> None:
+    """Have it go on, and write down who did it."""
+    await leases.resume(name)
+    await leases.note(name, "resume", reason=reason, by=by, outcome="resumed")
 
 
 async def answered(views: ViewStore, name: str, asked: Sequence[Request], within: float) -> Sequence[Request]:

@@ -6,7 +6,7 @@ Rule: the owner of the lane does it; a refusal names the command that would do.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from diptych.app.duty_operating import DutyOperator, duties_from_outside
 from diptych.app.known_duties import DutyKind, KnownDuty, duty_named
@@ -18,6 +18,8 @@ from diptych.cli.spans import seconds
 from diptych.errors import NotFoundError
 from diptych.store.leases import Request, Verb
 from diptych.subscriptions.tasks import PARKED, WAITING, Task, failed_first
+
+T = TypeVar("T")
 
 _NOTHING: Final = ("nothing was put aside", "0 of 0 taken", "0 of 0 left out")
 _LOOK: Final = 0.05
@@ -89,44 +91,37 @@ def _act(
     said: str | None,
     kinds: Sequence[DutyKind],
     name: str,
-    act: Callable[[DutyOperator, KnownDuty], Awaitable[None]],
-) -> None:
+    act: Callable[[DutyOperator, KnownDuty], Awaitable[T]],
+) -> T:
+    """Open the store and do this with the duty of that name."""
     app = find(said).app
 
-    async def run() -> None:
+    async def run() -> T:
         async with duties_from_outside(app) as operator:
-            await act(operator, duty_named(operator.known.duties, kinds, name))
+            return await act(operator, duty_named(operator.known.duties, kinds, name))
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 def _parked(said: str | None, kinds: Sequence[DutyKind], name: str, key: str) -> Sequence[Task]:
-    app = find(said).app
-    duty = duty_named(outline(app).duties, kinds, name)
-    if duty.kind == "publication":
+    known = _known(said, kinds, name)
+    if known.kind == "publication":
         raise NotFoundError(
-            f"{name} is a publication: it parks nothing, and tries again by itself. Look: {duty.verb} list {name}"
+            f"{name} is a publication: it parks nothing, and tries again by itself. Look: {known.verb} list {name}"
         )
-
-    async def run() -> Sequence[Task]:
-        async with duties_from_outside(app) as operator:
-            return await operator.tasks(duty, key, PARKED)
-
-    return asyncio.run(run())
+    return _act(said, kinds, name, lambda operator, duty: operator.tasks(duty, key, PARKED))
 
 
 def _ask(said: str | None, kinds: Sequence[DutyKind], name: str, what: tuple[Verb, str, Choices]) -> _Came:
-    app, (verb, key, choices) = find(said).app, what
+    verb, key, choices = what
     within = seconds(choices.within)
 
-    async def run() -> _Came:
-        async with duties_from_outside(app) as operator:
-            duty = duty_named(operator.known.duties, kinds, name)
-            deadline = time.monotonic() + within
-            done = await operator.ask(duty, verb, key, choices.reason, within)
-            return _Came(done, await _settled(operator, duty, key, deadline))
+    async def ask(operator: DutyOperator, duty: KnownDuty) -> _Came:
+        deadline = time.monotonic() + within
+        done = await operator.ask(duty, verb, key, choices.reason, within)
+        return _Came(done, await _settled(operator, duty, key, deadline))
 
-    return asyncio.run(run())
+    return _act(said, kinds, name, ask)
 
 
 async def _settled(operator: DutyOperator, duty: KnownDuty, key: str, deadline: float) -> Sequence[Task]:

@@ -13,3 +13,4 @@ Reason = Annotated[str, typer.Option(envvar="DIPTYCH_REASON", help="Why; it is w
 Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="DIPTYCH_YES", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Within = Annotated[str, typer.Option(envvar="DIPTYCH_WITHIN", help="How long to wait for the owners: 10s.")]
+ForSpan = Annotated[str | None, typer.Option("--for", help="Go on by itself after so long: 10min.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.options import AppOption, AsJson, DryRun, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 projection = typer.Typer(
     name="projection", help="Look at projections, rebuild them, mend what failed.", no_args_is_help=True
@@ -36,7 +36,7 @@ def show(name: Name, app: AppOption = None, as_json: AsJson = False) -> None:
 def pause(
     name: Name,
     app: AppOption = None,
-    seconds: Annotated[str | None, typer.Option("--for", help="Go on by itself after so long: 10min.")] = None,
+    seconds: ForSpan = None,
     reason: Reason = "",
     dry_run: DryRun = False,
 ) -> None:

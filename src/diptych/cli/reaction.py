@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.options import AppOption, AsJson, DryRun, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 reaction = typer.Typer(
     name="reaction", help="Look at reactions, publications and inboxes; mend what failed.", no_args_is_help=True
@@ -46,7 +46,7 @@ def show(
 def pause(
     name: Name,
     app: AppOption = None,
-    span: Annotated[str | None, typer.Option("--for", help="Go on by itself after so long: 10min.")] = None,
+    span: ForSpan = None,
     reason: Reason = "",
     dry_run: DryRun = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.options import AppOption, AsJson, DryRun, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 saga = typer.Typer(name="saga", help="Look at sagas, and mend those that are stuck.", no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def show(name: Name, key: Key, app: AppOption = None, as_json: AsJson = False) -
 def pause(
     name: Name,
     app: AppOption = None,
-    span: Annotated[str | None, typer.Option("--for", help="Go on by itself after so long: 10min.")] = None,
+    span: ForSpan = None,
     reason: Reason = "",
     dry_run: DryRun = False,
 ) -> None:

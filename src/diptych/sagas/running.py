@@ -97,7 +97,7 @@ class SagaDuty:
             return await self._call(task, found["step"], found["direction"], json.dumps(found["data"]))
         correlation = UUID(found["correlation"]) if found["correlation"] else None
         sending = Sending(task.id, correlation, UUID(found["cause"]), found["tenant"], beside)
-        return await self._dispatch(self.command(task), sending)
+        return await self._dispatch(self._command(task.name, found["data"]), sending)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
         """Call somebody outside, under a key that is the same at each try.
@@ -126,12 +126,13 @@ class SagaDuty:
 
     def command(self, task: Task) -> Command[Any]:
         """Return the command of a task. :raises LookupError: nobody handles it any more."""
-        kind = self._commands.get(task.name)
+        return self._command(task.name, json.loads(task.body)["data"])
+
+    def _command(self, name: str, data: Any) -> Command[Any]:
+        kind = self._commands.get(name)
         if kind is None:
-            raise LookupError(
-                f"no handler of this app takes {task.name}; register one, or include the module that has it"
-            )
-        return kind.model_validate(json.loads(task.body)["data"], strict=False, by_alias=False, by_name=True)
+            raise LookupError(f"no handler of this app takes {name}; register one, or include the module that has it")
+        return kind.model_validate(data, strict=False, by_alias=False, by_name=True)
 
 
 class _Taking:

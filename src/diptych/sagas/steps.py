@@ -134,8 +134,9 @@ class Steps(Saga):
                 f"{self}: a saga of steps is complete when they are done. Call fail(why) to undo them, or have a step "
                 "return None where there is nothing to do."
             )
+        steps = steps_of(type(self))
         had = [*progress.done, *(progress.left or ()), *([progress.now] if progress.now else [])]
-        gone = next((name for name in had if name not in steps_of(type(self))), None)
+        gone = next((name for name in had if name not in steps), None)
         if gone is not None:
             raise ProgrammingError(
                 f"{self}: there is no step {gone} any more, and it was done or begun. Bring it back, until no saga is "
@@ -148,11 +149,11 @@ class Steps(Saga):
                 acts.status = COMPENSATING
                 upcoming = progress.left[:1]
             else:
-                upcoming = [name for name in steps_of(type(self)) if name not in progress.done][:1]
+                upcoming = [name for name in steps if name not in progress.done][:1]
             if not upcoming:
                 acts.is_complete, acts.status = True, COMPENSATED if is_undoing else None
                 return
-            one = steps_of(type(self))[upcoming[0]]
+            one = steps[upcoming[0]]
             method = one.method(direction)
             command = None if method is None or one.is_call(direction) else method(self)
             if method is None or (command is None and not one.is_call(direction)):

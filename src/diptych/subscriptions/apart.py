@@ -44,12 +44,12 @@ async def kept(call: Awaitable[T]) -> T:
 
 
 async def _stop(running: "asyncio.Task[Any]") -> None:
-    running.add_done_callback(_heard)
+    running.add_done_callback(heard)
     running.cancel()
     await asyncio.wait((running,), timeout=LEFT)
 
 
-def _heard(done: "asyncio.Task[Any]") -> None:
+def heard(done: "asyncio.Future[Any]") -> None:
     """Take note of how it ended, so that nobody is told of an error that no one awaited."""
     if not done.cancelled():
         done.exception()

@@ -10,6 +10,7 @@ from diptych.events.recorded import StoredEvent
 from diptych.store.batches import LaneMove, ViewBatch
 from diptych.store.leases import Held
 from diptych.store.protocols import Append, Appended
+from diptych.subscriptions.apart import heard
 from diptych.subscriptions.duty import Desk, Duty
 from diptych.subscriptions.shelf import one_task
 from diptych.subscriptions.tasks import start_of
@@ -64,7 +65,7 @@ class LanePlace:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             self._cut, self._cut_at = writing, place
-            writing.add_done_callback(_is_known)
+            writing.add_done_callback(heard)  # of a lane that is let go, nobody asks
             raise
         self.position, self.event_id, self._recorded_at = place
         self._saved, self._saved_at = self.position, now
@@ -79,9 +80,3 @@ class LanePlace:
             self.position, self.event_id, self._recorded_at = self._cut_at
             self._saved, self._cut = self.position, None
         return is_written
-
-
-def _is_known(cut: asyncio.Future[Appended]) -> None:
-    """Have it that somebody looked at how it ended: of a lane that was let go, nobody does."""
-    if not cut.cancelled():
-        cut.exception()
