@@ -249,6 +249,8 @@ def run_poison(options: argparse.Namespace) -> None:
     positions = [k for k in range(1, poison.EVENTS + 1) if random.random() < options.share]
     with fresh_stores(options.database) as fresh:
         for number, case in enumerate(poison.cases(random, positions), 1):
+            if number <= options.after:
+                continue
             with fresh() as url, tempfile.TemporaryDirectory() as name:
                 asyncio.run(poison.poison(url, Path(name), case, random))
             if number % 50 == 0:
@@ -305,6 +307,7 @@ def add_those_of_projections(jobs: Jobs) -> None:
     changing.add_argument("--least", type=float, default=0.85, help="the share that must be noticed")
     poisoning = job(jobs, "poison", run_poison)
     poisoning.add_argument("--share", type=float, default=1.0, help="of all positions; 1.0 is every one")
+    poisoning.add_argument("--after", type=int, default=0, help="of the cases of this seed, those that were tried")
     poisoning.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
 
 

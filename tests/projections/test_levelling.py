@@ -57,8 +57,9 @@ async def test_a_live_one_that_is_behind_and_has_a_worker_is_waited_for() -> Non
         async with built(subject) as (builder, level), asyncio.timeout(10):
             comparing = asyncio.create_task(level.compare(builder))
             await until(lambda: len(asked) > 1)
-            await shop_.views.leases.leave("slow")
             await shop_.engine.start()
+            await board_where(shop_.views, lambda board: sum(number in one.takes for one in board.workers) > 1)
+            await shop_.views.leases.leave("slow")
             compared = await comparing
         assert compared is not None
         assert compared.is_at_one_position
