@@ -172,3 +172,12 @@ ROW_PLANTS = {
     ),
     "a checkpoint is past the end": Plant("UPDATE {s}projection_checkpoints SET position = 70", "P2", 70, "history"),
 }
+
+FENCES_DOWN = {
+    "sqlite": ["DROP TRIGGER purse_row__g1__insert", "DROP TRIGGER purse_row__g1__update"],
+    "postgres": [
+        "DROP TRIGGER rows_are_their_projections ON {s}purse_row__g1",
+        "ALTER TABLE {s}purse_row__g1 DISABLE TRIGGER rows_are_their_projections",
+        "CREATE OR REPLACE FUNCTION {s}refuse_rows() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    ],
+}

@@ -15,7 +15,7 @@ from diptych.store.opening import open_stores
 from diptych.store.protocols import Append
 from diptych.subscriptions.lanes import LANES
 from diptych.testing.contracts.view_rows import TALLIES
-from tests.cli.planting import PLANTS, ROW_PLANTS, File, Place, Plant, Schema
+from tests.cli.planting import FENCES_DOWN, PLANTS, ROW_PLANTS, File, Place, Plant, Schema
 from tests.cli.test_verbs import SHOP, diptych, sell
 from tests.stories.purses import Pay, purses
 
@@ -95,6 +95,15 @@ async def test_a_guard_that_is_not_put_back_is_found(place: Place) -> None:
     said = {finding.sentence for finding in (await verified(place)).audited.findings}
     assert any("events_are_never_changed is missing" in sentence for sentence in said)
     assert any("versions_only_rise is missing" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("place", "sql"), [(kind, sql) for kind, down in FENCES_DOWN.items() for sql in down], indirect=["place"]
+)
+async def test_a_table_of_rows_that_anybody_can_write_is_found(place: Place, sql: str) -> None:
+    """DP103: rows are their projection's."""
+    place.plant_rows(sql)
+    assert_found(await verified(place, rows=True), Plant(sql, "P1", None, "fence around purse_row__g1 is missing"))
 
 
 async def test_an_event_that_is_edited_with_its_checksum_breaks_the_chain_of_its_stream(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Rule: it may run beside the service. Nothing is changed; what cannot be checked 
 
 from asyncio import to_thread
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from diptych.app.application import App
 from diptych.app.duty_verifying import verify_duties
@@ -20,6 +20,11 @@ from diptych.store.outside import AuditSource, MarkFacts
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.store.seen import Watched
 from diptych.store.upgrading import pending
+
+_ANYBODY: Final = (
+    "The fence around {table} is missing, off or changed: anybody can write rows there. "
+    "Make it anew: diptych projection rebuild {projection}"
+)
 
 
 class Verified(NamedTuple):
@@ -124,6 +129,8 @@ class _RowAudit:
                 await views.open(tables, store_id=stores.events.store_id)
             for one in mine:
                 views = stores.events.inline if one.mode == "inline" else stores.views
+                for table in await views.generations.unfenced(one.name):
+                    self._audit.find("P1", None, _ANYBODY.format(table=table, projection=one.name))
                 not_checked += await self._compare(one, stores.events, views)
         finally:
             await stores.views.close()

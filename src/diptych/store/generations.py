@@ -110,6 +110,10 @@ class Generations(Protocol):
         """Bytes that its tables and their indexes take on disk."""
         ...
 
+    async def unfenced(self, projection: str) -> Sequence[str]:
+        """Return the names of its tables that anybody can write: their fence is missing, off or changed (DP103)."""
+        ...
+
 
 def fitting(generations: Sequence[Generation], projections: Sequence[ProjectionTables]) -> set[str]:
     """Return the names of those projections whose live generation the code may work on."""

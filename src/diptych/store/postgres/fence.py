@@ -1,6 +1,7 @@
 """Keeps other sessions from writing rows, the owner's too: a trigger that asks for a setting of ours (DP103).
 
-Rule: this keeps out mistakes, not somebody who makes that setting or drops the trigger; `db verify` finds those.
+Rule: this keeps out mistakes, not somebody who makes that setting or drops the trigger; `db verify --rows` finds what
+they did.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,14 @@ CREATE TRIGGER rows_are_their_projections BEFORE INSERT OR UPDATE OR DELETE OR T
     FOR EACH STATEMENT WHEN (current_setting('diptych_rows.writer', true) IS DISTINCT FROM 'projection')
     EXECUTE FUNCTION diptych.refuse_rows()
 """
+UNFENCED: Final = """
+SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS (
+    SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = to_regclass(quote_ident($1) || '.' || quote_ident(name))
+    AND t.tgname = 'rows_are_their_projections' AND t.tgenabled IN ('O', 'A')
+    AND p.oid = to_regproc(quote_ident($1) || '.refuse_rows') AND p.prosrc LIKE '%RAISE EXCEPTION%')
+"""
+"""Those of some tables of a schema that it is not around."""
 
 
 def fence(table: str, schema: str) -> list[str]:

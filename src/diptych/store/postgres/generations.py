@@ -15,6 +15,7 @@ from diptych.store.generations import Comparison, Generation, placed_name
 from diptych.store.postgres.comparing import compare
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.connections import transaction
+from diptych.store.postgres.fence import UNFENCED
 from diptych.store.postgres.guard import first_line
 from diptych.store.postgres.migrations import in_schema
 from diptych.store.postgres.shapes import Shapes
@@ -170,6 +171,13 @@ class PostgresGenerations:
             one = await self._one(connection, projection, number)
             places = [f"{quoted(self._database.schema)}.{quoted(placed_name(name, number))}" for name in one.tables]
             return int(await connection.fetchval(_SIZE, places))
+
+    async def unfenced(self, projection: str) -> Sequence[str]:
+        """Return the names of its tables whose trigger is missing, off, or refuses nothing."""
+        async with self._lend() as connection:
+            generations = await self._all(connection, projection)
+            places = [placed_name(name, one.number) for one in generations for name in one.tables]
+            return [row[0] for row in await connection.fetch(UNFENCED, self._database.schema, places)]
 
     async def show(self) -> None:
         """Let views for people follow what is read, those that could not be changed when it was swapped."""

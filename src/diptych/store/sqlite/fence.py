@@ -2,7 +2,8 @@
 
 SQLite compiles a table's triggers with every statement that writes to it, and refuses a statement whose trigger calls
 a function that the connection does not have. The trigger never acts: its function is not called once.
-Rule: this keeps out mistakes, not somebody who makes that function or drops the trigger; `db verify` finds those.
+Rule: this keeps out mistakes, not somebody who makes that function or drops the trigger; `db verify --rows` finds what
+they did.
 """
 
 from typing import Final

@@ -15,6 +15,7 @@ from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Comparison, Generation, GenerationState, placed_name
 from diptych.store.sqlite.comparing import compare
 from diptych.store.sqlite.connection import DatabaseFile, open_reader, translate
+from diptych.store.sqlite.fence import fence
 from diptych.store.sqlite.shapes import drop, is_whole, make, set_live
 from diptych.store.sqlite.writer import Task
 
@@ -38,6 +39,7 @@ _BEHIND: Final = """
 _SIZE: Final = """
     SELECT coalesce(sum(pgsize), 0) FROM dbstat('main', 1) WHERE name IN (
         SELECT name FROM sqlite_schema WHERE tbl_name IN (SELECT value FROM json_each(?)))"""
+_TRIGGERS: Final = "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?"
 
 
 def read_generations(connection: apsw.Connection) -> list[Generation]:
@@ -158,6 +160,15 @@ class SqliteGenerations:
 
         return await asyncio.to_thread(self._look, work)
 
+    async def unfenced(self, projection: str) -> Sequence[str]:
+        """Return the names of its tables whose triggers are missing or are not as this code writes them."""
+
+        def work(connection: apsw.Connection) -> list[str]:
+            places = [placed_name(name, one.number) for one in _of(connection, projection) for name in one.tables]
+            return [place for place in places if not _has_fence(connection, place)]
+
+        return await asyncio.to_thread(self._look, work)
+
     def _look(self, work: Callable[[apsw.Connection], T]) -> T:
         connection = open_reader(self._file)
         try:
@@ -167,6 +178,10 @@ class SqliteGenerations:
             raise translate(error, self._file.path) from error
         finally:
             connection.close(True)
+
+
+def _has_fence(connection: apsw.Connection, table: str) -> bool:
+    return set(fence(table)) <= {sql for (sql,) in connection.execute(_TRIGGERS, (table,))}
 
 
 def _of(connection: apsw.Connection, projection: str) -> list[Generation]:
