@@ -65,6 +65,18 @@ async def test_a_live_one_that_is_behind_and_has_a_worker_is_waited_for() -> Non
         assert compared.is_at_one_position
 
 
+async def test_a_live_one_that_nobody_works_on_for_a_moment_is_waited_for() -> None:
+    """As when the service is started anew meanwhile."""
+    async with running("memory:", shop.Baskets, is_started=False) as shop_:
+        await shop_.append(orders(5))
+        subject = subject_of(shop_, shop.Baskets, pace=PACE._replace(hold=1000.0, lease=1000.0))
+        async with built(subject) as (builder, level), asyncio.timeout(10):
+            comparing = asyncio.create_task(level.compare(builder))
+            await board_where(shop_.views, lambda board: bool(board.workers))
+            await shop_.engine.start()
+            assert (await comparing) is not None
+
+
 class Slow(Around):
     """A view store that is done with a comparison only when what was compared may move again."""
 

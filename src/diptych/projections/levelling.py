@@ -33,16 +33,22 @@ class Levelling:
         await self._leases.resume(self._subject.name, reason=self._why)
 
     async def compare(self, builder: Backfill) -> Comparison | None:
-        """Compare the two; the builder has the lanes of the new one, before and after. None: they did not meet."""
+        """Compare the two; the builder has the lanes of the new one, before and after. None: they did not meet.
+
+        A live one that is behind is waited for while somebody works on it, and a moment longer: as a service needs
+        that is started anew.
+        """
         over = time.monotonic() + _PATIENCE * self._subject.pace.hold
-        before = await places(self._subject, self._old)
+        before, moved = await places(self._subject, self._old), time.monotonic()
         try:
             while time.monotonic() < over:
                 stand = await places(self._subject, self._old)
                 wanted = _as_lanes(stand, self._new.lanes)
                 if wanted is None or not await self._is_behind(wanted):
                     await self.let_go()
-                    if stand == before and not self._may_move(await self._leases.board()):
+                    if stand != before or self._may_move(await self._leases.board()):
+                        before, moved = stand, time.monotonic()
+                    elif time.monotonic() - moved > self._subject.pace.lease:
                         return None
                     await asyncio.sleep(_AGAIN)
                     continue
