@@ -4,14 +4,15 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import anyio
 import pytest
 
-from diptych import App, new_id
+from diptych import App, Command, new_id
 from diptych.errors import MessageDecodeError, StoreUnavailableError
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode, encode
@@ -295,6 +296,44 @@ def test_what_a_message_lacks_is_named(name: str) -> None:
     del envelope[name]
     with pytest.raises(MessageDecodeError, match=f"it has no {name}"):
         decode(json.dumps(envelope).encode())
+
+
+class Note(Command):
+    """What a payment leads to, in a service whose handlers hang."""
+
+    order_id: UUID
+
+
+async def test_a_command_that_hangs_is_stopped_tried_again_and_put_aside(source: MemorySource) -> None:
+    """P7: it held up every message after it."""
+    bank, app, order = Inbox("bank", source, timeout=timedelta(milliseconds=100)), App("memory:"), new_id()
+    tried: dict[UUID, int] = {}
+
+    @bank.message
+    def received(event: PaymentReceived) -> Note:
+        return Note(order_id=event.order_id)
+
+    @app.command_handler
+    async def note(command: Note) -> None:
+        tried[command.order_id] = tried.get(command.order_id, 0) + 1
+        if command.order_id != order or tried[order] == 1:
+            await asyncio.Event().wait()
+
+    app.consume(bank)
+    async with app:
+        source.put(paid(new_id()))
+        source.put(paid(order))
+        await until(lambda: source.acknowledged == 2)
+        (task,) = await aside(app)
+    assert "it ran for more than 0.1 s" in task.error
+    assert tried.pop(order) > 1
+    assert list(tried.values()) == [5]
+
+
+@pytest.mark.parametrize("timeout", [timedelta(), timedelta(seconds=-1), 5])
+def test_an_inbox_that_waits_for_nothing_is_refused(source: MemorySource, timeout: Any) -> None:
+    with pytest.raises(TypeError, match="write a timedelta above 0"):
+        Inbox("bank", source, timeout=timeout).read()
 
 
 async def test_a_function_that_makes_no_command_is_named(source: MemorySource) -> None:

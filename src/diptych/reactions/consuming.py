@@ -24,7 +24,7 @@ from diptych.reactions.messages import IntegrationMessage, checked
 from diptych.reactions.source import Incoming, Source
 from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
-from diptych.subscriptions.apart import apart, kept
+from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
@@ -165,7 +165,7 @@ class ConsumingWork:
             return error
         while command is not None:
             try:
-                await kept(self._send(command, message))
+                await apart(self._send(command, message), self._duty.inbox.timeout.total_seconds())
                 break
             except Exception as error:
                 attempts += not is_passing(error)

@@ -4,8 +4,9 @@ Rule: what is wrong with an inbox is said at start; a message is acknowledged wh
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from diptych.errors import ProgrammingError
 from diptych.handlers import alternatives, is_async, local_names, signature
@@ -15,6 +16,8 @@ from diptych.reactions.source import Incoming, Source
 
 D = TypeVar("D", bound=Callable[..., Command[Any] | None])
 Decode = Callable[[Incoming], IntegrationMessage]
+TIMEOUT: Final = timedelta(minutes=1)
+"""A command that takes longer hangs, and everything after its message with it."""
 
 
 class Accepted(NamedTuple):
@@ -48,10 +51,13 @@ class Inbox:
 
     `@payments.message` marks the function that makes a command of a message, or None where it is no business of ours.
     Messages of a type that no function takes are acknowledged and left alone. `decode` reads what is no CloudEvent.
+    `timeout`: a command that takes longer is stopped, and has failed; its id stays, so that it takes effect once.
     """
 
-    def __init__(self, name: str, source: Source, *, decode: Decode = cloud_event) -> None:
-        self.name, self.source, self.decode = name, source, decode
+    def __init__(
+        self, name: str, source: Source, *, decode: Decode = cloud_event, timeout: timedelta = TIMEOUT
+    ) -> None:
+        self.name, self.source, self.decode, self.timeout = name, source, decode, timeout
         self._declared: list[tuple[Any, Mapping[str, Any]]] = []
 
     def message(self, function: D) -> D:
@@ -63,6 +69,8 @@ class Inbox:
         """Return what is taken, by the type of message. :raises TypeError: with what to write. :raises NameError:"""
         if not callable(getattr(self.source, "fetch", None)):
             raise TypeError(f"Inbox {self.name}: {self.source!r:.100} is no Source; write NatsSource(...)")
+        if not (isinstance(self.timeout, timedelta) and self.timeout > timedelta()):
+            raise TypeError(f"Inbox {self.name}: timeout={self.timeout!r}; write a timedelta above 0")
         found: dict[str, Accepted] = {}
         for function, names in self._declared:
             read = signature(function, names)
