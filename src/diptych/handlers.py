@@ -5,7 +5,8 @@ Rule: nothing here knows what a command, an event or a read model is; callers sa
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from types import FrameType, FunctionType, UnionType
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
@@ -205,6 +206,15 @@ class Handlers:
     def items(self) -> list[tuple[type, Any, Mapping[str, Any]]]:
         """All registered: message type, handler, and the local names its annotations may use."""
         return [(message, handler, names) for message, (handler, names) in self._found.items()]
+
+    def by_message(self) -> Iterator[tuple[type, Any]]:
+        """Yield each handler with what it handles, those that were decorated too, but for annotations without sense."""
+        yield from ((message, handler) for message, (handler, _) in self._found.items())
+        for handler, names in self.decorated:
+            with suppress(NameError, TypeError):  # told where it is wired
+                first = signature(getattr(handler, "handle", handler), names).message
+                if first is not None and isinstance(first.annotation, type):
+                    yield first.annotation, handler
 
     def include(self, other: "Handlers") -> None:
         """Take over all of another's."""

@@ -93,6 +93,17 @@ def test_a_second_handler_in_another_file_is_found_with_both_places(tmp_path: Pa
     assert (one.rule, one.place.path, one.notes[0].place.path) == ("DP602", "more.py", "app.py")
 
 
+def test_a_second_handler_in_another_module_is_found_where_a_start_would_refuse_it(tmp_path: Path) -> None:
+    (tmp_path / "more.py").write_text(
+        "from app import PlaceOrder\nfrom diptych import Module\n\nmore = Module('more')\n\n\n"
+        + HANDLE.replace("app.", "more.").replace("place(", "again(")
+    )
+    text = HEAD + PLACE + HANDLE + "from more import more\n\napp.include(more)\n"
+    (one,) = found(tmp_path, text)
+    assert (one.rule, one.place.path, one.name) == ("DP605", "more.py", "again")
+    assert "PlaceOrder is already handled by" in one.message
+
+
 def test_an_event_that_is_history_is_said_to_be(tmp_path: Path) -> None:
     noted = "class OrderNoted(DomainEvent{}):\n    note: str\n"
     assert rules_of(tmp_path, HEAD + noted.format("")) == ["DP603"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from diptych.app.application import App
 from diptych.app.known_duties import KnownDuty, known_duties, namesakes
-from diptych.errors import ConfigurationError, UpcastError
+from diptych.errors import ConfigurationError, TwoHandlersError, UpcastError
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
 from diptych.handlers import signature, where
@@ -39,6 +39,7 @@ def outline(app: App) -> Outline:
     problems: list[str] = []
     codec, definitions = Codec(_upcasters(app, problems)), tuple[Definition, ...]()
     aggregates = _aggregates(app, problems)
+    problems += _twice(app)
     try:
         modes = {cls: mode for module in app.everything() for cls, mode in module.projected.items()}
         definitions = define_all(modes.items())
@@ -100,6 +101,16 @@ def _asked_for(app: App, problems: list[str]) -> Iterator[type[Aggregate]]:
                 )
                 if found and isinstance(found[0], type) and issubclass(found[0], Aggregate):
                     yield found[0]
+
+
+def _twice(app: App) -> Iterator[str]:
+    """Yield what a start says of messages with two handlers, of one module or of two."""
+    first: dict[type, Any] = {}
+    sides = [side for module in app.everything() for side in (module.command_handlers, module.query_handlers)]
+    for message, handler in (one for side in sides for one in side.by_message()):
+        known = first.setdefault(message, handler)
+        if known is not handler:
+            yield from TwoHandlersError(message.__name__, where(known), where(handler)).problems
 
 
 def _subclasses(cls: type[Aggregate]) -> Iterator[type[Aggregate]]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from diptych.app.application import App
 from diptych.app.outline import outline
-from diptych.handlers import signature, written_at
+from diptych.handlers import written_at
 from diptych.messages import DomainEvent, declared_events
 from diptych.write.aggregate import appliers
 
@@ -39,15 +39,8 @@ def _handled(app: App) -> Any:
     others = [one for one in gc.get_objects() if isinstance(one, App) and one is not app]
     for module in (module for each in (app, *others) for module in each.everything()):
         for handlers in (module.command_handlers, module.query_handlers):
-            for message, handler, _ in handlers.items():
+            for message, handler in handlers.by_message():
                 yield {"message": _dotted(message), "where": written_at(handler)}
-            for handler, names in handlers.decorated:
-                try:
-                    first = signature(getattr(handler, "handle", handler), names).message
-                except (NameError, TypeError):
-                    continue  # it is among the problems
-                if first is not None and isinstance(first.annotation, type):
-                    yield {"message": _dotted(first.annotation), "where": written_at(handler)}
 
 
 def _event(cls: type[DomainEvent], is_taken: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from diptych.lint.project import Project
 from diptych.lint.roles import BUS, Role, decorators, roles
 from diptych.lint.rule import ProjectRule, RegistryRule
 
-_TWICE: Final = "Two handlers"
+_TWICE: Final = "is already handled by"
 
 
 def _without_handler(facts: Facts, project: Project) -> Iterator[Finding]:
@@ -122,16 +122,17 @@ def _is_loaded(module: Module, facts: Facts) -> bool:
 
 
 def _problems(facts: Facts, project: Project) -> Iterator[Finding]:
-    """What a start would refuse, told before the start."""
+    """What a start would refuse, told before the start; that one object has two handlers is DP602."""
+    told = {(one.place.path, one.name) for one in _twice(project)}
     for problem in facts.problems:
         at, _, said = problem.partition(": ")
         path, _, rest = at.rpartition(":")
         line, _, name = rest.partition(" ")
-        if not line.isdigit() or said.startswith(_TWICE):
+        if not line.isdigit():
             continue
         place = place_of(Where(path, int(line), name), project)
-        if place is not None:
-            what, _, instead = said.partition("; ")
+        if place is not None and not (_TWICE in said and (place.path, name) in told):
+            what, _, instead = said.partition(". " if _TWICE in said else "; ")
             hint = f"{instead[:1].upper()}{instead[1:]}" if instead else "See what the annotations promise."
             yield Finding("DP605", place, f"`{name}`: {what}", hint, name, "would not start")
 
