@@ -5,8 +5,8 @@ The workers are processes; this one has the customers and the provider, and read
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -69,7 +69,6 @@ class HttpMailer:
 
 def app_of(worker: Worker, *, is_worker: bool) -> App:
     """The write side of the order service, with all that carries an order; not yet started."""
-    vars(fulfilment)["PATIENCE"] = timedelta(seconds=worker.patience)
     app = App(worker.url, mode="production", tuning=Tuning(pace=PACE, runs_projections=is_worker))
     for part in PARTS:
         app.include(part.module)
@@ -83,6 +82,17 @@ def app_of(worker: Worker, *, is_worker: bool) -> App:
     return app
 
 
+@contextmanager
+def waiting_for_money(seconds: float) -> Iterator[None]:
+    """Have the orders of this process wait for so long, and others after them as long as they should."""
+    shops = vars(fulfilment)["PATIENCE"]
+    vars(fulfilment)["PATIENCE"] = timedelta(seconds=seconds)
+    try:
+        yield
+    finally:
+        vars(fulfilment)["PATIENCE"] = shops
+
+
 def work(worker: Worker) -> None:
     """Carry orders until killed."""
 
@@ -90,7 +100,8 @@ def work(worker: Worker) -> None:
         async with app_of(worker, is_worker=True):
             await asyncio.Event().wait()
 
-    asyncio.run(run())
+    with waiting_for_money(worker.patience):
+        asyncio.run(run())
 
 
 async def send(app: App, command: Command[Any]) -> None:
@@ -225,8 +236,9 @@ async def fulfil(url: str, plan: Plan, made: FakeProvider | None = None, say: Sa
             kills = await _sell(shop, worker, plan)
             seconds = time.monotonic() - began
             made.manners = PERFECT
-            async with app_of(worker, is_worker=True) as last:
-                await last.settled(PATIENCE)
+            with waiting_for_money(plan.patience):
+                async with app_of(worker, is_worker=True) as last:
+                    await last.settled(PATIENCE)
             await shop.read_all()
     ways = judge(shop.ledger, shop.placed, made.charges)
     received = sum(len(case.references) for case in shop.ledger.cases.values())

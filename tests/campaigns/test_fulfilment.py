@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from diptych import id_for
 from diptych.sagas.stepped import Cause, SagaStepped
+from examples.orders import fulfilment
 from examples.orders.fake_provider import Charge, ChargeRequest, FakeProvider, Manners
 from examples.orders.provider import Charged, Declined
 from tests.campaigns.fulfilled import Case, Ledger, judge
@@ -28,6 +30,7 @@ async def test_every_order_ends_shipped_and_paid_once_or_cancelled_and_undone(ur
     """S1, S2, S3, S4"""
     told = await fulfil(url, Plan(orders=80))
     assert "80 orders" in told
+    assert timedelta(minutes=30) == fulfilment.PATIENCE, "other tests of this process sell, too"
 
 
 class Forgetful(FakeProvider):
