@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diptych.errors import ProjectionError
+from diptych.errors import DecodeError, ProjectionError
 from diptych.events.recorded import StoredEvent
 from diptych.handlers import on
-from diptych.messages import Metadata
+from diptych.messages import DomainEvent, Metadata
 from diptych.projections.definition import define
 from diptych.projections.fold import BatchFold
 from diptych.projections.piece import piece
@@ -140,6 +140,43 @@ def test_a_missing_row_is_an_error_unless_it_may_be_new() -> None:
     assert f"there is no row {shop.order('1').id} in basket" in str(error)
 
 
+def test_a_missing_row_is_an_error_whatever_else_the_method_takes() -> None:
+    class WithMeta(Projection[Basket]):
+        @on
+        def added(self, row: Basket, event: Added, meta: Metadata) -> Basket:
+            raise NotImplementedError
+
+    class WithLookup(Projection[Basket | Order]):
+        @on
+        def added(self, row: Basket, event: Added, order: Annotated[Order | None, Key]) -> Basket:
+            raise NotImplementedError
+
+    for projection in (WithMeta, WithLookup):
+        said = str(failure(projection, [(shop.order("1"), shop.added())]))
+        assert f"there is no row {shop.order('1').id} in basket for its parameter row" in said
+
+
+def test_every_row_with_the_value_changes_even_one_that_a_plain_method_made_just_now() -> None:
+    class Plain(Projection[Order]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Order:
+            made = shop.Orders().placed(event, meta, None)
+            return made.replace(id=meta.stream.id)
+
+        @on
+        def added(self, row: Order, event: Added) -> Order:
+            return row.replace(customer_id=shop.customer("bob").id)
+
+        @on(each="customer_id")
+        def renamed(self, row: Order, event: Renamed) -> Order:
+            return row.replace(customer_name=event.name)
+
+    one, two, ada, bob = shop.order("1"), shop.order("2"), shop.customer("ada"), shop.customer("bob")
+    made: list[Fact] = [(one, shop.placed()), (two, shop.placed()), (two, shop.added())]
+    tables = folded(Plain, [*made, (ada, Renamed(name="Countess")), (bob, Renamed(name="Bobby"))])
+    assert {key[0]: row.customer_name for key, row in tables["order"].items()} == {one.id: "Countess", two.id: "Bobby"}
+
+
 def test_a_changed_key_is_refused() -> None:
     class Mover(Projection[Basket]):
         @on
@@ -223,6 +260,16 @@ def test_a_method_may_return_several_rows_each_under_its_own_key() -> None:
     assert set(folded(Doubles, [(one, shop.added())])["line"]) == {(one.id, "pen"), (one.id, "pen (gift)")}
 
 
+def test_one_row_where_several_were_promised_is_an_error() -> None:
+    class Single(Projection[Line]):
+        @on
+        def added(self, event: Added, meta: Metadata) -> list[Line]:
+            return Line(order=meta.stream.id, product="pen", quantity=1)  # type: ignore[return-value]
+
+    said = str(failure(Single, [(shop.order("1"), shop.added())]))
+    assert "it returned one Line where its annotation promises several" in said
+
+
 def line_key(event: Added, meta: Metadata) -> tuple[UUID, str]:
     return meta.stream.id, event.product
 
@@ -237,6 +284,55 @@ def test_a_key_may_be_a_function_of_event_and_metadata() -> None:
     one, two = shop.order("1"), shop.order("2")
     tables = folded(Lines, [(one, shop.added()), (two, shop.added()), (one, shop.added(quantity=4))])
     assert {key: row.quantity for key, row in tables["line"].items()} == {(one.id, "pen"): 5, (two.id, "pen"): 1}
+
+
+@pytest.mark.parametrize("found", [None, (UUID(int=1),), (UUID(int=1), "pen", 1), ("1", "pen"), (UUID(int=1), None)])
+def test_a_key_function_that_returns_no_key_fails_its_event(found: Any) -> None:
+    class Lines(Projection[Line]):
+        @on(key=lambda event, meta: found)
+        def added(self, row: Line | None, event: Added) -> Line:
+            raise NotImplementedError
+
+    error = failure(Lines, [(shop.order("1"), shop.added())])
+    assert f"added: ValueError: its key function returned {found!r} for the key (order, product)" in str(error)
+    assert error.position == 1
+
+
+class Moved(DomainEvent):
+    to: UUID | None
+
+
+def test_a_field_that_is_none_is_no_key_of_a_row_and_finds_none() -> None:
+    class Strict(Projection[Basket]):
+        @on(key="to")
+        def moved(self, row: Basket | None, event: Moved) -> Basket:
+            raise NotImplementedError
+
+    class Looking(Projection[Total | Basket]):
+        @on
+        def moved(self, event: Moved, basket: Annotated[Basket | None, Key("to")]) -> list[Total]:
+            return [Total(product="moved", quantity=0 if basket is None else 1)]
+
+    class Demanding(Projection[Total | Basket]):
+        @on
+        def moved(self, event: Moved, basket: Annotated[Basket, Key("to")]) -> list[Total]:
+            raise NotImplementedError
+
+    facts: list[Fact] = [(shop.order("1"), Moved(to=None))]
+    assert "the key (to) of its row is None" in str(failure(Strict, facts))
+    assert "the key (to) of its row is None" in str(failure(Demanding, facts))
+    assert [row.quantity for row in folded(Looking, facts)["total"].values()] == [0]
+
+
+def test_an_event_that_cannot_be_read_fails_for_itself_also_while_its_rows_are_looked_for() -> None:
+    """No method is blamed for it."""
+    definition = define(shop.Orders)
+    whole, broken = shop.stored([(shop.customer("ada"), Registered(name="Ada")), (shop.order("1"), shop.placed())])
+    batch = BatchFold(definition, piece([whole, broken._replace(payload="{}")], definition.takes, shop.codec()))
+    with pytest.raises(EventFailure) as caught:
+        batch.loads()
+    assert caught.value.position == 2
+    assert isinstance(caught.value.cause, DecodeError)
 
 
 def test_a_look_up_without_a_field_is_by_the_stream() -> None:
