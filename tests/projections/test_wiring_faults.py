@@ -2,6 +2,8 @@
 
 import typing
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -166,6 +168,90 @@ def test_a_key_has_the_type_of_its_column() -> None:
     assert "Placed.customer_id is uuid and product is text" in text
     assert "Tagged.rank is text and rank is integer" in text
     assert "tags is kept as JSON and is not compared" in text
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Word(StrEnum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Painted(DomainEvent):
+    text: str
+    number: int
+    amount: Decimal
+    weight: float
+    flag: bool
+    colour: Colour
+    word: Word
+    level: Level
+    odd: set[int]
+
+
+def keyed(column: str, field: str) -> type[Projection[Any]]:
+    """A projection whose row has a key of the type of one of these fields, and is found by another one."""
+    annotation = Painted.model_fields[column].annotation
+
+    class Keyed(ReadModel):
+        __annotations__ = {"key": Annotated[annotation, Key], "total": int}
+
+    def method(self: Any, row: Any, event: Painted) -> Any: ...
+
+    method.__annotations__.update({"row": Keyed | None, "return": Keyed})
+
+    class ByKey(Projection[Keyed]):
+        painted = on(key=field)(method)
+
+    return ByKey
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("text", "text"), ("text", "word"), ("number", "number"), ("number", "level"), ("number", "flag"),
+        ("amount", "number"), ("amount", "amount"), ("weight", "number"), ("weight", "weight"), ("flag", "flag"),
+        ("colour", "colour"), ("text", "odd"),
+    ],
+)  # fmt: skip
+def test_a_field_finds_a_row_if_its_values_may_equal_the_key(column: str, field: str) -> None:
+    """One that is no column's type is judged with each value."""
+    assert define(keyed(column, field)).takes == {"Painted"}
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("text", "colour"), ("colour", "text"), ("colour", "number"), ("number", "text"), ("number", "amount"),
+        ("number", "weight"), ("amount", "weight"), ("weight", "amount"), ("flag", "number"), ("text", "level"),
+    ],
+)  # fmt: skip
+def test_a_field_that_never_equals_the_key_is_refused(column: str, field: str) -> None:
+    assert f"Painted.{field} is " in faults(keyed(column, field))
+    assert "never equal; name a field of the same type" in faults(keyed(column, field))
+
+
+@pytest.mark.parametrize("returns", [list[Basket], tuple[Basket, ...], tuple[Basket, Basket], Iterator[Basket]])
+def test_several_rows_are_promised_by_whatever_holds_only_them(returns: Any) -> None:
+    handler = define(having(on(returning(returns)))).handlers["Placed"][0]
+    assert (handler.is_sequence, handler.model) == (True, Basket)
+
+
+def test_each_compares_any_column_with_a_field_that_every_event_has() -> None:
+    def method(self: Any, row: shop.ProductSales, event: Added) -> shop.ProductSales: ...  # type: ignore[empty-body]
+
+    class Each(Projection[ProductSales]):
+        sold = on(each="product")(method)
+
+    each = define(Each).handlers["Added"][0].each
+    assert each is not None
+    (stored,) = shop.stored([(shop.order("1"), shop.added("ink"))])
+    assert each.find(stored, shop.added("ink"), None) == "ink"
 
 
 def test_a_key_names_one_field_for_each_of_its_columns() -> None:
