@@ -10,12 +10,12 @@ import pytest
 
 from diptych import App, FixedClock, new_id
 from diptych.app.tuning import Tuning
-from diptych.errors import ProgrammingError
+from diptych.errors import ProgrammingError, RowChangedError
 from diptych.store.batches import ViewBatch
 from diptych.store.leases import Request, Worker
 from diptych.store.protocols import Append
-from diptych.subscriptions.duty import LANES
-from diptych.subscriptions.lane_work import LaneWork
+from diptych.subscriptions.duty import LANES, Finished
+from diptych.subscriptions.lane_work import LaneWork, _failed, _is_through
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.reading import Pace
 from diptych.subscriptions.spreading import Share
@@ -142,7 +142,7 @@ async def test_outcomes_are_kept_for_a_month_and_others_for_as_long_as_they_matt
     lane.clock.advance(timedelta(microseconds=1))
     await work._turn()
     assert [task.number for task in await lane.kept()] == [1, 2, 3, 4]  # it has just been looked
-    lane.clock.advance(timedelta(minutes=1))
+    lane.clock.advance(timedelta(minutes=1, microseconds=-1))
     await work._turn()
     assert [task.number for task in await lane.kept()] == [3, 4]
 
@@ -309,3 +309,25 @@ async def test_a_paused_lane_begins_nothing_and_goes_on_when_it_may(lane: Lane) 
     running.cancel()
     await asyncio.wait((running,))
     assert work._wake not in lane.desk.reader._listeners
+
+
+def test_a_turn_rests_on_what_failed_and_not_on_what_another_has_done() -> None:
+    """S1: whoever sees that a task took effect under another owner goes on with that."""
+    failed, changed, fine = owed(1), owed(2), owed(3)
+    error = RowChangedError("tasks", ("key",), "state", WAITING)
+    given = [Finished(failed, None, ValueError()), Finished(changed, None, error), Finished(fine, 7)]
+    assert _failed(given) == [failed]
+
+
+async def test_a_timer_is_looked_for_again_when_an_event_that_it_may_have_waited_for_is_through(lane: Lane) -> None:
+    """S2: one that is over, or put aside; not one that is tried again, and no command."""
+    turn = lane.desk.turn(LANE, lane.duty.tasks)
+    over, aside, again, command, fine = owed(1), owed(2), owed(3), owed(4, kind="command"), owed(5)
+    turn.put(over)
+    turn.drop(over.id)
+    turn.drop(command.id)
+    turn.park(aside, ValueError())
+    turn.again(again, ValueError(), 1.0)
+    through = [_is_through(task, turn) for task in (over, aside, again, command, fine)]
+    assert through == [True, True, False, False, False]
+    assert _is_through(owed(6, PARKED), turn)
