@@ -1,4 +1,4 @@
-"""P1: rows are held against what the log makes of them, at one place of each lane; what moves meanwhile is no finding."""
+"""P1: rows are held against what the log makes of them, at one place of each lane; what moves is no finding."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -102,9 +102,8 @@ async def test_what_is_parked_is_no_part_of_the_rows_and_neither_is_what_waits_b
     lane = lane_of(str(ONE.id), LANES)
     events = {row.position: row for row in (await baskets.events.read_log(after=0)).events}
     parked = [ParkedEvent(str(ONE.id), 5, "poisoned", lane), ParkedEvent(str(ONE.id), 6, "", lane)]
-    places = {lane: at for lane, at in enumerate(await baskets.views.places("baskets"))}
     row = (await baskets.rows(Basket))[TWO.id]
-    moves = [LaneMove(lane, at.epoch, at.position) for lane, at in places.items()]
+    moves = [LaneMove(lane, at.epoch, at.position) for lane, at in enumerate(await baskets.views.places("baskets"))]
     await baskets.views.commit(
         ViewBatch(
             "baskets",
