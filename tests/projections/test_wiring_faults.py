@@ -316,6 +316,8 @@ def test_a_projection_that_cannot_be_made_is_a_fault() -> None:
         def __init__(self) -> None:
             raise KeyError("x")
 
+        method = on(of_row)
+
     assert "it cannot be made without arguments" in faults(Broken)
     assert "this is not a projection" in faults(5)
 
