@@ -147,12 +147,12 @@ async def test_each_lane_is_compared_where_it_stands(baskets: Running) -> None:
 
 
 async def test_what_is_released_meanwhile_is_looked_at_again(baskets: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folded without an event that is applied now, rows would seem to be wrong."""
+    """Folded without an event that is applied now, rows would seem to be wrong; the last one, too."""
     parked, looks = baskets.views.parked, list[str]()
 
     async def released(projection: str, generation: int | None = None) -> Any:
         looks.append(projection)
-        return [ParkedEvent(str(ONE.id), 3, "boom")] if len(looks) == 1 else await parked(projection, generation)
+        return [ParkedEvent(str(TWO.id), 4, "boom")] if len(looks) == 1 else await parked(projection, generation)
 
     monkeypatch.setattr(baskets.views, "parked", released)
     looked = Looked(baskets)

@@ -131,6 +131,7 @@ def test_a_reader_writes_nothing(tmp_path: Path) -> None:
     open_writer(file, synchronous="full", lock_timeout=1.0).close()
     reader = open_reader(file)
     assert reader.pragma("query_only") == 1
+    assert 0 < reader.execute("PRAGMA busy_timeout").get <= 1000  # milliseconds: some wait on the event loop
     with pytest.raises(apsw.ReadOnlyError):
         reader.execute("CREATE TABLE notes (text)")
     reader.close()
