@@ -65,8 +65,8 @@ async def parked(carrier: Carrier) -> list[tuple[int, bool]]:
 
 async def test_what_still_fails_stays_parked_and_what_is_mended_is_applied(carrier: Carrier) -> None:
     assert await parked(carrier) == [(3, True), (5, False)]
-    for what in ({}, {"key": KEY}):
-        outcome = (await done(carrier, "retry", **what)).outcome
+    for key in ("", KEY):
+        outcome = (await done(carrier, "retry", key=key)).outcome
         assert outcome.startswith(f"{KEY} stays parked: baskets failed on position 3 (Added)")
         assert await parked(carrier) == [(3, True), (5, False)]
     shop.Baskets.is_mended = True
