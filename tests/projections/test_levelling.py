@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from diptych.projections import levelling
 from diptych.projections.backfill import Backfill, Subject
-from diptych.projections.levelling import Levelling
+from diptych.projections.levelling import Levelling, _as_lanes
 from diptych.store.generations import Comparison
 from diptych.store.leases import Worker
 from tests.projections import shop
@@ -94,3 +95,47 @@ async def test_what_is_compared_may_move_as_soon_as_the_snapshot_stands() -> Non
             compared = await level.compare(builder)
         assert compared is not None
         assert compared.is_equal
+
+
+@pytest.mark.parametrize(
+    ("stand", "lanes", "wanted"),
+    [
+        ({0: 7}, 1, {0: 7}),
+        ({0: 7, 1: 9}, 2, {0: 7, 1: 9}),
+        ({0: 7}, 3, {0: 7, 1: 7, 2: 7}),
+        ({0: 7, 1: 7}, 1, {0: 7}),
+        ({0: 7, 1: 9}, 1, None),
+        ({0: 7, 1: 9}, 3, None),
+        ({}, 1, None),
+    ],
+)
+def test_lanes_of_another_number_meet_only_where_all_of_them_stand_together(
+    stand: dict[int, int], lanes: int, wanted: dict[int, int] | None
+) -> None:
+    assert _as_lanes(stand, lanes) == wanted
+
+
+async def test_the_live_one_stands_only_when_the_new_one_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P6: what is far behind is built first, while events go on."""
+    monkeypatch.setattr(levelling, "_NEAR", 3)
+    held: list[int] = []
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append(orders(5))
+        await shop_.engine.caught_up()
+        subject = patient(shop_)
+        new = await subject.views.generations.begin(subject.definition.tables)
+        async with Backfill(subject, new.number) as builder, asyncio.timeout(20):
+            await builder.take(range(new.lanes))
+            pause = subject.views.leases.pause
+
+            async def hold(*of: Any, **more: Any) -> None:
+                held.append(builder.progress.position)
+                await pause(*of, **more)
+
+            monkeypatch.setattr(subject.views.leases, "pause", hold)
+            head = (await subject.events.head()).position
+            compared = await Levelling(subject, await live(subject), new).compare(builder)
+        assert compared is not None
+        assert (compared.is_equal, compared.positions) == (True, (head, head))
+        assert min(held) >= head - 3
+        assert not (await subject.views.leases.board()).paused
