@@ -14,6 +14,8 @@ from diptych.read.models import table_of
 from diptych.store.batches import Load, ViewBatch
 from diptych.store.generations import Generation
 from diptych.store.leases import Worker
+from diptych.subscriptions.failures import ENDED
+from diptych.subscriptions.lanes import LANES, lane_of
 from diptych.subscriptions.place import has_ended, this_place
 from tests.projections import shop
 from tests.projections.rebuilds import PACE, subject_of
@@ -173,6 +175,25 @@ async def test_who_has_the_lanes_and_lives_is_named_and_who_is_gone_is_not_waite
         await leases.claim("ghost", subject.name, new.number, [0])
         await builder.take([0])
         assert "ghost" not in {one.id for one in (await leases.board()).workers}
+
+
+async def test_what_ended_another_builder_is_told_by_whoever_takes_its_lane(shop_: Running) -> None:
+    """P7: it is not tried again unasked."""
+    subject, new = await begun(shop_)
+    leases, lane = subject.views.leases, lane_of(str(ONE.id), LANES)
+    async with Backfill(subject, new.number) as builder:
+        await builder.take(range(new.lanes))
+        await builder.build(5)
+    await leases.beat(Worker("dead", "elsewhere 1", frozenset({new.number})), 60.0)
+    await leases.claim("dead", subject.name, new.number, [lane])
+    await leases.mark("dead", subject.name, new.number, lane, attempt=3)
+    await leases.beat(Worker("next", "elsewhere 1", frozenset()), 60.0, dead=["dead"])
+    shop.Baskets.is_mended = True
+    async with Backfill(subject, new.number) as builder:
+        await builder.take(range(new.lanes))
+        await builder.mend()
+    first, *_ = await subject.views.parked(subject.name, new.number)
+    assert (first.position, first.error) == (3, f"position 3: {ENDED}")
 
 
 async def test_a_generation_that_was_dropped_is_not_waited_for(shop_: Running) -> None:

@@ -195,3 +195,28 @@ async def test_a_runner_that_is_told_to_end_ends_and_has_no_lane_any_more(carrie
     board = await carrier.work.views.leases.board()
     assert {row.owner for row in board.lanes if row.generation == carrier.work.generation} == {""}
     assert runner._wake not in carrier.work.reader._listeners
+
+
+async def test_what_is_asked_of_a_lane_that_is_not_here_yet_waits_for_it(carrier: Carrier) -> None:
+    """It is answered once the lane is claimed, by whoever has it then."""
+    work, leases = carrier.work, carrier.work.views.leases
+    await work.views.generations.index("baskets", work.generation)
+    await carrier.work.views.generations.swap("baskets", work.generation)
+    runner = Runner(work, Progress("baskets"), Listener(lambda: None, lambda: None, lambda: None))
+    runner.has_share(Share(ALL))  # another has them still
+    (request,) = await leases.ask_lane("baskets", "retry", LANE, key=KEY)
+    runner.is_asked([request])
+    task = asyncio.create_task(runner.run())
+    await until(lambda: not runner._wake.is_set())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [one.outcome for one in await leases.requests("baskets")] == [""]
+    assert runner.carrier.progress.error is None
+    shop.Baskets.is_mended = True
+    runner.has_share(Share(ALL, free=ALL))
+    async with asyncio.timeout(10):
+        while not (await leases.requests("baskets"))[0].outcome:  # noqa: ASYNC110 - what is waited for is in a store
+            await asyncio.sleep(0.001)
+    assert KEY in (await leases.requests("baskets"))[0].outcome
+    runner.end()
+    await task
