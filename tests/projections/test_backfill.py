@@ -1,5 +1,7 @@
 """Lanes that nobody reads yet, carried by a worker of their own: what it waits for, goes past, and leaves on disk."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,6 +22,7 @@ from diptych.subscriptions.place import has_ended, this_place
 from tests.projections import shop
 from tests.projections.rebuilds import PACE, subject_of
 from tests.projections.running import Running, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +72,25 @@ async def test_what_is_built_is_on_disk_as_far_as_it_was_told(shop_: Running) ->
             assert await places(subject, new) == {upto}
         assert builder.parked == 1
     assert (await subject.views.leases.board()).workers == []
+
+
+async def test_a_builder_lives_for_as_long_as_it_builds_and_leaves_nothing_behind(shop_: Running) -> None:
+    """Its worker is known as one of this process: else another would take its lanes at once."""
+    subject, new = await begun(shop_)
+    before = set(threading.enumerate())
+
+    def building() -> list[str]:
+        return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "build baskets"]
+
+    async with Backfill(subject, new.number) as builder:
+        await builder.take(range(new.lanes))
+        await builder.build(5)
+        (worker,) = (await subject.views.leases.board()).workers
+        assert not has_ended(worker)
+        assert len(building()) == 2
+    assert has_ended(worker)
+    assert building() == []
+    await until(lambda: not [one for one in set(threading.enumerate()) - before if one.name == "diptych-baskets"])
 
 
 async def test_lanes_are_brought_each_to_its_own_place_and_let_go_of(shop_: Running) -> None:
