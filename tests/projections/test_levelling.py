@@ -14,7 +14,7 @@ from diptych.store.generations import Comparison
 from diptych.store.leases import Worker
 from tests.projections import shop
 from tests.projections.harmful import board_where, until
-from tests.projections.rebuilds import PACE, live, orders, subject_of
+from tests.projections.rebuilds import PACE, differences, live, orders, rebuild, subject_of
 from tests.projections.running import Running, running
 from tests.projections.test_liveness import Around
 
@@ -139,3 +139,22 @@ async def test_the_live_one_stands_only_when_the_new_one_is_near(monkeypatch: py
         assert (compared.is_equal, compared.positions) == (True, (head, head))
         assert min(held) >= head - 3
         assert not (await subject.views.leases.board()).paused
+
+
+async def test_what_came_while_somebody_decided_is_built_before_the_swap() -> None:
+    """P3, R2: whoever reads goes back in time for no rebuild."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append(orders(5))
+        await shop_.engine.caught_up()
+        subject = subject_of(shop_, shop.Baskets)
+
+        async def decide(*_: Any) -> bool:
+            await shop_.append(orders(3, first=7))
+            await shop_.engine.caught_up()
+            return True
+
+        rebuilt = await rebuild(subject, decide)
+        assert rebuilt.is_swapped
+        assert (await live(subject)).number == rebuilt.new.number
+        assert len(await shop_.rows(shop.Basket)) == 8
+        assert await differences(subject) == []

@@ -20,7 +20,7 @@ from diptych.errors import (
     ValueDoesNotFitError,
 )
 from diptych.read.models import Key, ReadModel, table_of
-from diptych.store.batches import Load, ProjectionTables, RowChanges
+from diptych.store.batches import Checkpoint, Freshness, Load, ProjectionTables, RowChanges
 from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.events import SqliteEventStore
 from diptych.store.sqlite.reader import CONNECTIONS
@@ -200,3 +200,41 @@ async def test_a_session_that_ends_while_it_waits_gives_back_what_it_gets(tmp_pa
         await reading
     assert store.connections_in_use == 0
     await store.close()
+
+
+async def test_of_lanes_that_are_gone_nothing_is_known(tmp_path: Path) -> None:
+    """Somebody emptied the table by hand; the next start makes the rows anew."""
+    store = SqliteViewStore(views_file(str(tmp_path / "shop.views.db")), StoreSettings())
+    await store.open([TALLIES], store_id=STORE)
+    await store.commit(batch(TALLIES, RowChanges(TALLY, [Tally(name="a", total=1)]), to=4, generation=1))
+    async with store.reader() as session:
+        assert await session.freshness("tallies") == Freshness(Checkpoint(4, 0, b"e4", 4000), 0, 1)
+    with apsw.Connection(store.file.path) as owner:
+        owner.execute("DELETE FROM projection_checkpoints")
+    owner.close()
+    async with store.reader() as session:
+        assert await session.freshness("tallies") == Freshness(Checkpoint())
+    assert await store.checkpoint("tallies") == Checkpoint()
+    await store.close()
+
+
+async def test_a_log_that_was_taken_away_is_said_by_who_reads_the_rows_beside_it(tmp_path: Path) -> None:
+    """X2: and no connection is kept that was opened half-way."""
+    events = SqliteEventStore(str(tmp_path / "shop.db"))
+    await events.open()
+    await events.inline.open([TALLIES], store_id=events.store_id)
+    store = SqliteViewStore(views_file(str(tmp_path / "shop.views.db")), StoreSettings(), inline=events.inline)
+    await store.open([ProjectionTables("shop", (STOCK,))], store_id=events.store_id)
+    for path in tmp_path.glob("shop.db*"):  # noqa: ASYNC240 - of a test's own
+        path.rename(path.with_suffix(f"{path.suffix}.away"))
+    for _ in range(CONNECTIONS + 1):
+        async with store.reader() as session:
+            with pytest.raises(DiptychError, match=r"shop\.views\.db"):
+                await session.get(STOCK, ("s", 1))
+    assert store.connections_in_use == 0
+    for path in tmp_path.glob("*.away"):  # noqa: ASYNC240 - of a test's own
+        path.rename(path.with_suffix(""))
+    async with store.reader() as session:
+        assert await session.get(STOCK, ("s", 1)) is None
+    await store.close()
+    await events.close()
