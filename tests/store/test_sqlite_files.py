@@ -13,6 +13,7 @@ from diptych.errors import (
     SkippedPositionsError,
     StoreCorruptedError,
     StoreNewerThanCodeError,
+    StoreUnavailableError,
 )
 from diptych.events.recorded import checksum, is_intact
 from diptych.store.protocols import CommandKey, CommandRecord
@@ -272,6 +273,25 @@ async def test_events_that_have_lost_their_stream_or_type_are_not_passed_over(pa
         with pytest.raises(StoreCorruptedError, match="2 events after 0 have lost their stream or type"):
             await reading
     await store.close()
+
+
+async def test_a_store_that_closes_while_somebody_reads_says_so(path: str) -> None:
+    """And keeps no connection."""
+    store = await _store(path, is_open=True)
+    store._threads.shutdown()
+    for reading in (store.read_log(after=0), store.read_slices(after=0, slices=range(1024))):
+        with pytest.raises(StoreUnavailableError, match=r"is closed\. Open the store before reading"):
+            await reading
+    assert store.connections_in_use == 0
+    await store.close()
+    for asked in (
+        store.read_log(after=0),
+        store.head(),
+        store.read_stream(stream()),
+        store.append(to(stream(), event())),
+    ):
+        with pytest.raises(StoreUnavailableError, match="is closed"):
+            await asked
 
 
 async def test_the_slice_of_an_event_is_that_of_its_stream(path: str) -> None:
