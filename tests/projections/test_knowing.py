@@ -19,6 +19,7 @@ from diptych.store.leases import Board, LaneRow, Pause, Worker
 from diptych.subscriptions.progress import Place, Progress
 from diptych.subscriptions.reading import Pace
 from tests.projections import shop
+from tests.projections.running import running
 
 pytestmark = pytest.mark.anyio
 ONE = Generation("baskets", 1, "live", 1, "", 3, "", (), True, 0)
@@ -196,3 +197,17 @@ async def test_who_waits_has_the_lanes_of_others_looked_at() -> None:
     with suppress(asyncio.CancelledError):
         await known._elsewhere._watching
     waiting.cancel()
+
+
+async def test_where_the_lanes_of_others_are_is_looked_at_when_somebody_asks() -> None:
+    """They have nothing to write down of events that concern nobody."""
+    async with running("memory:", shop.Baskets, is_started=False) as made:
+        await made.append([(shop.customer("ada"), shop.Noise())] * 3)
+        progress = Progress("baskets", event_types=frozenset({"Placed"}))
+        progress.turns_to(1)
+        progress.head = 3
+        progress.has_no_lanes()
+        progress.hears(dict.fromkeys(range(16), Place()))
+        site: Any = SimpleNamespace(events=made.events, views=made.views, worker="", rules=None)
+        await Knowledge(define(shop.Baskets), progress, cast(Site, site)).look()
+        assert progress.position == 3

@@ -331,3 +331,22 @@ async def test_a_timer_is_looked_for_again_when_an_event_that_it_may_have_waited
     through = [_is_through(task, turn) for task in (over, aside, again, command, fine)]
     assert through == [True, True, False, False, False]
     assert _is_through(owed(6, PARKED), turn)
+
+
+@pytest.mark.parametrize("is_ending", [True, False])
+async def test_what_failed_here_and_took_effect_elsewhere_is_not_tried_again(lane: Lane, is_ending: bool) -> None:
+    """S1: an owner before may have done it after all; that is seen when the failure is written down."""
+    work = await lane.claimed()
+    (order,) = await lane.placed()
+    lane.failing.add(order)
+    lane.gate.clear()
+    await work._turn()
+    await until(lambda: bool(work._in_hand._performing))
+    (task,) = await lane.kept()
+    await lane.put(task._replace(state=TAKEN))
+    lane.gate.set()
+    if not is_ending:
+        await until(lambda: bool(work._in_hand.finished(1)))
+    with pytest.raises(RowChangedError):
+        await (work.end() if is_ending else work._turn())
+    assert [one.state for one in await lane.kept()] == [TAKEN]
