@@ -211,6 +211,7 @@ async def test_an_aggregate_that_is_there_is_not_added_anew(is_stored: bool) -> 
             await app.commands.dispatch(Replace(counter_id=counter))
         with pytest.raises(ConflictError, match=f"Counter {counter} exists already. Load it instead"):
             await app.commands.dispatch(Replace(counter_id=counter, has_recorded=not is_stored))
+        assert len(added) == 1 + is_stored  # the same one was no conflict, the other was
         if not is_stored:
             receipt = await app.commands.dispatch(Replace(counter_id=counter))
             assert (list(receipt.streams.values()), added[-1].version) == ([1], 1)
