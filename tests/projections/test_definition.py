@@ -12,6 +12,7 @@ from diptych.projections.definition import define, define_all
 from diptych.projections.projection import Projection
 from diptych.read.models import Key, ReadModel
 from diptych.store.batches import Db
+from diptych.subscriptions.lanes import LANES
 from tests.projections import shop
 from tests.projections.shop import Added, Basket, Order, Placed, ProductSales, Registered
 
@@ -33,6 +34,47 @@ def test_a_projection_is_isolated_when_every_method_touches_only_its_own_stream(
     assert not define(shop.Orders).is_isolated
     assert not define(shop.Sales).is_isolated
     assert not define(shop.SalesBySql).is_isolated
+
+
+def test_only_what_is_isolated_and_asynchronous_is_spread_over_lanes() -> None:
+    assert define(shop.Baskets).tables.lanes == LANES
+    assert define(shop.Baskets, "inline").tables.lanes == 1
+    for projection in (shop.Orders, shop.Sales, shop.SalesBySql):
+        assert define(projection).tables.lanes == 1
+
+
+def test_hand_written_sql_is_given_what_it_asks_for_in_any_order() -> None:
+    given: list[tuple[Any, ...]] = []
+
+    class Plain(Projection[Basket]):
+        async def handle(self, event: Placed, db: Db) -> None:
+            given.append((event, db))
+
+    class WithMeta(Projection[Basket]):
+        async def handle(self, meta: Metadata, event: Annotated[Placed, "an event"], db: Db) -> None:
+            given.append((meta, event, db))
+
+    for projection in (Plain, WithMeta):
+        definition = define(projection)
+        assert definition.script is not None
+        assert definition.takes == {"Placed"}
+        assert definition.script.where.endswith(f"{projection.__qualname__}.handle")
+        coroutine: Any = definition.script.call("event", "metadata", "db")
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+    assert given == [("event", "db"), ("metadata", "event", "db")]
+
+
+@pytest.mark.parametrize("hint", [DomainEvent, Any, None])
+def test_hand_written_sql_that_names_no_event_takes_all_that_are_declared(hint: Any) -> None:
+    async def handle(self: Any, event: Any, db: Db) -> None: ...
+
+    if hint is None:
+        del handle.__annotations__["event"]
+    else:
+        handle.__annotations__["event"] = hint
+    taken = define(type("Taking", (shop.SalesBySql,), {"handle": handle})).takes
+    assert {"Added", "Placed", "Noise"} <= taken
 
 
 def test_a_definition_names_its_tables_and_the_events_it_takes() -> None:

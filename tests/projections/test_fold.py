@@ -1,6 +1,6 @@
 """The pure fold: what methods return is what rows become, and a batch is the same as its events one by one (P1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Annotated, Any
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diptych.errors import ProjectionError
+from diptych.errors import DecodeError, ProjectionError
 from diptych.events.recorded import StoredEvent
 from diptych.handlers import on
-from diptych.messages import Metadata
+from diptych.messages import DomainEvent, Metadata
 from diptych.projections.definition import define
 from diptych.projections.fold import BatchFold
 from diptych.projections.piece import piece
@@ -111,6 +111,62 @@ def test_a_row_made_in_the_batch_is_not_read_from_the_store() -> None:
     assert BatchFold(definition, piece(rows, definition.takes, codec)).loads() == []
 
 
+def loaded(projection: type[Projection[Any]], facts: Sequence[Fact]) -> dict[tuple[str, tuple[str, ...]], list[Any]]:
+    """What a batch asks for, by table and columns."""
+    definition = define(projection)
+    loads = BatchFold(definition, piece(shop.stored(facts), definition.takes, shop.codec())).loads()
+    return {(load.table.name, tuple(load.columns)): list(load.values) for load in loads}
+
+
+def test_a_batch_reads_the_rows_that_it_needs_each_once_and_no_others() -> None:
+    """P8"""
+    ada, bob, one, two = shop.customer("ada"), shop.customer("bob"), shop.order("1"), shop.order("2")
+    facts: list[Fact] = [
+        (one, shop.placed("ada")),
+        (two, shop.added()),
+        (two, shop.added()),
+        (one, shop.added()),
+        (bob, Renamed(name="B")),
+        (bob, shop.Noise()),
+    ]
+    assert loaded(shop.Orders, facts) == {
+        ("customer_name", ("id",)): [(ada.id,), (bob.id,)],
+        ("order", ("id",)): [(two.id,)],
+        ("order", ("customer_id",)): [(bob.id,)],
+    }
+    assert loaded(shop.Sales, facts) == {("product_sales", ("product",)): [("pen",)]}
+    assert loaded(shop.Sales, [(bob, shop.Noise())]) == {}
+
+
+class Tagged(ReadModel):
+    id: Annotated[UUID, Key]
+    tags: list[str]
+
+
+def test_a_row_that_came_back_as_it_was_is_not_written_but_for_one_with_a_list_in_it() -> None:
+    """Of which it cannot be told: a method may have changed the list."""
+
+    class Same(Projection[Basket]):
+        @on
+        def added(self, row: Basket, event: Added) -> Basket:
+            return row
+
+    class SameTags(Projection[Tagged]):
+        @on
+        def added(self, row: Tagged, event: Added) -> Tagged:
+            row.tags.append(event.product)
+            return row
+
+    one = shop.order("1")
+    basket, tagged = Basket(id=one.id, total=Decimal(0), items=0), Tagged(id=one.id, tags=[])
+    for projection, row, upserts in ((Same, basket, []), (SameTags, tagged, [tagged])):
+        definition = define(projection)
+        batch = BatchFold(definition, piece(shop.stored([(one, shop.added())]), definition.takes, shop.codec()))
+        changes = batch.run({definition.sheets[0].table.name: [row]})
+        assert [change.upserts for change in changes] == ([upserts] if upserts else [])
+    assert tagged.tags == ["pen"]
+
+
 def test_every_row_with_the_value_changes_even_one_made_in_the_same_batch() -> None:
     ada, one, two, other = shop.customer("ada"), shop.order("1"), shop.order("2"), shop.order("3")
     tables = folded(shop.Orders, [(ada, Registered(name="Ada")), (one, shop.placed()), (other, shop.placed("bob"))])
@@ -140,6 +196,43 @@ def test_a_missing_row_is_an_error_unless_it_may_be_new() -> None:
     assert f"there is no row {shop.order('1').id} in basket" in str(error)
 
 
+def test_a_missing_row_is_an_error_whatever_else_the_method_takes() -> None:
+    class WithMeta(Projection[Basket]):
+        @on
+        def added(self, row: Basket, event: Added, meta: Metadata) -> Basket:
+            raise NotImplementedError
+
+    class WithLookup(Projection[Basket | Order]):
+        @on
+        def added(self, row: Basket, event: Added, order: Annotated[Order | None, Key]) -> Basket:
+            raise NotImplementedError
+
+    for projection in (WithMeta, WithLookup):
+        said = str(failure(projection, [(shop.order("1"), shop.added())]))
+        assert f"there is no row {shop.order('1').id} in basket for its parameter row" in said
+
+
+def test_every_row_with_the_value_changes_even_one_that_a_plain_method_made_just_now() -> None:
+    class Plain(Projection[Order]):
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Order:
+            made = shop.Orders().placed(event, meta, None)
+            return made.replace(id=meta.stream.id)
+
+        @on
+        def added(self, row: Order, event: Added) -> Order:
+            return row.replace(customer_id=shop.customer("bob").id)
+
+        @on(each="customer_id")
+        def renamed(self, row: Order, event: Renamed) -> Order:
+            return row.replace(customer_name=event.name)
+
+    one, two, ada, bob = shop.order("1"), shop.order("2"), shop.customer("ada"), shop.customer("bob")
+    made: list[Fact] = [(one, shop.placed()), (two, shop.placed()), (two, shop.added())]
+    tables = folded(Plain, [*made, (bob, Renamed(name="Bobby")), (ada, Renamed(name="Countess"))])
+    assert {key[0]: row.customer_name for key, row in tables["order"].items()} == {one.id: "Countess", two.id: "Bobby"}
+
+
 def test_a_changed_key_is_refused() -> None:
     class Mover(Projection[Basket]):
         @on
@@ -148,6 +241,32 @@ def test_a_changed_key_is_refused() -> None:
 
     error = failure(Mover, [(shop.order("1"), shop.placed())])
     assert "A key never changes" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "it returned None, but its annotation promises Basket"),
+        ("a basket", "it returned a str where"),
+        (Basket(id=UUID(int=1), total=Decimal(0), items=0), "A key never changes"),
+    ],
+)
+def test_a_method_that_looks_something_up_returns_its_own_row_too(returned: Any, said: str) -> None:
+    class Looking(Projection[Basket | Order]):
+        @on
+        def placed(self, event: Placed, order: Annotated[Order | None, Key("customer_id")]) -> Basket:
+            return returned  # type: ignore[no-any-return]
+
+    assert said in str(failure(Looking, [(shop.order("1"), shop.placed())]))
+
+
+def test_a_new_row_has_the_key_by_which_it_was_looked_for() -> None:
+    class Mover(Projection[Basket]):
+        @on
+        def added(self, row: Basket | None, event: Added) -> Basket:
+            return Basket(id=UUID(int=1), total=Decimal(0), items=0)
+
+    assert "A key never changes" in str(failure(Mover, [(shop.order("1"), shop.added())]))
 
 
 def test_a_changed_key_of_a_row_that_is_there_is_refused() -> None:
@@ -223,6 +342,51 @@ def test_a_method_may_return_several_rows_each_under_its_own_key() -> None:
     assert set(folded(Doubles, [(one, shop.added())])["line"]) == {(one.id, "pen"), (one.id, "pen (gift)")}
 
 
+def test_one_row_where_several_were_promised_is_an_error() -> None:
+    class Single(Projection[Line]):
+        @on
+        def added(self, event: Added, meta: Metadata) -> list[Line]:
+            return Line(order=meta.stream.id, product="pen", quantity=1)  # type: ignore[return-value]
+
+    said = str(failure(Single, [(shop.order("1"), shop.added())]))
+    assert "it returned one Line where its annotation promises several" in said
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (
+            [Line(order=UUID(int=1), product="pen", quantity=1), "ink"],
+            "it returned a str where its annotation promises",
+        ),
+        (None, "it returned None, but its annotation promises Line"),
+    ],
+)
+def test_several_rows_are_all_of_the_promised_kind(returned: Any, said: str) -> None:
+    class Several(Projection[Line]):
+        @on
+        def added(self, event: Added) -> list[Line]:
+            return returned  # type: ignore[no-any-return]
+
+    assert said in str(failure(Several, [(shop.order("1"), shop.added())]))
+
+
+def test_several_rows_may_be_none_if_that_is_promised_and_come_from_a_generator() -> None:
+    class Maybe(Projection[Line]):
+        @on
+        def added(self, event: Added) -> list[Line] | None:
+            return None
+
+        @on
+        def placed(self, event: Placed, meta: Metadata) -> Iterator[Line]:
+            yield Line(order=meta.stream.id, product="pen", quantity=1)
+            yield Line(order=meta.stream.id, product="ink", quantity=1)
+
+    one = shop.order("1")
+    lines = folded(Maybe, [(one, shop.placed()), (one, shop.added())])["line"]
+    assert set(lines) == {(one.id, "pen"), (one.id, "ink")}
+
+
 def line_key(event: Added, meta: Metadata) -> tuple[UUID, str]:
     return meta.stream.id, event.product
 
@@ -237,6 +401,55 @@ def test_a_key_may_be_a_function_of_event_and_metadata() -> None:
     one, two = shop.order("1"), shop.order("2")
     tables = folded(Lines, [(one, shop.added()), (two, shop.added()), (one, shop.added(quantity=4))])
     assert {key: row.quantity for key, row in tables["line"].items()} == {(one.id, "pen"): 5, (two.id, "pen"): 1}
+
+
+@pytest.mark.parametrize("found", [None, (UUID(int=1),), (UUID(int=1), "pen", 1), ("1", "pen"), (UUID(int=1), None)])
+def test_a_key_function_that_returns_no_key_fails_its_event(found: Any) -> None:
+    class Lines(Projection[Line]):
+        @on(key=lambda event, meta: found)
+        def added(self, row: Line | None, event: Added) -> Line:
+            raise NotImplementedError
+
+    error = failure(Lines, [(shop.order("1"), shop.added())])
+    assert f"added: ValueError: its key function returned {found!r} for the key (order, product)" in str(error)
+    assert error.position == 1
+
+
+class Moved(DomainEvent):
+    to: UUID | None
+
+
+def test_a_field_that_is_none_is_no_key_of_a_row_and_finds_none() -> None:
+    class Strict(Projection[Basket]):
+        @on(key="to")
+        def moved(self, row: Basket | None, event: Moved) -> Basket:
+            raise NotImplementedError
+
+    class Looking(Projection[Total | Basket]):
+        @on
+        def moved(self, event: Moved, basket: Annotated[Basket | None, Key("to")]) -> list[Total]:
+            return [Total(product="moved", quantity=0 if basket is None else 1)]
+
+    class Demanding(Projection[Total | Basket]):
+        @on
+        def moved(self, event: Moved, basket: Annotated[Basket, Key("to")]) -> list[Total]:
+            raise NotImplementedError
+
+    facts: list[Fact] = [(shop.order("1"), Moved(to=None))]
+    assert "the key (to) of its row is None" in str(failure(Strict, facts))
+    assert "the key (to) of its row is None" in str(failure(Demanding, facts))
+    assert [row.quantity for row in folded(Looking, facts)["total"].values()] == [0]
+
+
+def test_an_event_that_cannot_be_read_fails_for_itself_also_while_its_rows_are_looked_for() -> None:
+    """No method is blamed for it."""
+    definition = define(shop.Orders)
+    whole, broken = shop.stored([(shop.customer("ada"), Registered(name="Ada")), (shop.order("1"), shop.placed())])
+    batch = BatchFold(definition, piece([whole, broken._replace(payload="{}")], definition.takes, shop.codec()))
+    with pytest.raises(EventFailure) as caught:
+        batch.loads()
+    assert caught.value.position == 2
+    assert isinstance(caught.value.cause, DecodeError)
 
 
 def test_a_look_up_without_a_field_is_by_the_stream() -> None:

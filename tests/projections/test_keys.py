@@ -3,9 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from diptych.projections.keys import RowKeys
+import pytest
+
+from diptych.projections.keys import RowKeys, comparable
 from diptych.read.models import Key, ReadModel, table_of
 from diptych.store.sqlite.rows import schema
+from diptych.store.tables import Kind
 
 ONE = UUID("01890000-0000-7000-8000-00000000000a")
 
@@ -56,6 +59,17 @@ def test_a_table_is_equal_to_a_table_of_its_shape_and_to_nothing_else() -> None:
     assert one != other
     assert one != one.name
     assert {one: 1}.get(other) is None
+
+
+def test_a_column_is_found_by_its_name_or_not_at_all() -> None:
+    assert table_of(ById).column("tags").name == "tags"
+    with pytest.raises(KeyError, match="colour"):
+        table_of(ById).column("colour")
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_only_an_id_is_compared_as_its_text(kind: Kind) -> None:
+    assert comparable(kind)(ONE) == (str(ONE) if kind is Kind.UUID else ONE)
 
 
 def test_only_small_rows_under_other_keys_than_a_number_are_kept_in_the_index_itself() -> None:

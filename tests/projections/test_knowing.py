@@ -8,17 +8,21 @@ from typing import Any, Final, cast
 
 import pytest
 
+from diptych.errors import StoreUnavailableError
 from diptych.projections.choosing import Choice
 from diptych.projections.definition import define
+from diptych.projections.following import Following
 from diptych.projections.knowing import Knowledge
 from diptych.projections.plan import Mode
 from diptych.projections.site import Site
-from diptych.store.batches import Checkpoint
+from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.generations import Generation
 from diptych.store.leases import Board, LaneRow, Pause, Worker
 from diptych.subscriptions.progress import Place, Progress
 from diptych.subscriptions.reading import Pace
+from diptych.telemetry.observer import QUIET
 from tests.projections import shop
+from tests.projections.running import running
 
 pytestmark = pytest.mark.anyio
 ONE = Generation("baskets", 1, "live", 1, "", 3, "", (), True, 0)
@@ -196,3 +200,54 @@ async def test_who_waits_has_the_lanes_of_others_looked_at() -> None:
     with suppress(asyncio.CancelledError):
         await known._elsewhere._watching
     waiting.cancel()
+
+
+async def test_where_the_lanes_of_others_are_is_looked_at_when_somebody_asks() -> None:
+    """They have nothing to write down of events that concern nobody."""
+    async with running("memory:", shop.Baskets, is_started=False) as made:
+        await made.append([(shop.customer("ada"), shop.Noise())] * 3)
+        progress = Progress("baskets", event_types=frozenset({"Placed"}))
+        progress.turns_to(1)
+        progress.head = 3
+        progress.has_no_lanes()
+        progress.hears(dict.fromkeys(range(16), Place()))
+        site: Any = SimpleNamespace(events=made.events, views=made.views, worker="", rules=None)
+        await Knowledge(define(shop.Baskets), progress, cast(Site, site)).look()
+        assert progress.position == 3
+
+
+@pytest.mark.parametrize(
+    ("now", "takes", "state"),
+    [(4_999_999, {2}, "running"), (5_000_000, {2}, "stopped"), (0, {3}, "stopped"), (0, set(), "stopped")],
+)
+def test_who_worked_on_what_was_read_before_has_the_time_of_a_lease_to_see_what_is_read_now(
+    now: int, takes: set[int], state: str
+) -> None:
+    known, progress = knows(is_worker=False)
+    before = ONE._replace(number=2, state="kept")
+    known.take_in(Board(now, [Worker("you", "", frozenset(takes))], [ONE, before], [], {}, []), WHOLE, {})
+    known.reckon([], [])
+    assert progress.state == state
+
+
+async def test_parked_keys_are_told_with_the_first_error_of_each_or_as_many_as_are_known_here() -> None:
+    """The second while the store is away."""
+    events = [ParkedEvent("a", 1, "no ink"), ParkedEvent("b", 2, "no paper"), ParkedEvent("a", 3)]
+
+    async def parked(name: str) -> list[ParkedEvent]:
+        if not events:
+            raise StoreUnavailableError("away")
+        return events
+
+    rules, nothing = SimpleNamespace(is_worker=True), lambda: None
+    site: Any = SimpleNamespace(
+        rules=rules, look=nothing, has_hung=nothing, observer=QUIET, events=None, views=SimpleNamespace(parked=parked)
+    )
+    following = Following(define(shop.Baskets), cast(Site, site))
+    assert await following.parked_keys() == {"a": "no ink", "b": "no paper"}
+    events.clear()
+    assert await following.parked_keys() == {}
+    following.progress.parked = 2
+    assert await following.parked_keys() == {"0": "", "1": ""}
+    following.progress.shows("parked", "no ink")
+    assert await following.parked_keys() == {"0": "no ink", "1": "no ink"}

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from diptych.projections import levelling
 from diptych.projections.backfill import Backfill, Subject
-from diptych.projections.levelling import Levelling
+from diptych.projections.levelling import Levelling, _as_lanes
 from diptych.store.generations import Comparison
 from diptych.store.leases import Worker
 from tests.projections import shop
 from tests.projections.harmful import board_where, until
-from tests.projections.rebuilds import PACE, live, orders, subject_of
+from tests.projections.rebuilds import PACE, differences, live, orders, rebuild, subject_of
 from tests.projections.running import Running, running
 from tests.projections.test_liveness import Around
 
@@ -106,3 +107,66 @@ async def test_what_is_compared_may_move_as_soon_as_the_snapshot_stands() -> Non
             compared = await level.compare(builder)
         assert compared is not None
         assert compared.is_equal
+
+
+@pytest.mark.parametrize(
+    ("stand", "lanes", "wanted"),
+    [
+        ({0: 7}, 1, {0: 7}),
+        ({0: 7, 1: 9}, 2, {0: 7, 1: 9}),
+        ({0: 7}, 3, {0: 7, 1: 7, 2: 7}),
+        ({0: 7, 1: 7}, 1, {0: 7}),
+        ({0: 7, 1: 9}, 1, None),
+        ({0: 7, 1: 9}, 3, None),
+        ({}, 1, None),
+    ],
+)
+def test_lanes_of_another_number_meet_only_where_all_of_them_stand_together(
+    stand: dict[int, int], lanes: int, wanted: dict[int, int] | None
+) -> None:
+    assert _as_lanes(stand, lanes) == wanted
+
+
+async def test_the_live_one_stands_only_when_the_new_one_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P6: what is far behind is built first, while events go on."""
+    monkeypatch.setattr(levelling, "_NEAR", 3)
+    held: list[int] = []
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append(orders(5))
+        await shop_.engine.caught_up()
+        subject = patient(shop_)
+        new = await subject.views.generations.begin(subject.definition.tables)
+        async with Backfill(subject, new.number) as builder, asyncio.timeout(20):
+            await builder.take(range(new.lanes))
+            pause = subject.views.leases.pause
+
+            async def hold(*of: Any, **more: Any) -> None:
+                held.append(builder.progress.position)
+                await pause(*of, **more)
+
+            monkeypatch.setattr(subject.views.leases, "pause", hold)
+            head = (await subject.events.head()).position
+            compared = await Levelling(subject, await live(subject), new).compare(builder)
+        assert compared is not None
+        assert (compared.is_equal, compared.positions) == (True, (head, head))
+        assert min(held) >= head - 3
+        assert not (await subject.views.leases.board()).paused
+
+
+async def test_what_came_while_somebody_decided_is_built_before_the_swap() -> None:
+    """P3, R2: whoever reads goes back in time for no rebuild."""
+    async with running("memory:", shop.Baskets) as shop_:
+        await shop_.append(orders(5))
+        await shop_.engine.caught_up()
+        subject = subject_of(shop_, shop.Baskets)
+
+        async def decide(*_: Any) -> bool:
+            await shop_.append(orders(3, first=7))
+            await shop_.engine.caught_up()
+            return True
+
+        rebuilt = await rebuild(subject, decide)
+        assert rebuilt.is_swapped
+        assert (await live(subject)).number == rebuilt.new.number
+        assert len(await shop_.rows(shop.Basket)) == 8
+        assert await differences(subject) == []

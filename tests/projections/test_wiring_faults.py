@@ -2,6 +2,8 @@
 
 import typing
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +59,11 @@ def yields(self: Any, event: Placed) -> Basket:  # type: ignore[misc]
     yield
 
 
+def two_kinds(self: Any, event: Placed) -> Basket | ProductSales: ...  # type: ignore[empty-body]
+def without_event(self: Any, meta: Metadata) -> Basket: ...  # type: ignore[empty-body]
+def several_of_one(self: Any, row: Basket, event: Added) -> list[Basket]: ...  # type: ignore[empty-body]
+
+
 async def asynchronous(self: Any, event: Placed) -> Iterator[Basket]:  # type: ignore[misc]
     yield  # type: ignore[misc]
 
@@ -82,6 +89,9 @@ unreadable.__annotations__["event"] = "Placed["
         (unreadable, "one of its annotations cannot be read"),
         (yields, "it yields rows and promises one"),
         (asynchronous, "it is async"),
+        (two_kinds, "it returns more than one kind; write one method for each read model"),
+        (without_event, "it takes no event; annotate one parameter with a DomainEvent class"),
+        (several_of_one, "it takes one Basket and returns several, so which is the row it took?"),
     ],
 )
 def test_a_method_that_cannot_work_is_refused_with_its_place(method: Any, why: str) -> None:
@@ -102,6 +112,7 @@ def no_row(self: Any, event: Added) -> Basket: ...  # type: ignore[empty-body]
         (no_row, {"each": "id"}, "each= needs the row; take the row as a parameter, without `| None`"),
         (maybe_row, {"each": "id"}, "each= needs the row"),
         (of_row, {"each": "colour"}, "Basket has no column colour"),
+        (of_row, {"each": "total"}, "the event has no field total, and the stream's id is a UUID"),
     ],
 )
 def test_each_that_cannot_work_is_refused(method: Any, options: dict[str, str], why: str) -> None:
@@ -159,6 +170,106 @@ def test_a_key_has_the_type_of_its_column() -> None:
     assert "tags is kept as JSON and is not compared" in text
 
 
+class Colour(Enum):
+    RED = "red"
+
+
+class Word(StrEnum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Painted(DomainEvent):
+    text: str
+    number: int
+    amount: Decimal
+    weight: float
+    flag: bool
+    colour: Colour
+    word: Word
+    level: Level
+    odd: set[int]
+
+
+def keyed(column: str, field: str) -> type[Projection[Any]]:
+    """A projection whose row has a key of the type of one of these fields, and is found by another one."""
+    annotation = Painted.model_fields[column].annotation
+
+    class Keyed(ReadModel):
+        __annotations__ = {"key": Annotated[annotation, Key], "total": int}
+
+    def method(self: Any, row: Any, event: Painted) -> Any: ...
+
+    method.__annotations__.update({"row": Keyed | None, "return": Keyed})
+
+    class ByKey(Projection[Keyed]):
+        painted = on(key=field)(method)
+
+    return ByKey
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("text", "text"), ("text", "word"), ("number", "number"), ("number", "level"), ("number", "flag"),
+        ("amount", "number"), ("amount", "amount"), ("weight", "number"), ("weight", "weight"), ("flag", "flag"),
+        ("colour", "colour"), ("text", "odd"),
+    ],
+)  # fmt: skip
+def test_a_field_finds_a_row_if_its_values_may_equal_the_key(column: str, field: str) -> None:
+    """One that is no column's type is judged with each value."""
+    assert define(keyed(column, field)).takes == {"Painted"}
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("text", "colour"), ("colour", "text"), ("colour", "number"), ("number", "text"), ("number", "amount"),
+        ("number", "weight"), ("amount", "weight"), ("weight", "amount"), ("flag", "number"), ("text", "level"),
+    ],
+)  # fmt: skip
+def test_a_field_that_never_equals_the_key_is_refused(column: str, field: str) -> None:
+    assert f"Painted.{field} is " in faults(keyed(column, field))
+    assert "never equal; name a field of the same type" in faults(keyed(column, field))
+
+
+@pytest.mark.parametrize("returns", [list[Basket], tuple[Basket, ...], tuple[Basket, Basket], Iterator[Basket]])
+def test_several_rows_are_promised_by_whatever_holds_only_them(returns: Any) -> None:
+    handler = define(having(on(returning(returns)))).handlers["Placed"][0]
+    assert (handler.is_sequence, handler.model) == (True, Basket)
+
+
+def test_each_compares_any_column_with_a_field_that_every_event_has() -> None:
+    def method(self: Any, row: shop.ProductSales, event: Added) -> shop.ProductSales: ...  # type: ignore[empty-body]
+
+    class Each(Projection[ProductSales]):
+        sold = on(each="product")(method)
+
+    each = define(Each).handlers["Added"][0].each
+    assert each is not None
+    (stored,) = shop.stored([(shop.order("1"), shop.added("ink"))])
+    assert each.find(stored, shop.added("ink"), None) == "ink"
+
+
+def test_a_key_names_one_field_for_each_of_its_columns() -> None:
+    class Wrong(Projection[ProductSales]):
+        @on(key=("product", "quantity"))
+        def sold(self, row: ProductSales | None, event: Added) -> ProductSales: ...  # type: ignore[empty-body]
+
+    assert "the key of product_sales is (product), not (product, quantity)" in faults(Wrong)
+
+
+def test_rows_that_have_their_own_keys_are_not_found_by_another() -> None:
+    class Wrong(Projection[ProductSales]):
+        @on(key="product")
+        def sold(self, event: Added) -> list[ProductSales]: ...  # type: ignore[empty-body]
+
+    assert "it returns several rows, each with its own key; leave out key=" in faults(Wrong)
+
+
 def test_a_key_function_takes_event_and_metadata() -> None:
     class Wrong(Projection[Basket]):
         @on(key=lambda: 1)
@@ -191,6 +302,10 @@ def test_own_sql_takes_two_named_parameters() -> None:
     class Misspelt(Projection[Basket]):
         async def handle(self, event: "shop.Missing", db: Db) -> None: ...  # type: ignore[name-defined]
 
+    class Numbers(Projection[Basket]):
+        async def handle(self, event: Placed | int, db: Db) -> None: ...
+
+    assert "<class 'int'> is not an event; annotate `event` with DomainEvent classes, joined by |" in faults(Numbers)
     assert "it must take an event and a db" in faults(Greedy)
     assert "it must take an event and a db" in faults(Positional)
     assert "has no attribute 'Missing'" in faults(Misspelt)
@@ -200,6 +315,8 @@ def test_a_projection_that_cannot_be_made_is_a_fault() -> None:
     class Broken(Projection[Basket]):
         def __init__(self) -> None:
             raise KeyError("x")
+
+        method = on(of_row)
 
     assert "it cannot be made without arguments" in faults(Broken)
     assert "this is not a projection" in faults(5)
@@ -220,10 +337,37 @@ def test_two_read_models_of_one_projection_have_two_tables() -> None:
     assert "two of its read models have the table basket" in faults(Wrong)
 
 
-def test_a_version_is_a_number() -> None:
-    with pytest.raises(TypeError, match="whole number"):
+@pytest.mark.parametrize("version", ["2", 2.0, True, 0, -1, 2**31])
+def test_a_version_is_a_whole_number_from_one_on_that_every_store_can_keep(version: Any) -> None:
+    with pytest.raises(TypeError, match=f"version={version!r}; a projection's version is a whole number from 1 on"):
 
-        class Wrong(Projection[Basket], version="2"): ...  # type: ignore[arg-type]
+        class Wrong(Projection[Basket], version=version): ...
+
+
+@pytest.mark.parametrize("version", [1, 2**31 - 1])
+def test_the_first_and_the_last_version_are_versions(version: int) -> None:
+    class Right(Projection[Basket], version=version):
+        method = on(of_row)
+
+    assert define(Right).tables.version == version
+
+
+def test_a_name_that_no_store_can_keep_is_refused_with_the_place_to_choose_another() -> None:
+    class Wrong(Projection[Basket], name="Baskets Of Today"):
+        method = on(of_row)
+
+    text = faults(Wrong)
+    assert "The projection name 'Baskets Of Today': use lower-case letters" in text
+    assert 'say `class ...(Projection[...], name="...")`' in text
+
+
+def test_a_read_model_that_can_be_no_table_is_refused_with_its_projection() -> None:
+    class Empty(ReadModel): ...
+
+    class Wrong(Projection[Empty]):
+        method = on(returning(Empty))
+
+    assert "Empty cannot be a table; Empty has no key. Mark the field" in faults(Wrong)
 
 
 def test_annotations_may_be_strings() -> None:

@@ -136,11 +136,19 @@ def test_what_a_row_has_worked_out_for_itself_does_not_go_into_the_next() -> Non
     ("name", "given_value", "text"),
     [
         ("price", Decimal("1.5"), "1.50"),
+        ("price", Decimal("1.50"), "1.50"),
+        ("price", Decimal("-1.50"), "-1.50"),
+        ("price", Decimal("0.00"), "0.00"),
+        ("price", Decimal("-0.00"), "0.00"),
+        ("price", Decimal(0), "0.00"),
+        ("price", Decimal("9E+49"), f"9{'0' * 49}.00"),
+        ("price", Decimal("9E+50"), "9E+50"),  # too large for any column
         ("price", Decimal("-0"), "0.00"),
         ("price", Decimal("1E+3"), "1000.00"),
         ("bounded", Decimal(2), "2.00"),
         ("rate", Decimal("0.10"), "0.100000"),
         ("rate", Decimal("1E-7"), "1E-7"),  # too small for its column, which says so
+        ("at", datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01 00:00:00+00:00"),
         ("at", datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2025-12-31 23:00:00+00:00"),
         ("at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "0001-01-01 00:00:00+02:00"),
     ],
@@ -151,6 +159,17 @@ def test_a_new_row_has_its_values_as_a_store_gives_them_back(name: str, given_va
     made = Everything(**{**ROW.model_dump(), name: given_value})
     assert str(getattr(made, name)) == text
     assert getattr(made, name) == given_value
+
+
+def test_a_value_that_may_be_absent_or_has_a_default_has_the_same_form() -> None:
+    class Late(ReadModel):
+        id: Annotated[UUID, Key]
+        price: Annotated[Decimal, Field(decimal_places=2)] | None = None
+        at: AwareDatetime | None
+
+    paid = Late(id=UUID(int=1), price=Decimal("1.5"), at=datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))))
+    assert (str(paid.price), paid.at and paid.at.tzinfo) == ("1.50", UTC)
+    assert Late(id=UUID(int=1), at=None).model_dump() == {"id": UUID(int=1), "price": None, "at": None}
 
 
 def test_the_schema_shown_to_others_is_the_plain_one() -> None:

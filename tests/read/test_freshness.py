@@ -114,6 +114,7 @@ class Views:
 async def waited(views: Views, *among: Progress, wanted: int = 5, types: frozenset[str] | None = None) -> str | None:
     given: Any = views
     found = await wait(Wanted(wanted, types), among, cast(ViewStore, given), 0.01)
+    assert 0 <= found.seconds < 3600  # of this wait, and not the clock's
     if found.reason is not None:
         with pytest.raises(StaleReadError, match="orders"):
             found.or_raise()

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
-from typing import Annotated, Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType, get_args
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,6 +27,11 @@ class Line(BaseModel):
 
 class Priced(BaseModel):
     unit_price: float
+
+
+class Node(BaseModel):
+    name: str
+    children: "list[Node]" = []
 
 
 class Mixed(Enum):
@@ -89,12 +94,13 @@ def test_a_table_is_named_as_its_class_in_snake_case() -> None:
         (Any, "cannot be a column"),
         (set[int], "cannot be a column"),
         (int | str, "cannot be a column"),
+        (int | str | None, "cannot be a column"),
         (timedelta, "timedelta cannot be a column"),
         (NaiveDatetime, "Use AwareDatetime"),
         (Mixed, "all be str, or all int"),
         (Literal["a", 1], "all be str, or all int"),
         (Flags, "a Flag cannot be a column"),
-        (Annotated[Decimal, Field(decimal_places=30)], "between 0 and 18"),
+        (Annotated[Decimal, Field(decimal_places=19)], "between 0 and 18, not 19"),
         (Annotated[int, Index("absent")], "names no field"),
         (Annotated[int, Field(alias="other")], "takes no alias"),
         (Annotated[int | None, Key], "a key cannot be None"),
@@ -104,6 +110,54 @@ def test_a_table_is_named_as_its_class_in_snake_case() -> None:
 def test_what_has_no_exact_place_is_refused_when_the_class_is_made(annotation: Any, why: str) -> None:
     with pytest.raises(TypeError, match=why):
         make(annotation)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "scale"),
+    [
+        (Decimal, 6),
+        (Annotated[Decimal, Field(ge=0)], 6),
+        (Annotated[Decimal, Field(ge=0), Field(decimal_places=2)], 2),
+        (Annotated[Decimal, Field(decimal_places=0)], 0),
+        (Annotated[Decimal, Field(decimal_places=18)] | None, 18),
+    ],
+)
+def test_a_decimal_has_as_many_places_as_its_field_says_or_six(annotation: Any, scale: int) -> None:
+    column = table_of(make(annotation)).column("value")
+    assert (column.kind, column.scale, column.is_nullable) == (Kind.DECIMAL, scale, type(None) in get_args(annotation))
+
+
+def test_members_are_kept_as_their_values_and_literals_as_they_are() -> None:
+    size = table_of(make(Size)).column("value")
+    assert (size.kind, size.to_plain and size.to_plain(Size.LARGE), size.to_python and size.to_python(2)) == (
+        Kind.INTEGER,
+        2,
+        Size.LARGE,
+    )
+    for annotation, kind in (
+        (Literal["a", "b"], Kind.TEXT),
+        (Literal[1, 2], Kind.INTEGER),
+        (Literal[True], Kind.BOOLEAN),
+    ):
+        column = table_of(make(annotation)).column("value")
+        assert (column.kind, column.to_plain, column.to_python) == (kind, None, None)
+
+
+def test_a_nested_value_is_json_that_reads_back_as_it_was() -> None:
+    class Aliased(BaseModel):
+        price: Annotated[Decimal, Field(alias="p")]
+
+    column = table_of(make(list[Aliased], "lines")).column("lines")
+    assert column.to_plain is not None
+    assert column.to_python is not None
+    line = Aliased.model_validate({"p": "1.50"})
+    text = column.to_plain([line])
+    assert text == '[{"price":"1.50"}]'
+    assert column.to_python(text) == [line]
+
+
+def test_a_nested_model_may_hold_itself() -> None:
+    assert table_of(make(Node)).column("value").kind is Kind.JSON
 
 
 @pytest.mark.parametrize("name", ["unit_price", "total", "amount", "balance", "shipping_cost"])

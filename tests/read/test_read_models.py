@@ -23,9 +23,9 @@ from diptych.errors import (
     ReadModelNotFoundError,
     ValueDoesNotFitError,
 )
-from diptych.read.conditions import conditions, total_orders
+from diptych.read.conditions import after, conditions, orders, total_orders
 from diptych.read.models import Index, Key, ReadModel, table_of
-from diptych.read.pages import from_cursor
+from diptych.read.pages import from_cursor, to_cursor
 from diptych.read.read_models import ReadModels
 from diptych.read.read_models import given as filters_given
 from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
@@ -189,6 +189,39 @@ def test_names_with_underscores_of_their_own_are_found() -> None:
     assert text == ' WHERE "a__b" = :p0 AND "a__b" >= :p1 AND "class_" = :p2 AND "class_" < :p3'
 
 
+def test_what_is_kept_as_json_is_neither_filtered_nor_ordered_by() -> None:
+    class Tagged(ReadModel):
+        id: Annotated[int, Key]
+        tags: list[str]
+
+    with pytest.raises(ProgrammingError, match=r"tagged\.tags is kept as JSON and cannot be filtered by"):
+        conditions(table_of(Tagged), {"tags": ["a"]})
+    with pytest.raises(ProgrammingError, match=r"tagged\.tags is kept as JSON, which has no order"):
+        orders(table_of(Tagged), ["id", "-tags"])
+
+
+def test_rows_after_another_are_those_that_are_greater_in_the_first_column_that_differs() -> None:
+    table = table_of(SaleRow)
+    assert after(orders(table, ["sold_at", "id"]), 0) == '("sold_at", "id") > (:c0, :c1)'
+    assert after(orders(table, ["-sold_at", "-id"]), 3) == '("sold_at", "id") < (:c3, :c4)'
+    mixed = after(orders(table, ["sold_at", "-amount", "id"]), 1)
+    assert mixed == (
+        '(("sold_at" > :c1) OR ("sold_at" = :c1 AND "amount" < :c2) '
+        'OR ("sold_at" = :c1 AND "amount" = :c2 AND "id" > :c3))'
+    )
+
+
+def test_an_order_of_pages_is_completed_by_the_key_in_the_direction_of_its_last_column() -> None:
+    table = table_of(SaleRow)
+    for order_by, sql in (
+        (None, ['"id" ASC']),
+        ("-id", ['"id" DESC']),
+        (["-amount", "sold_at"], ['"amount" DESC', '"sold_at" ASC', '"id" ASC']),
+        (["sold_at", "-amount"], ['"sold_at" ASC', '"amount" DESC', '"id" DESC']),
+    ):
+        assert [each.sql for each in total_orders(table, order_by)] == sql
+
+
 async def test_hostile_names_never_reach_the_database(read: ReadModels) -> None:
     """I3: identifiers come from the table."""
     with pytest.raises(ProgrammingError, match="has no column"):
@@ -222,6 +255,13 @@ async def test_pages_may_be_asked_for_by_number(read: ReadModels) -> None:
     assert second.items == expected[20:40]
     third = await read.page(SaleRow, order_by="-sold_at", size=20, after=second.next_cursor, customer_id=ADA)
     assert third.items == expected[40:60]
+    for first in (await read.page(SaleRow, size=1), await read.page(SaleRow, size=99)):
+        assert first.items == sorted(ROWS, key=lambda row: str(row.id))[: len(first.items)]
+        assert (len(first.items) in (1, 99), first.has_more) == (True, True)
+    for size in (100, 1000):
+        whole = await read.page(SaleRow, size=size)
+        assert (len(whole.items), whole.has_more, whole.next_cursor) == (100, False, None)
+    assert (await read.page(SaleRow, page=10**9)).items == []
     beyond = await read.page(SaleRow, page=99)
     assert (beyond.items, beyond.has_more, beyond.next_cursor) == ([], False, None)
 
@@ -254,6 +294,17 @@ async def test_a_cursor_with_forged_values_is_refused(read: ReadModels) -> None:
         forged = base64.urlsafe_b64encode(json.dumps([digest, *values]).encode()).decode()
         with pytest.raises(InvalidInputError, match="does not belong to this list"):
             await read.page(SaleRow, order_by="-sold_at", after=forged)
+
+
+def test_a_cursor_may_be_long_but_not_endless() -> None:
+    """I1: it carries values of its row, and costs memory before it is known whose it is."""
+    order, digest = total_orders(table_of(SaleRow), "-sold_at"), "digest"
+    whole = to_cursor(digest, order, ROWS[0])
+    assert [bound.value for bound in from_cursor(whole, digest, order)] == [ROWS[0].sold_at, ROWS[0].id]
+    for length, is_too_long in ((4_000_000, False), (4_000_001, True)):
+        with pytest.raises(InvalidInputError) as caught:
+            from_cursor("A" * length, digest, order)
+        assert ("it is too long" in str(caught.value.__cause__)) is is_too_long
 
 
 @given(st.text(max_size=200))
@@ -308,10 +359,18 @@ async def test_a_value_that_the_code_has_forgotten_is_named(read: ReadModels, vi
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": 0}, {"size": 1001}, {"page": 0}, {"page": 10**30}, {"page": 2, "after": "x"}]
+    ("wrong", "why"),
+    [
+        ({"size": 0}, "A page has 1 to 1000 rows, not 0"),
+        ({"size": 1001}, "A page has 1 to 1000 rows, not 1001"),
+        ({"page": 0}, "there is no page 0"),
+        ({"page": 10**9 + 1}, "there is no page 1000000001"),
+        ({"page": 10**30}, "there is no page 1000"),
+        ({"page": 2, "after": "x"}, "by its number or by a cursor, not by both"),
+    ],
 )
-async def test_a_page_out_of_range_is_refused(read: ReadModels, wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError):
+async def test_a_page_out_of_range_is_refused(read: ReadModels, wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidInputError, match=why):
         await read.page(SaleRow, **wrong)
 
 

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diptych.errors import ConfigurationError
 from diptych.store.memory import MemoryEventStore
 from diptych.store.opening import log_from_outside, open_stores, shown, views_path
+from diptych.store.postgres.elsewhere import RowsElsewhere
 from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.protocols import StoreLimits, StoreSettings
@@ -97,6 +99,59 @@ def test_a_database_on_a_server_is_opened_without_a_connection() -> None:
     assert isinstance(stores.views, PostgresViewStore)
     assert str(stores.events.database) == "postgresql://one,two:5433/shop, schema s1"
     assert stores.settings == StoreSettings(poll_seconds=2)
+
+
+SERVER, OTHER, REPLICA = "postgresql://one/shop", "postgresql://two/rows?schema=s2", "postgresql://three/shop"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "kind", "database"),
+    [
+        (SERVER, {}, PostgresViewStore, "postgresql://one/shop, schema diptych"),
+        (SERVER, {"read_from": REPLICA}, PostgresViewStore, "postgresql://one/shop, schema diptych"),
+        (SERVER, {"views": OTHER}, RowsElsewhere, "postgresql://two/rows, schema s2"),
+        (SERVER, {"views": OTHER, "read_from": REPLICA}, RowsElsewhere, "postgresql://two/rows, schema s2"),
+        ("sqlite:///shop.db", {"views": OTHER}, PostgresViewStore, "postgresql://two/rows, schema s2"),
+        ("memory:", {"views": OTHER, "read_from": REPLICA}, PostgresViewStore, "postgresql://two/rows, schema s2"),
+    ],
+    ids=["beside", "beside and copied", "elsewhere", "elsewhere and copied", "of a file", "of memory, copied"],
+)
+def test_rows_are_kept_where_they_shall_be(url: str, options: dict[str, Any], kind: type, database: str) -> None:
+    """Elsewhere they may not be ahead of a log that a fail-over may shorten; a file loses nothing that was read."""
+    views: Any = open_stores(url, **options).views
+    assert (type(views), str(views.database)) == (kind, database)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "why"),
+    [
+        ("memory:", {"views": "sqlite:///rows.db"}, "views is for rows in a PostgreSQL database, and sqlite"),
+        (
+            "sqlite:///shop.db",
+            {"read_from": REPLICA},
+            "read_from is for a replica of one, and sqlite:///shop.db is none",
+        ),
+        (SERVER, {"views": "memory:"}, "views is for rows in a PostgreSQL database, and memory: is none"),
+    ],
+    ids=["in a file", "copied from a file", "in memory"],
+)
+def test_rows_are_kept_elsewhere_on_a_server_alone(url: str, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        open_stores(url, **options)
+
+
+@pytest.mark.parametrize(
+    ("missing", "kind"), [("asyncpg", ConfigurationError), ("diptych.errors", ModuleNotFoundError)]
+)
+def test_a_driver_that_is_not_there_is_named_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, missing: str, kind: type[Exception]
+) -> None:
+    """Of another module that is missing this would be wrong."""
+    monkeypatch.delitem(sys.modules, "diptych.store.postgres.connection")
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(kind) as refused:
+        open_stores(SERVER)
+    assert ("pip install 'diptych[postgres]'" in str(refused.value)) is (kind is ConfigurationError)
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

@@ -1,6 +1,7 @@
 """What may be opened, what is refused untouched, and what the database itself forbids."""
 
 from pathlib import Path
+from uuid import UUID
 from zlib import crc32
 
 import apsw
@@ -12,8 +13,10 @@ from diptych.errors import (
     SkippedPositionsError,
     StoreCorruptedError,
     StoreNewerThanCodeError,
+    StoreUnavailableError,
 )
 from diptych.events.recorded import checksum, is_intact
+from diptych.store.protocols import CommandKey, CommandRecord
 from diptych.store.sqlite.connection import DatabaseFile
 from diptych.store.sqlite.events import EVENTS_SCHEMA, SqliteEventStore
 from diptych.store.sqlite.migrations import migrations
@@ -224,6 +227,71 @@ async def test_a_missing_event_stops_its_readers(path: str) -> None:
     with pytest.raises(StoreCorruptedError, match="missing"):
         await store.read_stream(name)
     await store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "streams = '[[1]]'",
+        "streams = 'no JSON'",
+        'streams = \'[["", "Thing", "no id", 1]]\'',
+        "event_types = 'no JSON'",
+        "event_types = '7'",
+    ],
+)
+async def test_what_a_command_did_is_not_guessed(path: str, damage: str) -> None:
+    """X4, C1: that it took effect is known, and what it did is not."""
+    store = SqliteEventStore(path)
+    await store.open()
+    record = CommandRecord(CommandKey("", "", "Ring", UUID(int=7)), b"hash", "null")
+    await store.append(to(stream(), event())._replace(command=record))
+    assert (await store.find_command(record.key)) is not None
+    owner = apsw.Connection(path)
+    owner.execute(f"UPDATE commands SET {damage}")
+    owner.close()
+    with pytest.raises(StoreCorruptedError, match=f"What command {UUID(int=7)} did cannot be read"):
+        await store.find_command(record.key)
+    assert store.connections_in_use == 0
+    await store.close()
+
+
+@pytest.mark.parametrize("table", ["streams", "event_types"])
+async def test_events_that_have_lost_their_stream_or_type_are_not_passed_over(path: str, table: str) -> None:
+    """P4"""
+    store = SqliteEventStore(path)
+    await store.open()
+    await store.append(to(stream(), event(), event()))
+    with apsw.Connection(path) as owner:
+        for (name,) in owner.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?", (table,)
+        ).fetchall():
+            owner.execute(f"DROP TRIGGER {name}")
+        owner.execute("PRAGMA foreign_keys = off")
+        owner.execute(f"DELETE FROM {table}")
+    owner.close()
+    for reading in (store.read_log(after=0), store.read_slices(after=0, slices=range(1024))):
+        with pytest.raises(StoreCorruptedError, match="2 events after 0 have lost their stream or type"):
+            await reading
+    await store.close()
+
+
+async def test_a_store_that_closes_while_somebody_reads_says_so(path: str) -> None:
+    """And keeps no connection."""
+    store = await _store(path, is_open=True)
+    store._threads.shutdown()
+    for reading in (store.read_log(after=0), store.read_slices(after=0, slices=range(1024))):
+        with pytest.raises(StoreUnavailableError, match=r"is closed\. Open the store before reading"):
+            await reading
+    assert store.connections_in_use == 0
+    await store.close()
+    for asked in (
+        store.read_log(after=0),
+        store.head(),
+        store.read_stream(stream()),
+        store.append(to(stream(), event())),
+    ):
+        with pytest.raises(StoreUnavailableError, match="is closed"):
+            await asked
 
 
 async def test_the_slice_of_an_event_is_that_of_its_stream(path: str) -> None:

@@ -318,6 +318,8 @@ async def test_the_write_ahead_log_is_truncated_above_its_limit(path: str) -> No
     await store.append(to(stream(), event()))
     await store.append(to(stream(), event()))
     assert _size(f"{path}-wal") < 1_000_000
+    patience = await store._writer.submit(Task(lambda connection: connection.execute("PRAGMA busy_timeout").get))
+    assert patience == StoreSettings().lock_timeout * 1000  # as it was before
     assert len(await everything(store)) == 402
     await store.close()
 

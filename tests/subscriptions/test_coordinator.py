@@ -163,3 +163,24 @@ async def test_it_looks_again_soon_while_another_has_what_shall_be_ours(leases: 
         assert crew.shares[0] == {1: Share(frozenset({0}))}
         await leases.leave("old")
         await until(lambda: crew.shares[-1] == WHOLE)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_it_hurries_only_for_lanes_that_others_still_have(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch, is_ours: bool
+) -> None:
+    """Else every worker would look again and again."""
+    monkeypatch.setattr("diptych.subscriptions.coordinator._SOON", 0.0)
+    if not is_ours:
+        await leases.beat(Worker("old", "elsewhere 1", frozenset({1})), 3600.0)
+        await leases.claim("old", "tallies", 1, [0])
+        await leases.beat(Worker("old", "elsewhere 1", frozenset()), 3600.0)
+    crew, coordinator = Seeing(1), Coordinator(leases, SLOW)
+    await coordinator.look(crew)
+    assert (crew.shares[0] == WHOLE) is is_ours
+    if is_ours:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not coordinator._due.is_set()
+    else:
+        await until(coordinator._due.is_set)

@@ -30,3 +30,8 @@ async def test_lag_is_the_age_of_the_oldest_event_not_applied() -> None:
     clock.advance(timedelta(seconds=1))
     assert await lag_of(store, 1, now=clock.now()) == Lag(2, 11.0)
     assert await lag_of(store, 3, now=clock.now()) == Lag(0, 0.0)
+    assert await lag_of(store, 4, now=clock.now()) == Lag(0, 0.0)
+    assert await lag_of(store, 2, now=clock.now() - timedelta(hours=1)) == Lag(1, 0.0)  # another clock's
+    seen = await store.head()
+    assert await lag_of(store, 1, now=clock.now(), head=seen._replace(position=2)) == Lag(1, 11.0)
+    assert await lag_of(store, 3, now=clock.now(), head=seen._replace(position=9)) == Lag(0, 0.0)  # its end is lost

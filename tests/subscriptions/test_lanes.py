@@ -1,7 +1,9 @@
 """Which lane an event is in: by the id of its stream, so that a row has one lane."""
 
 from collections import Counter
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import pytest
 
 from diptych.stream import StreamName, slice_of
 from diptych.subscriptions.lanes import LANES, lane_of, slices_of
@@ -15,6 +17,11 @@ def test_ids_are_spread_over_all_lanes() -> None:
 
 def test_it_is_the_same_for_ever() -> None:
     assert [lane_of(f"00000000-0000-0000-0000-{n:012d}", LANES) for n in range(5)] == [10, 8, 14, 12, 10]
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 16, 1024])
+def test_every_number_of_lanes_has_something_in_each(lanes: int) -> None:
+    assert {lane_of(str(UUID(int=number)), lanes) for number in range(40 * lanes)} == set(range(lanes))
 
 
 def test_a_projection_of_one_lane_has_them_all_in_it() -> None:

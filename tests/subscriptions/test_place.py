@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diptych.store.leases import Worker
+from diptych.subscriptions import place as places
 from diptych.subscriptions.place import comes, goes, has_ended, this_place, where
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says where a process is")
@@ -48,6 +51,32 @@ def test_our_own_process_id_belongs_to_another_worker_only_if_we_do_not_know_it(
 @pytest.mark.parametrize("place", ["", "another boot pid:[1] 1", "1", "nonsense"])
 def test_of_another_machine_nothing_is_known(place: str) -> None:
     assert not has_ended(worker(place))
+
+
+@pytest.mark.parametrize("hidden", ["_BOOT", "_NAMESPACE"])
+def test_where_the_machine_does_not_say_what_it_is_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hidden: str
+) -> None:
+    """Not even of our own process: a worker is missed when its lease is over."""
+    ours = worker(this_place())
+    monkeypatch.setattr(places, hidden, tmp_path / "nothing")
+    assert this_place() == ""
+    assert not has_ended(ours)
+    assert not has_ended(worker(this_place()))
+
+
+def test_a_process_that_may_not_be_looked_at_is_taken_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P5: to be wrong about it costs the time of a lease."""
+    read = Path.read_text
+
+    def hidden(path: Path, *given: Any, **more: Any) -> str:
+        if path == Path(f"/proc/{2**31}/stat"):
+            raise PermissionError("hidepid")
+        return read(path, *given, **more)
+
+    assert has_ended(worker(place_of(2**31)))
+    monkeypatch.setattr(Path, "read_text", hidden)
+    assert not has_ended(worker(place_of(2**31)))
 
 
 def test_where_a_worker_runs_is_said_as_far_as_it_is_known() -> None:

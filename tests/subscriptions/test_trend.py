@@ -54,6 +54,16 @@ def test_as_fast_as_events_arrive_is_steady_and_never_there() -> None:
     assert trend == Trend(100.0, 100.0, "steady", None)
 
 
+@pytest.mark.parametrize(
+    ("applied", "direction"),
+    [(379, "falling behind"), (380, "steady"), (400, "steady"), (420, "steady"), (421, "catching up")],
+)
+def test_less_than_a_twentieth_of_what_arrived_is_no_direction(applied: int, direction: str) -> None:
+    trend = trend_of((0, 1000, 900), (10, 1400, 900 + applied))
+    assert trend is not None
+    assert trend.direction == direction
+
+
 def test_a_burst_is_not_a_rate_at_which_events_arrive() -> None:
     """10,000 events came at once after a quiet time: it takes a while, but there is an end to it."""
     quiet = [(float(second), 50, 50) for second in range(0, 30, 5)]

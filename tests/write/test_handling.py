@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from diptych import Aggregate, App, Command, CommandBus, DomainError, DomainEvent, Repository, new_id, on
-from diptych.errors import ProgrammingError, WrongExpectedVersionError
+from diptych.errors import ConflictError, ProgrammingError, WrongExpectedVersionError
 
 pytestmark = pytest.mark.anyio
 
@@ -182,3 +182,36 @@ async def test_a_new_aggregate_that_was_never_added_is_noticed_in_development() 
     async with app:
         with pytest.raises(ProgrammingError, match=r"recorded Counted and was never added"):
             await app.commands.dispatch(Count(counter_id=new_id()))
+
+
+class Replace(Command):
+    counter_id: UUID
+    has_recorded: bool = False
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_an_aggregate_that_is_there_is_not_added_anew(is_stored: bool) -> None:
+    """L7: what was recorded by the one that was loaded would be lost."""
+    app = App("memory:", mode="development")
+    added: list[Counter] = []
+
+    @app.command_handler
+    async def replace(command: Replace, counters: Repository[Counter]) -> None:
+        first = await counters.get_or_new(command.counter_id)
+        if command.has_recorded:
+            first.record(Counted(by=1))
+        counters.add(first)  # again: it is the same
+        added.append(Counter(command.counter_id))
+        counters.add(added[-1])
+        added[-1].record(Counted(by=7))
+
+    async with app:
+        counter = new_id()
+        if is_stored:
+            await app.commands.dispatch(Replace(counter_id=counter))
+        with pytest.raises(ConflictError, match=f"Counter {counter} exists already. Load it instead"):
+            await app.commands.dispatch(Replace(counter_id=counter, has_recorded=not is_stored))
+        assert len(added) == 1 + is_stored  # the same one was no conflict, the other was
+        if not is_stored:
+            receipt = await app.commands.dispatch(Replace(counter_id=counter))
+            assert (list(receipt.streams.values()), added[-1].version) == ([1], 1)

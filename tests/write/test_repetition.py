@@ -185,6 +185,29 @@ async def test_an_unknown_outcome_stays_unknown_while_the_store_is_away_l1() -> 
         assert caught.value.command_id == key
 
 
+async def test_whether_it_took_effect_is_not_known_while_the_store_is_away_so_that_nothing_is_rejected_c1() -> None:
+    """A rejection would say that it had no effect."""
+    async with purses() as app:
+        purse, key = new_id(), new_id()
+        await app.commands.dispatch(Pay(purse_id=purse))
+        store: Any = app.events
+        find = store.find_command
+
+        async def once(key: Any) -> Any:
+            store.find_command = away
+            return await find(key)
+
+        async def away(key: Any) -> Any:
+            raise StoreUnavailableError("the disk is gone")
+
+        store.find_command = once
+        with pytest.raises(StoreUnavailableError, match="the disk is gone"):
+            await app.commands.dispatch(PayOnce(purse_id=purse), command_id=key)
+        store.find_command = find
+        with pytest.raises(PaidAlreadyError):
+            await app.commands.dispatch(PayOnce(purse_id=purse), command_id=key)
+
+
 async def test_a_command_inside_itself_is_refused_not_hung_c1() -> None:
     app = App()
 
@@ -270,6 +293,29 @@ def test_the_order_in_which_a_set_was_filled_is_no_part_of_a_command_c2() -> Non
     one, other = (Tagged.model_validate({"tags": tags}) for tags in ([0, 8], [8, 0]))
     assert list(one.tags) != list(other.tags)
     assert fingerprint(one) == fingerprint(other) != fingerprint(Tagged(tags={0, 9}))
+
+
+class Sorted(Command):
+    shelves: list[set[int]] = []
+    pairs: tuple[frozenset[str], int] = (frozenset(), 0)
+    by_name: dict[str, set[int]] = {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Sorted(shelves=[{1}, {2}]), Sorted(shelves=[{2}, {1}])),
+        (Sorted(shelves=[{1}]), Sorted(shelves=[{1}, set()])),
+        (Sorted(pairs=(frozenset("a"), 1)), Sorted(pairs=(frozenset("a"), 2))),
+        (Sorted(by_name={"a": {1}}), Sorted(by_name={"b": {1}})),
+        (Sorted(by_name={"a": {1}}), Sorted(by_name={"a": {2}})),
+        (Sorted(by_name={}), Sorted()),
+    ],
+)
+def test_sets_inside_of_others_are_told_apart_as_well_c2(one: Sorted, other: Sorted) -> None:
+    """Only their order within is of no account."""
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) == fingerprint(Sorted.model_validate(one.model_dump(exclude_unset=True)))
 
 
 class Say(Command):

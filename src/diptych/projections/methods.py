@@ -112,9 +112,9 @@ def _handler(method: Callable[..., Any], read: Signature, mark: On, models: Mode
     source = -1 if draft.row is None else models.at[draft.row]
     target = models.at[model]
     each = _each(mark, draft, models)
-    needs_key = each is None and not (is_sequence and source < 0)
+    needs_key = each is None and not is_sequence
     by_stream = mark.key is None
-    find = _find(mark.key, models.sheets[target if source < 0 else source], draft.events) if needs_key else None
+    find = _find(mark.key, models.sheets[target], draft.events) if needs_key else None
     if each is None and not needs_key and not by_stream:
         raise _Refused("it returns several rows, each with its own key", "leave out key=")
     is_plain = not (is_sequence or each or draft.looked)

@@ -108,6 +108,7 @@ class Refolding:
         """Fold up to where all of its lanes are now; return the positions that were left out."""
         without = await self._parked(name)
         await self._aside.close()
+        self._aside = open_stores("memory:").views  # of a try before, what is applied now may have been left out
         await self._aside.open([self._tables], store_id=UUID(int=0))
         self._generation = (await self._aside.generations.all())[-1].number
         self._at = await self._aside.checkpoint(name)

@@ -104,8 +104,9 @@ class ViewGenerationsContract(ViewStoreContract):
             assert await after.get(TALLY, ("b",)) == Tally(name="b", total=3)
             freshness = await after.freshness("tallies")
             assert (freshness.generation, freshness.checkpoint.position) == (built.number, 4)
-        states = [(one.number, one.state) for one in await views.generations.all("tallies")]
-        assert states == [(2, "kept"), (built.number, "live")]
+        kept, live = await views.generations.all("tallies")
+        assert [(kept.number, kept.state), (live.number, live.state)] == [(2, "kept"), (built.number, "live")]
+        assert kept.since == live.since >= built.since  # the one came into its state when the other did
 
     async def test_who_read_before_a_swap_reads_the_new_rows_after_it(self, views: ViewStore) -> None:
         """Connections, cached statements and what is known of names outlive many swaps."""

@@ -33,6 +33,15 @@ REFUSED = {
     "UPDATE tally SET nothing = 1": "nothing",
 }
 
+READ_ELSEWHERE = (
+    "SELECT quantity FROM stock",
+    "SELECT count(*) FROM stock",
+    "SELECT count(*) FROM tally, stock",
+    "SELECT name FROM tally WHERE EXISTS (SELECT 1 FROM stock)",
+    "WITH s AS (SELECT * FROM stock) SELECT count(*) FROM s",
+    "SELECT count(*) FROM projection_checkpoints",
+)
+
 
 class ViewScriptsContract(ViewStoreContract):
     """Hand-written SQL."""
@@ -73,6 +82,31 @@ class ViewScriptsContract(ViewStoreContract):
             await views.commit(batch(TALLIES, script=script))
         assert (await views.checkpoint("shop")).position == 1
         assert (await views.load(GENERATION["shop"], [Load(STOCK, ("product",), [(1,)])]))["stock"][0].quantity == 7
+
+    @pytest.mark.parametrize("sql", READ_ELSEWHERE)
+    async def test_a_script_reads_its_own_rows_alone(self, views: ViewStore, sql: str) -> None:
+        """Rows follow from events alone: also how many rows another projection has is not its business."""
+        await views.commit(batch(SHOP, RowChanges(STOCK, [Stock(shop="s", product=1, quantity=7)])))
+
+        async def script(db: Db) -> None:
+            await db.rows(sql)
+
+        with pytest.raises(ProgrammingError, match="not one of its tables"):
+            await views.commit(batch(TALLIES, script=script))
+        assert (await views.checkpoint("tallies")).position == 0
+
+    async def test_a_script_reads_what_its_statement_makes_itself(self, views: ViewStore) -> None:
+        async def script(db: Db) -> None:
+            await db.execute(_ADD, name="a", by=2)
+            for sql in (
+                "SELECT count(*) FROM tally",
+                "SELECT count(*) FROM (SELECT name FROM tally) t",
+                "WITH t AS MATERIALIZED (SELECT total FROM tally) SELECT count(*) FROM t",
+                "WITH RECURSIVE n AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM n WHERE a < 1) SELECT count(*) FROM n",
+            ):
+                assert await db.rows(sql) == [(1,)], sql
+
+        await views.commit(batch(TALLIES, script=script))
 
     async def test_a_script_may_wait_for_nothing_else(self, views: ViewStore) -> None:
         async def script(db: Db) -> None:

@@ -145,6 +145,20 @@ class ViewStoreContract:
         await views.commit(batch(SHOP, unparked=["k1"], at=4, to=5))
         assert list(await views.parked("shop")) == []
 
+    async def test_what_is_parked_behind_a_released_key_is_refused(self, views: ViewStore) -> None:
+        """P1, P7: two that release one key apply its events once, and none waits behind what is released."""
+        await views.commit(batch(SHOP, parked=[ParkedEvent("k1", 3, "boom")], to=3))
+        row = RowChanges(STOCK, [Stock(shop="s", product=1, quantity=2)])
+        await views.commit(batch(SHOP, parked=[ParkedEvent("k1", 4)], at=3, to=4))
+        await views.commit(batch(SHOP, unparked=["k1"], at=4, to=5))
+        for more in ({"unparked": ["k1"]}, {"parked": [ParkedEvent("k1", 6)]}):
+            with pytest.raises(CheckpointMovedError):
+                await views.commit(batch(SHOP, row, at=5, to=6, **more))
+        assert (await views.checkpoint("shop")).position == 5
+        assert list(await views.parked("shop")) == []
+        assert await _by_key(views, STOCK, "s", 1) == []
+        await views.commit(batch(SHOP, row, parked=[ParkedEvent("k1", 6, "again")], at=5, to=6))
+
     async def test_rows_outlive_the_process(self, storage: Callable[[], ViewStore]) -> None:
         await _filled(storage())
         store = storage()
