@@ -16,8 +16,13 @@ def _array(number: int, element: int, name: str) -> Mapping[str, Any]:
         **dict.fromkeys(
             ("basetype", "basetype_name", "range_subtype", "range_subtype_name", "attrtypoids", "attrnames")
         ),
-        "oid": number, "ns": "pg_catalog", "name": f"_{name}", "kind": b"b",
-        "elemtype": element, "elemtype_name": name, "elemdelim": ",",
+        "oid": number,
+        "ns": "pg_catalog",
+        "name": f"_{name}",
+        "kind": b"b",
+        "elemtype": element,
+        "elemtype_name": name,
+        "elemdelim": ",",
     }
 
 
