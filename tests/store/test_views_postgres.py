@@ -215,6 +215,15 @@ async def test_a_read_that_is_cancelled_leaves_nothing_open(
     assert await owner.fetchval(f"{busy} AND state <> 'idle'") == 0
 
 
+async def test_the_first_to_read_finds_a_connection(views: PostgresViewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError("the server takes no more")
+
+    monkeypatch.setattr("diptych.store.postgres.connections.open_connection", refused)
+    async with views.reader() as session:
+        assert await session.get(TALLY, ("a",)) == Tally(name="a", total=1)
+
+
 async def test_a_connection_that_was_cut_is_replaced(
     views: PostgresViewStore, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

@@ -44,9 +44,9 @@ class Counting(Codec):
 
 
 class CountingStore(MemoryEventStore):
-    """Counts reads of the log; `hole` is a position it leaves out."""
+    """Counts reads of the log, and looks at its end; `hole` is a position it leaves out."""
 
-    reads = 0
+    reads = looks = 0
     hole = 0
 
     async def read_log(self, *, after: int, types: frozenset[str] | None = None, limit: int = 1000) -> Page:
@@ -55,6 +55,15 @@ class CountingStore(MemoryEventStore):
         page = await super().read_log(after=after, types=types, limit=limit)
         events = [event for event in page.events if event.position != self.hole]
         return Page(page.after, page.scanned, events, page.head)
+
+    async def head(self) -> Head:
+        self.looks += 1
+        return await super().head()
+
+
+async def ring(store: MemoryEventStore, codec: Codec) -> None:
+    stream = StreamName("", "Bell", UUID(int=2))
+    await store.append(Append([StreamWrite(stream, ANY, [codec.encode(Rung(times=1))])]))
 
 
 async def a_log(count: int) -> tuple[CountingStore, Counting]:
@@ -141,10 +150,50 @@ async def test_listeners_hear_of_new_events() -> None:
             await news.wait()
             assert reader.head.position == 1
             news.clear()
-            stream = StreamName("", "Bell", UUID(int=2))
-            await store.append(Append([StreamWrite(stream, ANY, [codec.encode(Rung(times=1))])]))
+            await ring(store, codec)
             await news.wait()
         assert reader.head.position == 2
+    finally:
+        following.cancel()
+
+
+async def test_nothing_is_asked_while_nobody_listens() -> None:
+    """An app without projections pays nothing for them."""
+    store, codec = await a_log(1)
+    reader, news = LogReader(store, codec, Pace()), asyncio.Event()
+    following = asyncio.create_task(reader.follow())
+    try:
+        await ring(store, codec)
+        await anyio.wait_all_tasks_blocked()
+        assert (store.reads, store.looks) == (0, 0)
+        reader.listen(news)
+        with anyio.fail_after(5):
+            await news.wait()
+        assert reader.head.position == 2
+        reader.hear_no_more(news)
+        await ring(store, codec)  # the one look that was begun
+        await anyio.wait_all_tasks_blocked()
+        asked = (store.reads, store.looks)
+        await ring(store, codec)
+        await anyio.wait_all_tasks_blocked()
+        assert (store.reads, store.looks) == asked
+    finally:
+        following.cancel()
+
+
+async def test_the_end_of_the_log_is_told_by_what_is_read_there() -> None:
+    store, codec = await a_log(1)
+    reader, news = LogReader(store, codec, Pace()), asyncio.Event()
+    reader.listen(news)
+    following = asyncio.create_task(reader.follow())
+    try:
+        for position in range(1, 6):
+            with anyio.fail_after(5):
+                await news.wait()
+            news.clear()
+            assert reader.head.position == position
+            await ring(store, codec)
+        assert store.looks == 1
     finally:
         following.cancel()
 

@@ -28,7 +28,6 @@ from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.reading import LogReader, Pace
 
 _BEATS: Final = 4  # in the time of a lease
-_LOOK: Final = 0.005  # seconds between two looks at a log that has not grown yet
 _ENDING: Final = 2.0  # seconds that a process which is told to end may take, at least
 
 
@@ -59,7 +58,7 @@ class Backfill:
         work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure, Alone())
         self._tenure, self._carrier = tenure, Carrier(work, self.progress)
         self._mender = Mender(self._carrier)
-        self._stack = AsyncExitStack()
+        self._stack, self._has_grown = AsyncExitStack(), asyncio.Event()
         self._mine: frozenset[int] = frozenset()  # the lanes that it was ever told to take: it reads no others
 
     @property
@@ -74,6 +73,7 @@ class Backfill:
         except BaseException:
             goes(self._id)
             raise
+        self._reader.listen(self._has_grown)
         for work in (self._keep_alive(), self._reader.follow()):
             task = asyncio.create_task(work, name=f"build {self._subject.name}")
             self._stack.push_async_callback(_ended, task)
@@ -152,9 +152,12 @@ class Backfill:
                 if all(lane.at.position >= upto for lane in self._carrier.lanes.values()):
                     await self._carrier.save(at_once=True)
                     return
+                self._has_grown.clear()
                 if not await self._carrier.step(upto):
                     self._reader.check()
-                    await asyncio.sleep(_LOOK)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._subject.pace.poll):
+                            await self._has_grown.wait()
                 backoff.reset()
             except EventFailure as failure:
                 if not await self._goes_past(failure):

@@ -101,6 +101,7 @@ class LogReader:
         self._pages: deque[SharedPage] = deque(maxlen=_KEPT)
         self._reading = asyncio.Lock()
         self._listeners: set[asyncio.Event] = set()
+        self._is_heard = asyncio.Event()  # somebody listens
         self._trouble: DiptychError | None = None
         self._slices: range | None = None
         self.head = Head()
@@ -112,19 +113,23 @@ class LogReader:
     def listen(self, event: asyncio.Event) -> None:
         """Set this event whenever the log has grown."""
         self._listeners.add(event)
+        self._is_heard.set()
 
     def hear_no_more(self, event: asyncio.Event) -> None:
         """Set this event no longer."""
         self._listeners.discard(event)
+        if not self._listeners:
+            self._is_heard.clear()
 
     async def follow(self) -> None:
-        """Watch the end of the log until cancelled. Hints make it fast, polling makes it sure (P6)."""
+        """Watch the end of the log until cancelled, while anybody listens. Hints make it fast, polling sure (P6)."""
         backoff = Backoff(self.pace.first_pause, self.pace.longest_pause)
-        pause = _SHORT
+        is_known, pause = False, _SHORT
         while True:
             try:
-                head = await self._store.head()
-                if head.position <= self.head.position and self._trouble is None:
+                is_known = is_known and self._is_heard.is_set()
+                await self._is_heard.wait()
+                if is_known and self._trouble is None:
                     began = time.monotonic()
                     await self._store.wait(self.head.position, self.pace.poll)
                     page = await self._read(self.head.position)
@@ -133,7 +138,11 @@ class LogReader:
                         await asyncio.sleep(pause)
                         continue
                 else:
-                    self.head = head
+                    head, is_known = await self._store.head(), True
+                    if self._trouble is not None:  # another server may answer now
+                        self.forget()
+                        self.head = Head()
+                    self.head = max(self.head, head)
                 self._trouble, pause = None, _SHORT
                 backoff.reset()
                 self._wake()

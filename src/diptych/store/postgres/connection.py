@@ -24,6 +24,7 @@ from diptych.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from diptych.store.postgres.direct import DirectConnection
 from diptych.store.postgres.pooled import connect_pooled
 from diptych.store.tables import check_identifier
 
@@ -120,7 +121,8 @@ async def open_connection(
             chosen["server_settings"] = {"application_name": settings.pop("application_name")}  # it takes no others
             connection = await connect_pooled(database.dsn, settings, **chosen)
         else:
-            connection = await asyncpg.connect(database.dsn, server_settings=settings, **chosen)
+            chosen |= {"connection_class": DirectConnection, "server_settings": settings}
+            connection = await asyncpg.connect(database.dsn, **chosen)
     except (*DRIVER_ERRORS, ValueError) as error:
         raise translate(error, database) from error
     _keep_alive(connection)

@@ -41,6 +41,7 @@ _CONNECTIONS: Final = 8
 _QUERY_SECONDS: Final = 30.0
 _BUSY_POLL: Final = 0.05  # seconds between looks for other processes' commits; notices come sooner
 _IDLE_POLL: Final = 0.25  # when none came for a second
+_FAR: Final = 2**62  # no log gets there: to read from there only prepares what reads the log
 _STORE_ID: Final = "SELECT store_id FROM diptych.event_store"
 _NEW_STORE: Final = """
 INSERT INTO diptych.event_store VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
@@ -82,7 +83,8 @@ class PostgresEventStore:
             self._notices = Notices(self.database, self._watch.hint)
         try:
             await self._writer.open()
-            self._signal.announce((await self.head()).position)
+            ready = await self.read_log(after=_FAR)
+            self._signal.announce(ready.head.position)
         except BaseException:
             await self.close()
             raise

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import asyncpg
 
+from diptych.store.postgres.direct import DirectConnection
+
 LENT_SECONDS: Final = 5.0  # that a transaction waits for a session of the server
 _UNLESS_SAID: Final = {"lock_timeout": "0", "idle_in_transaction_session_timeout": "60s"}
 
 
-class PooledConnection(asyncpg.Connection):
+class PooledConnection(DirectConnection):
     """Wraps a statement that stands alone in a transaction, and puts the settings after every BEGIN.
 
     They are local to the transaction, so that the next one to get the session finds nothing of ours in it; nor do we

@@ -5,11 +5,12 @@ Rule: a session that reads nothing costs nothing; one that ends, however it ends
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import asyncpg
 
-from diptych.errors import ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
+from diptych.errors import DiptychError, ProgrammingError, StoreUnavailableError, ValueDoesNotFitError
 from diptych.store.batches import Checkpoint, Freshness
 from diptych.store.owners import known_to
 from diptych.store.placing import Placing
@@ -50,6 +51,13 @@ class Readers:
         self.live = Live(pool, tables)
         self.freshness = self._freshness(1)
         self._with_freshness: dict[str, str] = {}
+
+    async def expect(self, swaps: int, live: Mapping[str, int]) -> None:
+        """Learn what is live, and connect, so that the first to read does not wait for it."""
+        self.live.hear(swaps, live)
+        if self.projections:
+            with suppress(DiptychError):  # whoever reads will hear of it
+                self.pool.release(await self.pool.acquire())
 
     def _freshness(self, first: int) -> str:
         places = {name: f"${number}" for number, name in enumerate(("name", "generation"), first)}

@@ -100,6 +100,7 @@ class AppendSession:
         else:
             self._fetch = (await self._connection.prepare(sql)).fetchrow
         self._needs_crc = bool(await self._connection.fetchval(_NEEDS_CRC, self._database.schema))
+        await self._read_types()
 
     @property
     def is_over(self) -> bool:

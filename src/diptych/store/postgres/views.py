@@ -111,7 +111,7 @@ class PostgresViewStore:
         readers = self._pool(CONNECTIONS, reading, self._query_seconds, self._read_from)
         self._replica = None if self._read_from is None else Replica(rows, readers)
         self._readers = Readers(readers, judge, {**self.tables, **others})
-        self._readers.live.hear(*live)
+        await self._readers.expect(*live)
         self._changes, self._rows = Changes(self.database, judge, is_beside_log=self._is_beside_log), rows
         await self.generations.show_all(list(self._known))
         await self.is_copied(_COPY_SECONDS)  # else the first to read there finds no tables; a copy may be away, too
