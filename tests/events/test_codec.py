@@ -20,7 +20,8 @@ from diptych.errors import (
     UpcastError,
 )
 from diptych.events.codec import Codec
-from diptych.events.recorded import StoredEvent, checksum, is_intact
+from diptych.events.recorded import StoredEvent, checksum, is_intact, text_of
+from diptych.events.rows import end_of, unpack
 from diptych.events.upcasting import Upcasters
 from diptych.messages import DomainEvent
 
@@ -121,6 +122,24 @@ def test_a_payload_that_does_not_fit_names_its_position(payload: str) -> None:
     with pytest.raises(DecodeError) as caught:
         Codec().decode(row("codec.other", payload))
     assert (caught.value.position, caught.value.event_type) == (7, "codec.other")
+
+
+def test_of_many_events_the_first_that_does_not_fit_is_named() -> None:
+    good, bad = row("codec.other", '{"text":"a"}', position=1), row("codec.other", "{}", position=2)
+    events = Codec().decode_each([good, bad, row("codec.other", "{}", position=3)])
+    assert next(events) == Other(text="a")
+    with pytest.raises(DecodeError) as caught:
+        next(events)
+    assert caught.value.position == 2
+    with pytest.raises(UnknownEventTypeError):
+        list(Codec().decode_each([good, row("codec.never_defined", "{}")]))
+
+
+def test_rows_know_where_they_end_without_being_made() -> None:
+    rows = [row("codec.other", "{}"), row("codec.other", "{}", position=8, event_id=b"\2" * 16)]
+    packed = "\x1e".join(map(text_of, rows)).encode()
+    unpacked = unpack(packed, ", ".join(str(checksum(each)) for each in rows))
+    assert end_of(unpacked) == end_of(rows) == (8, b"\2" * 16)
 
 
 def test_nul_and_lone_surrogates_are_refused_i1() -> None:

@@ -24,7 +24,7 @@ Columns: TypeAlias = Sequence[list[str]]
 """The fields of all rows, one list for each field of `text_of`, in its order."""
 
 _FIELDS: Final = 10
-_STREAM_ID, _KIND, _PAYLOAD, _POSITION, _VERSION = 3, 4, 6, 7, 8  # see `text_of`
+_EVENT_ID, _STREAM_ID, _KIND, _PAYLOAD, _POSITION, _VERSION = 0, 3, 4, 6, 7, 8  # see `text_of`
 _ROW_BYTE: Final = ROW_SEPARATOR.encode()
 _one_row = partial(tuple.__new__, StoredEvent)
 
@@ -81,6 +81,11 @@ class StoredRows(Sequence[StoredEvent]):
     def payloads(self) -> list[str]:
         """The payload of each row."""
         return self._columns[_PAYLOAD]
+
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """The position and the event id of the last row."""
+        return int(self._columns[_POSITION][-1]), bytes.fromhex(self._columns[_EVENT_ID][-1])
 
     def have_positions_from(self, first: int) -> bool:
         """Whether their positions are this one and the next ones, without a gap."""
@@ -158,6 +163,11 @@ def types_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
 def stream_ids_of(rows: Sequence[StoredEvent]) -> Sequence[str]:
     """The id of each row's stream, as text."""
     return rows.stream_ids if isinstance(rows, StoredRows) else [row[3] for row in rows]
+
+
+def end_of(rows: Sequence[StoredEvent]) -> tuple[int, bytes]:
+    """The position and the event id of the last row."""
+    return rows.end if isinstance(rows, StoredRows) else (rows[-1][0], rows[-1][5])
 
 
 def positions_of(rows: Sequence[StoredEvent]) -> Sequence[int]:

@@ -55,7 +55,7 @@ class Aggregate:
             for name, value in vars(base).items()
             if name in _annotations(base) and not name.startswith("__") and _is_state(name, base)
         }
-        cls._defaults = {name: value for name, value in state.items() if not isinstance(value, _IMMUTABLE)}
+        cls._defaults = {name: value for name, value in state.items() if _is_copied(value)}
         cls._appliers = None
 
     def __init__(self, id: UUID) -> None:
@@ -90,6 +90,11 @@ def _annotations(cls: type) -> dict[str, Any]:
 
 def _is_state(name: str, cls: type) -> bool:
     return name not in ("_defaults", "_appliers") and "ClassVar" not in str(_annotations(cls).get(name, ""))
+
+
+def _is_copied(default: Any) -> bool:
+    """Whether each object gets a default of its own: copying a number, an Enum or a date gives the same one."""
+    return not isinstance(default, _IMMUTABLE) and deepcopy(default) is not default
 
 
 def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:

@@ -12,6 +12,7 @@ from uuid import UUID
 from diptych.errors import ConflictError, InvalidInputError, ProgrammingError, WrongExpectedVersionError
 from diptych.events.codec import Codec
 from diptych.events.recorded import NewEvent, StoredEvent
+from diptych.events.rows import end_of
 from diptych.messages import Envelope
 from diptych.store.protocols import EventStore, StreamWrite
 from diptych.stream import NO_STREAM, StreamName
@@ -100,8 +101,7 @@ class UnitOfWork:
         if not rows:
             return cached
         replay(cached.aggregate, self.side.codec.decode_each(rows))
-        last = rows[-1]
-        return Cached(cached.aggregate, cached.stream, last.position, last.event_id)
+        return Cached(cached.aggregate, cached.stream, *end_of(rows))
 
     async def _queue(self, key: Key, stream: StreamName) -> None:
         """Wait for our turn at the first aggregate. A nested command does not: two could wait for each other."""
