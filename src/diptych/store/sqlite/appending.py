@@ -6,11 +6,12 @@ Rule: every guard of an append is judged before anything of it is written, excep
 from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import lru_cache, partial
 from itertools import chain
-from json import dumps, loads
+from json import loads
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import apsw
+from pydantic_core import to_json
 
 from diptych.errors import WrongExpectedVersionError
 from diptych.events.recorded import NewEvent, StoredEvent, chained, text_of
@@ -19,7 +20,7 @@ from diptych.store.heads import HeadSignal
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, Head
 from diptych.store.sqlite.log import read_command
 from diptych.store.sqlite.writer import run_in_savepoint
-from diptych.stream import Expected, is_met, slice_of
+from diptych.stream import Expected, is_met, slice_of, uuid_text
 
 
 class Beside(Protocol):
@@ -77,14 +78,15 @@ class AppendJob:
         self.streams = [_stream(write.stream, write.expected, write.events) for write in append.writes]
         conflicts: list[Hashable] = [each[:3] for each in self.streams if each.events]
         if append.command is not None:
-            conflicts.append(append.command.key)
+            key = append.command.key
+            conflicts.append((*key[:3], key.command_id.int))  # the hash of a UUID is computed in Python
         self.conflicts: Collection[Hashable] = conflicts
         self.guards: Collection[Hashable] = [each[:3] for each in self.streams if not each.events]
 
 
 def _stream(name: tuple[str, str, Any], expected: Expected, events: Sequence[NewEvent]) -> _Stream:
     tenant, category, uuid = name
-    id = str(uuid)
+    id = uuid_text(uuid)
     return _Stream(tenant, category, id, slice_of(id), expected, events)
 
 
@@ -172,8 +174,8 @@ class _Group:
         head, self._last_stream, versions, used = self._connection.execute(
             _LOOK_UP,
             (
-                dumps([each[:3] for each in streams]),
-                dumps([(key.command_id.hex, key.command_type, key.user_id, key.tenant) for key in keys]),
+                _json([each[:3] for each in streams]),
+                _json([(key.command_id.hex, key.command_type, key.user_id, key.tenant) for key in keys]),
             ),
         ).get
         self.head = Head() if head is None else _head(*loads(head))
@@ -188,7 +190,7 @@ class _Group:
         head, count = self.head, len(self._events)
         stored, moved = self._rows(job)
         if job.append.beside is not None or (stored and job.append.inline):
-            fold = partial(self._appender.fold, job, stored, head.position)
+            fold = partial(self._appender.fold, job, [*map(_stored, stored)], head.position)
             failed = run_in_savepoint(self._connection, fold)
             if failed is not None:
                 self.head = head
@@ -198,8 +200,7 @@ class _Group:
         self._keep_command(job, moved)
         last = self.head
         time = self.recorded_at if stored else last.recorded_at
-        written = [row[4] for row, stream in zip(moved, (s for s in job.streams if s.events), strict=True)]
-        return Appended(last.position, last.event_id, time, written, self._together)
+        return Appended(last.position, last.event_id, time, [row[4] for row in moved], self._together)
 
     def _refusal(self, job: AppendJob) -> Exception | None:
         append = job.append
@@ -213,11 +214,11 @@ class _Group:
                 return WrongExpectedVersionError(append.writes[place].stream, stream.expected, actual)
         return None
 
-    def _rows(self, job: AppendJob) -> tuple[list[StoredEvent], list[tuple[Any, ...]]]:
+    def _rows(self, job: AppendJob) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         """Make the rows of one append: its events as they are stored, and where its streams are then."""
         position, time, metadata = self.head.position, self.recorded_at, job.append.metadata
         type_ids, connection = self._appender.type_id, self._connection
-        stored: list[StoredEvent] = []
+        stored: list[tuple[Any, ...]] = []
         moved: list[tuple[Any, ...]] = []
         for tenant, category, id, slice, _, events in job.streams:
             if not events:
@@ -230,7 +231,7 @@ class _Group:
                 row = (position, tenant, category, id, version, event_id, type, schema, format, payload, metadata, time)
                 text = text_of(row).encode()
                 checked, chain = crc32(text), chained(text, chain)
-                stored.append(_stored((*row, checked)))
+                stored.append((*row, checked))
                 numbers = (position, type_ids(connection, type), key, version, schema, format, time, slice, checked)
                 self._events.append((*numbers, chain, tenant, event_id, metadata, payload))
             moved.append((key, tenant, category, id, version, chain))
@@ -243,8 +244,8 @@ class _Group:
         if command is None:
             return
         key, head = command.key, self.head
-        streams = dumps([row[1:5] for row in moved])
-        types = dumps(sorted({event[1] for stream in job.streams for event in stream.events}))
+        streams = _json([row[1:5] for row in moved])
+        types = _json(sorted({event[1] for stream in job.streams for event in stream.events}))
         named = (key.tenant, key.user_id, key.command_type, key.command_id.bytes)
         answer = (command.hash, command.result, head.position, head.event_id)
         self._commands.append((*named, *answer, streams, types, self.recorded_at))
@@ -254,6 +255,11 @@ class _Group:
         _insert(self._connection, _INSERT_EVENTS, self._events)
         _insert(self._connection, _UPSERT_STREAMS, self._moved, _MOVE_STREAMS)
         _insert(self._connection, _INSERT_COMMANDS, self._commands)
+
+
+def _json(value: Sequence[Any]) -> str:
+    """Write names and numbers down, in a sixth of the time that `json.dumps` takes."""
+    return to_json(value).decode()
 
 
 def _head(position: int, event_id: str, recorded_at: int) -> Head:
