@@ -39,10 +39,13 @@ async def fill(url: str, count: int) -> None:
 
 
 async def follow(url: str) -> None:
-    """Run projections until killed, small batches, printing where they are."""
+    """Run projections until killed, and say when they have started, when all have moved, and when they are done."""
     async with running(url, shop.Sales, shop.Baskets, shop.SalesBySql) as shop_:
         head = (await shop_.events.head()).position
         print("started", flush=True)  # noqa: T201
+        for name, progress in shop_.engine.progress.items():
+            await progress.wait_for(min((await shop_.views.checkpoint(name)).position + 1, head), 60)
+        print("moved", flush=True)  # noqa: T201
         for progress in shop_.engine.progress.values():
             await progress.wait_for(head, 60)
         print("done", flush=True)  # noqa: T201

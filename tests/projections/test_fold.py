@@ -415,7 +415,7 @@ def test_a_key_function_that_returns_no_key_fails_its_event(found: Any) -> None:
     assert error.position == 1
 
 
-class Moved(DomainEvent):
+class Moved(DomainEvent, name="fold.moved"):
     to: UUID | None
 
 
