@@ -62,9 +62,10 @@ async def test_an_open_transaction_is_rolled_back(pool: Connections) -> None:
 
 @pytest.mark.parametrize("pause", [0, 0.001, 0.02])
 async def test_a_cancelled_statement_is_stopped_and_leaves_no_transaction(
-    pool: Connections, postgres: Server, pause: float
+    postgres_url: str, postgres: Server, pause: float
 ) -> None:
     """At any await: before the connection is open, while it opens, in the middle of a statement."""
+    pool = Connections(database_of(postgres_url)[0], size=2, wait_seconds=10.0)  # stopping takes its time
 
     async def work() -> None:
         async with pool.connection() as connection:
