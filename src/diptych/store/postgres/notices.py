@@ -4,6 +4,7 @@ Rule: a notice is a hint: it carries nothing that is believed, and everything is
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -11,7 +12,7 @@ from diptych.errors import DiptychError
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection
 from diptych.store.postgres.connections import close_connection
 
-_COALESCE: Final = 0.005  # seconds: commits within them are told together
+_COALESCE: Final = 0.005  # seconds between two notices: what is committed in them is told together
 _AGAIN: Final = 1.0  # seconds before it connects again
 
 
@@ -56,10 +57,12 @@ class Notices:
                 await connection.add_listener(self._channel, self._notified)
                 self._heard()  # what was told while nobody listened
                 self._wake.set()
+                told = -_COALESCE
                 while not connection.is_closed():
                     await self._wake.wait()
-                    await asyncio.sleep(_COALESCE)
+                    await asyncio.sleep(max(0.0, told + _COALESCE - time.monotonic()))
                     self._wake.clear()
+                    told = time.monotonic()
                     await connection.execute("SELECT pg_notify($1, '')", self._channel)
             except (DiptychError, *DRIVER_ERRORS):
                 pass
