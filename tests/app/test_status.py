@@ -1,12 +1,14 @@
 """What `status` says of a projection is of one moment."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from diptych.app.status import measure
 from diptych.projections.site import Rules
+from diptych.store.batches import LaneMove, ViewBatch
 from diptych.subscriptions.progress import Place
 from tests.projections import shop
 from tests.projections.running import FAST, running
@@ -44,3 +46,24 @@ async def test_position_and_lag_agree_though_the_projection_moves_meanwhile() ->
         assert progress.position == 2
         (found,) = status.projections
         assert found.position + found.lag_events == status.head
+
+
+async def _nothing() -> None:
+    """See nothing new."""
+
+
+async def test_what_is_on_disk_counts_while_nobody_here_knows_where_the_lanes_are() -> None:
+    """P6: when lanes had been let go of, as in a fail-over, it was told as behind by the whole log."""
+    async with running("memory:", shop.Sales, is_started=False) as shop_:
+        one = shop.order("1")
+        await shop_.append([(one, shop.placed()), (one, shop.added()), (one, shop.added())])
+        head = await shop_.events.head()
+        place = (head.position, head.event_id, head.recorded_at)
+        progress = shop_.engine.progress["sales"]
+        progress.turns_to((await shop_.views.generations.all("sales"))[0].number)
+        await shop_.views.commit(ViewBatch("sales", progress.generation, [LaneMove(0, 0, 0)], *place))
+        progress.stands(Place(), 0)
+        blind: Any = SimpleNamespace(look=_nothing, views=shop_.engine.views, followings=shop_.engine.followings)
+        (found,) = (await measure(shop_.events, blind)).projections
+        assert (found.position, found.lag_events, found.lag_seconds) == (3, 0, 0.0)
+        assert (progress.position, progress.saved) == (0, 0), "who waits for a read is told nothing of it"

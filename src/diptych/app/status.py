@@ -109,8 +109,9 @@ async def _board(views: ViewStore) -> Board | None:
 
 
 async def _one(events: EventStore, head: Head, following: Following, board: Board | None) -> ProjectionStatus:
-    progress = following.progress
-    position = progress.position  # it moves while the log is read
+    progress, lanes = following.progress, _lanes(board, following.progress.generation)
+    kept = min((lane.position for lane in lanes), default=0)  # between two owners nobody knows more than this
+    position = max(progress.position, kept)  # it moves while the log is read
     lag = await lag_of(events, position, head=head)
     keys = await following.parked_keys()
     is_parked = progress.state == "running" and bool(keys)
@@ -126,7 +127,7 @@ async def _one(events: EventStore, head: Head, following: Following, board: Boar
         idle_seconds=time.monotonic() - progress.heartbeat if following.has_lanes else 0.0,
         tables=progress.tables,
         generation=progress.generation,
-        lanes=_lanes(board, progress.generation),
+        lanes=lanes,
         note=_note(following),
     )
 
