@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import nats
+from nats.aio.client import Client
+from nats.js import JetStreamContext
 from nats.js.errors import Error
 
 from diptych.clock import id_for
@@ -109,9 +111,8 @@ async def received(urls: Sequence[str]) -> list[IntegrationMessage]:
     """Return all messages of the stream, in its order."""
     client = await nats.connect(list(urls))
     try:
-        context = client.jetstream(timeout=10)
-        subscription = await context.pull_subscribe("", stream=STREAM.name, durable="judge")
-        count, found = (await context.stream_info(STREAM.name)).state.messages, list[IntegrationMessage]()
+        subscription, count = await _subscribed(client)
+        found = list[IntegrationMessage]()
         while len(found) < count:
             for each in await subscription.fetch(min(500, count - len(found)), timeout=10):
                 found.append(decode(each.data))
@@ -119,6 +120,19 @@ async def received(urls: Sequence[str]) -> list[IntegrationMessage]:
         return found
     finally:
         await client.close()
+
+
+async def _subscribed(client: Client) -> tuple[JetStreamContext.PullSubscription, int]:
+    """Return what gives the messages of the stream, and how many there are: servers that have just started are slow."""
+    context, deadline = client.jetstream(timeout=5), time.monotonic() + _PATIENCE
+    while True:
+        try:
+            subscription = await context.pull_subscribe("", stream=STREAM.name, durable="judge")
+            return subscription, (await context.stream_info(STREAM.name)).state.messages
+        except (Error, nats.errors.Error):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 async def _leader(cluster: NatsCluster) -> NatsServer:
