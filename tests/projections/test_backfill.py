@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,12 +27,6 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 ONE, TWO = shop.order("1"), shop.order("2")
-
-
-@pytest.fixture(autouse=True)
-def mended() -> Iterator[None]:
-    yield
-    shop.Baskets.is_mended = False
 
 
 @pytest.fixture

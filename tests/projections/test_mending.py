@@ -1,7 +1,7 @@
 """P7: what becomes of parked keys and of events that are left out, as it is asked of whoever has the lane."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,12 +25,6 @@ pytestmark = pytest.mark.anyio
 ONE, TWO = shop.order("1"), shop.order("2")
 KEY, LANE = str(ONE.id), lane_of(str(ONE.id), LANES)
 ALL = frozenset(range(LANES))
-
-
-@pytest.fixture(autouse=True)
-def mended() -> Iterator[None]:
-    yield
-    shop.Baskets.is_mended = False
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The rows of one key are folded again by whoever has its lane, in one transaction, while everything else goes on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,12 +26,6 @@ ONE = shop.order("7").id
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url_for(request, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def mended() -> Iterator[None]:
-    yield
-    shop.Baskets.is_mended = Harmful.is_mended = False
 
 
 async def asked(shop_: Running, given: type[Projection[Basket]] = shop.Baskets) -> str:
