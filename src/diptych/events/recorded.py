@@ -19,7 +19,7 @@ SEPARATOR: Final = "\x1f"
 """Between rows, and between the fields of a row's text: no stored text has either, see `store/limits.py`."""
 KIND_SEPARATOR: Final = "\x1d"
 """Between the parts of `kind_of`; no name has one."""
-_ROW_BYTE: Final = ROW_SEPARATOR.encode()
+ROW_BYTE: Final = ROW_SEPARATOR.encode()
 
 
 class NewEvent(NamedTuple):
@@ -83,7 +83,7 @@ def checksum(row: tuple[Any, ...]) -> int:
 
 def chained(text: bytes, before: int | None) -> int:
     """CRC-32 over the texts of a stream up to this one, given that up to the one before: None when it is the first."""
-    return crc32(text) if before is None else crc32(text, crc32(_ROW_BYTE, before))
+    return crc32(text) if before is None else crc32(text, crc32(ROW_BYTE, before))
 
 
 def is_intact(row: StoredEvent) -> bool:

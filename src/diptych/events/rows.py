@@ -12,6 +12,7 @@ from zlib import crc32
 from diptych.errors import CorruptedEventError
 from diptych.events.recorded import (
     KIND_SEPARATOR,
+    ROW_BYTE,
     ROW_SEPARATOR,
     SEPARATOR,
     StoredEvent,
@@ -25,7 +26,6 @@ Columns: TypeAlias = Sequence[list[str]]
 
 _FIELDS: Final = 10
 _EVENT_ID, _STREAM_ID, _KIND, _PAYLOAD, _POSITION, _VERSION = 0, 3, 4, 6, 7, 8  # see `text_of`
-_ROW_BYTE: Final = ROW_SEPARATOR.encode()
 _one_row = partial(tuple.__new__, StoredEvent)
 
 
@@ -105,7 +105,7 @@ def unpack(packed: bytes, checksums: str) -> StoredRows:
 
     :raises CorruptedEventError: one is damaged. :raises ValueError: nothing in it can be read.
     """
-    texts = packed.split(_ROW_BYTE)
+    texts = packed.split(ROW_BYTE)
     found = list(map(crc32, texts))
     if str(found) != f"[{checksums}]":
         raise CorruptedEventError(int(_damaged(texts, found, checksums).rsplit(SEPARATOR.encode(), 3)[1]))

@@ -139,10 +139,11 @@ class LogReader:
                         continue
                 else:
                     head, is_known = await self._store.head(), True
-                    if self._trouble is not None:  # another server may answer now
+                    if self._trouble is None:
+                        self.head = max(self.head, head)
+                    else:  # another server may answer now
                         self.forget()
-                        self.head = Head()
-                    self.head = max(self.head, head)
+                        self.head = head
                 self._trouble, pause = None, _SHORT
                 backoff.reset()
                 self._wake()
