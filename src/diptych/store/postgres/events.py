@@ -18,9 +18,10 @@ from diptych.store.postgres.appending import AppendJob, CommandTaken, rows_of
 from diptych.store.postgres.beside import together
 from diptych.store.postgres.connection import Connection, Database, warnings_of
 from diptych.store.postgres.connections import Connections
-from diptych.store.postgres.log import SETTINGS, Log
+from diptych.store.postgres.log import SETTINGS, Log, Wanted
 from diptych.store.postgres.migrations import in_schema, migrate
 from diptych.store.postgres.notices import Notices
+from diptych.store.postgres.stream_reads import StreamReads
 from diptych.store.postgres.timelines import Timelines
 from diptych.store.postgres.views import PostgresViewStore
 from diptych.store.postgres.writer import Writer
@@ -60,6 +61,7 @@ class PostgresEventStore:
         self.store_id = UUID(int=0)  # until it is open
         self.inline = PostgresViewStore(database, settings, is_beside_log=True)
         self._settings, self._log = settings, Log(database.schema)
+        self._streams = StreamReads(self._log, self._reading)
         self._timelines, self._signal = Timelines(database), HeadSignal()
         busy = max(_BUSY_POLL, settings.poll_seconds)
         self._watch = HeadWatch(self._signal, self.head, busy=busy, idle=_IDLE_POLL)
@@ -126,8 +128,7 @@ class PostgresEventStore:
 
     async def read_stream(self, stream: StreamName, *, first: int = 1) -> Sequence[StoredEvent]:
         """Return the events of a stream from version `first` on. :raises CorruptedEventError: :raises StoreError:"""
-        async with self._reading() as connection:
-            return await self._log.stream(connection, stream, first)
+        return await self._streams.read(Wanted(stream, first))
 
     async def streams_of(self, id: UUID) -> Sequence[StreamName]:
         """Return all streams with this id."""

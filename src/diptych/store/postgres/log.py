@@ -6,11 +6,11 @@ Rule: every row is checked against its checksum, and every page against gaps, be
 from collections.abc import Sequence
 from itertools import repeat
 from json import loads
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from diptych.errors import CorruptedEventError, SkippedPositionsError, StoreCorruptedError
-from diptych.events.recorded import KIND_SEPARATOR, ROW_SEPARATOR, SEPARATOR, StoredEvent
+from diptych.errors import CorruptedEventError, DiptychError, SkippedPositionsError, StoreCorruptedError
+from diptych.events.recorded import KIND_SEPARATOR, ROW_SEPARATOR, SEPARATOR
 from diptych.events.rows import NO_ROWS, StoredRows, checked
 from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.migrations import in_schema
@@ -29,6 +29,7 @@ SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
 }
 _STREAM_PAGE: Final = 2000
+_FIRST_OF_SEVERAL: Final = 100  # events of each stream, where several are read at once; the rest of it by itself
 _STREAMS: Final = "SELECT tenant, category FROM diptych.streams WHERE stream_id = $1"
 # What a row's text is made of (see `text_of`), each field of all rows as one text: making texts of whole rows takes the
 # server three times as long. A kind is the number of its type, and the rest only where it is not 1 and 0.
@@ -75,12 +76,25 @@ FROM diptych.events e
 WHERE e.position > $1 + 1 AND NOT EXISTS (SELECT FROM diptych.events b WHERE b.position = e.position - 1)
 ORDER BY e.position LIMIT 1
 """
-_STREAM: Final = f"""
-SELECT s.version, r.* FROM diptych.streams s CROSS JOIN LATERAL (
+_OF_STREAM: Final = f"""
+SELECT {{which}}s.version, r.* FROM {{wanted}}diptych.streams s CROSS JOIN LATERAL (
     SELECT max(e.version), {_FIELDS} FROM (
-        SELECT * FROM diptych.events WHERE stream = s.id AND version >= $4 ORDER BY version LIMIT {_STREAM_PAGE}) e) r
-WHERE s.stream_id = $3 AND s.category = $2 AND s.tenant = $1
+        SELECT * FROM diptych.events WHERE stream = s.id AND version >= {{first}} ORDER BY version LIMIT {{limit}}) e) r
+WHERE s.stream_id = {{id}} AND s.category = {{category}} AND s.tenant = {{tenant}}
 """  # noqa: S608 - constants of this file
+_STREAM: Final = _OF_STREAM.format(
+    which="", wanted="", first="$4", limit=_STREAM_PAGE, id="$3", category="$2", tenant="$1"
+)
+_SEVERAL: Final = _OF_STREAM.format(
+    which="w.number, ",
+    wanted="""unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[])
+    WITH ORDINALITY AS w (tenant, category, id, first, number) CROSS JOIN """,
+    first="w.first",
+    limit=_FIRST_OF_SEVERAL,
+    id="w.id",
+    category='w.category COLLATE "C"',
+    tenant='w.tenant COLLATE "C"',
+)
 _HEAD: Final = "SELECT position, event_id, recorded_at FROM diptych.events ORDER BY position DESC LIMIT 1"
 
 # It writes to the server's own log, so that its commit waits for the standby as that of the command did (C3): an
@@ -101,6 +115,13 @@ WHERE c.command_id = $1 AND c.command_type = $2 AND c.user_id = $3 AND c.tenant 
 _KEPT: Final = """
 SELECT event_id, pg_logical_emit_message(true, 'diptych'::text, ''::text)::text FROM diptych.events WHERE position = $1
 """  # its commit waits for the standby, and so for all that stands before it in the server's own log
+
+
+class Wanted(NamedTuple):
+    """A stream that is to be read from a version on."""
+
+    stream: StreamName
+    first: int
 
 
 class Types:
@@ -129,7 +150,8 @@ class Log:
     """The statements that read a log, in its schema. Every method takes the connection to read on."""
 
     def __init__(self, schema: str) -> None:
-        self._all, self._filtered, self._stream = (in_schema(sql, schema) for sql in (_ALL, _FILTERED, _STREAM))
+        self._all, self._filtered = in_schema(_ALL, schema), in_schema(_FILTERED, schema)
+        self._stream, self._several = in_schema(_STREAM, schema), in_schema(_SEVERAL, schema)
         self._sliced, self._gap = in_schema(_SLICED, schema), in_schema(_GAP, schema)
         self._head, self._command, self._kept = (in_schema(sql, schema) for sql in (_HEAD, _COMMAND, _KEPT))
         self._streams = in_schema(_STREAMS, schema)
@@ -170,26 +192,49 @@ class Log:
         events = await self._placed(connection, row[5:])
         return Page(after, scanned, events, head, _bytes(row[3]), last)
 
-    async def stream(self, connection: Connection, stream: StreamName, first: int) -> Sequence[StoredEvent]:
+    async def stream(self, connection: Connection, stream: StreamName, first: int) -> StoredRows:
         """Return the events of a stream from a version on. :raises CorruptedEventError: :raises StoreCorruptedError:"""
-        read = NO_ROWS
-        first = max(first, 1)
+        read, first = NO_ROWS, max(first, 1)
         while True:
             found = await connection.fetchrow(self._stream, *stream, first)
             if found is None:
                 return read
-            version, last, *fields = found
-            count = 0 if last is None else fields[0].count(",") + 1
-            is_all = count < _STREAM_PAGE
-            if (count and last != first + count - 1) or (is_all and first + count - 1 < version):
-                raise StoreCorruptedError(f"{stream}: events are missing before version {version}. Restore a backup.")
-            if count:
-                place = ([stream.tenant] * count, [stream.category] * count, [uuid_text(stream.id)] * count)
-                page = await self._rows(connection, fields, place, list(map(str, range(first, first + count))))
-                read = read + page if read else page
-            if is_all:
+            page = await self._of_stream(connection, stream, first, found, _STREAM_PAGE)
+            read = read + page if read else page
+            if len(page) < _STREAM_PAGE:
                 return read
-            first += count
+            first += len(page)
+
+    async def several(self, connection: Connection, wanted: Sequence[Wanted]) -> Sequence[StoredRows | DiptychError]:
+        """Return for each of several streams what `stream` returns, or raises, of it: the short ones in one answer."""
+        columns = map(list, zip(*[(*stream, max(first, 1)) for stream, first in wanted], strict=True))
+        found = {row[0]: row[1:] for row in await connection.fetch(self._several, *columns)}
+        return [await self._one_of(connection, each, found.get(number)) for number, each in enumerate(wanted, 1)]
+
+    async def _one_of(self, connection: Connection, wanted: Wanted, found: Any) -> StoredRows | DiptychError:
+        stream, first = wanted.stream, max(wanted.first, 1)
+        if found is None:
+            return NO_ROWS
+        try:
+            begin = await self._of_stream(connection, stream, first, found, _FIRST_OF_SEVERAL)
+            if len(begin) < _FIRST_OF_SEVERAL:
+                return begin
+            return begin + await self.stream(connection, stream, first + len(begin))
+        except (CorruptedEventError, StoreCorruptedError) as error:  # the others of the answer are whole
+            return error
+
+    async def _of_stream(
+        self, connection: Connection, stream: StreamName, first: int, found: Any, limit: int
+    ) -> StoredRows:
+        """Make rows of one answer about a stream, of which up to so many events were asked for."""
+        version, last, *fields = found
+        count = 0 if last is None else fields[0].count(",") + 1
+        if (count and last != first + count - 1) or (count < limit and first + count - 1 < version):
+            raise StoreCorruptedError(f"{stream}: events are missing before version {version}. Restore a backup.")
+        if not count:
+            return NO_ROWS
+        place = ([stream.tenant] * count, [stream.category] * count, [uuid_text(stream.id)] * count)
+        return await self._rows(connection, fields, place, list(map(str, range(first, first + count))))
 
     async def streams_of(self, connection: Connection, id: UUID) -> Sequence[StreamName]:
         """Return all streams with this id."""

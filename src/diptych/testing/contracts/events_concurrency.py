@@ -103,6 +103,20 @@ class ConcurrencyContract(EventStoreHarness):
             await asyncio.gather(*[store.append(both(number)) for number in range(20)])
         assert len(await store.read_stream(first)) == len(await store.read_stream(second)) == 20
 
+    async def test_streams_read_at_once_are_read_as_each_alone(self, store: EventStore) -> None:
+        """L1: and whoever reads after its own append sees it, whatever others read in the same moment."""
+
+        async def grow(events: int) -> None:
+            name = stream()
+            for count in range(1, events + 1):
+                await store.append(to(name, event(number=count)))
+                rows = await store.read_stream(name)
+                assert [row.version for row in rows] == list(range(1, count + 1))
+                assert {row.stream for row in rows} == {name}
+                assert [row.version for row in await store.read_stream(name, first=count)] == [count]
+
+        await asyncio.gather(*[grow(events) for events in range(1, 20)])
+
     async def test_a_cancelled_caller_leaves_all_or_nothing(self, store: EventStore) -> None:
         """L7: and the store goes on."""
         names = [stream() for _ in range(20)]
