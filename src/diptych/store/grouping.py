@@ -1,10 +1,11 @@
-"""Which of the jobs that wait may be written in one transaction, judged together.
+"""What waits and is done together: which jobs may be written in one transaction, and how each hears of its outcome.
 
 Rule: what one job of a group writes, no other job of it writes or looks at; so the order within does not matter.
 """
 
+from asyncio import Future
 from collections.abc import Collection, Hashable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Claims(Protocol):
@@ -34,6 +35,17 @@ def fit_together(jobs: Iterable[Claims]) -> list[bool]:
         taken.update(own)
         looked_at.update(guards)
     return fitting
+
+
+def settle(answers: Iterable[tuple["Future[Any]", Any]]) -> None:
+    """Give all who wait their outcomes, raised where they are errors; who was cancelled waits no more."""
+    for answer, outcome in answers:
+        if answer.done():
+            continue
+        if isinstance(outcome, BaseException):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
 
 
 def copy_of(error: Exception) -> Exception:

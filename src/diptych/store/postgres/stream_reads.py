@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
 
 from diptych.events.recorded import StoredEvent
-from diptych.store.grouping import copy_of
+from diptych.store.grouping import copy_of, settle
 from diptych.store.postgres.connection import Connection
 from diptych.store.postgres.log import Log, Wanted
 
@@ -64,10 +64,4 @@ class StreamReads:
                 found = await self._log.several(connection, [each.wanted for each in asked])
         except Exception as error:
             found = [copy_of(error) for _ in asked]
-        for (_, answer), outcome in zip(asked, found, strict=True):
-            if answer.done():  # its caller was cancelled
-                continue
-            if isinstance(outcome, Exception):
-                answer.set_exception(outcome)
-            else:
-                answer.set_result(outcome)
+        settle(zip([each.answer for each in asked], found, strict=True))

@@ -12,7 +12,7 @@ from operator import not_
 from typing import Any, Final, NamedTuple
 
 from diptych.errors import DiptychError, StoreReadOnlyError, StoreUnavailableError, UnknownOutcomeError
-from diptych.store.grouping import copy_of, fit_together
+from diptych.store.grouping import copy_of, fit_together, settle
 from diptych.store.postgres.appending import AppendJob
 from diptych.store.postgres.connection import (
     CONNECT_SECONDS,
@@ -118,7 +118,8 @@ class Writer:
                     await self._wake.wait()
                     continue
                 group = self._gather()
-                _deliver(group, await self._write([each.job for each in group]))
+                outcomes = await self._write([each.job for each in group])
+                settle(zip([each.future for each in group], outcomes, strict=True))
                 await self._prune()
         finally:
             for waiting in self._waiting:
@@ -217,13 +218,3 @@ class Writer:
             await self._session.execute(in_schema(_PRUNE, self.database.schema), count, window)
         except DRIVER_ERRORS:
             await self._drop()  # the next append meets the cause, if it is still there
-
-
-def _deliver(group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
-    for (_, future), outcome in zip(group, outcomes, strict=True):
-        if future.done():  # its caller was cancelled
-            continue
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import apsw
 
 from diptych.errors import StoreError, StoreFullError, StoreUnavailableError, UnknownOutcomeError
-from diptych.store.grouping import Claims, copy_of, fit_together
+from diptych.store.grouping import Claims, copy_of, fit_together, settle
 from diptych.store.protocols import StoreSettings
 from diptych.store.sqlite.connection import DatabaseFile, open_writer, translate
 from diptych.store.sqlite.lock import WriterLock
@@ -318,14 +318,4 @@ def _deliver(group: Sequence[_Waiting], outcomes: Sequence[Any]) -> None:
         by_loop.setdefault(waiting.loop, []).append((waiting.future, outcome))
     for loop, settled in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-            loop.call_soon_threadsafe(_settle, settled)
-
-
-def _settle(settled: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:
-    for future, outcome in settled:
-        if future.done():  # its caller was cancelled
-            continue
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+            loop.call_soon_threadsafe(settle, settled)
