@@ -108,7 +108,8 @@ def unpack(packed: bytes, checksums: str) -> StoredRows:
     texts = packed.split(ROW_BYTE)
     found = list(map(crc32, texts))
     if str(found) != f"[{checksums}]":
-        raise CorruptedEventError(int(_damaged(texts, found, checksums).rsplit(SEPARATOR.encode(), 3)[1]))
+        wanted = list(map(int, checksums.split(",")))
+        raise CorruptedEventError(int(_damaged(texts, found, wanted).rsplit(SEPARATOR.encode(), 3)[1]))
     return StoredRows(_columns(packed), found)
 
 
@@ -117,23 +118,22 @@ def unpack_whole(packed: bytes, before: int | None, chain: int) -> StoredRows | 
     return StoredRows(_columns(packed)) if chained(packed, before) == chain else None
 
 
-def checked(columns: Columns, checksums: str) -> StoredRows:
-    """Make rows of their fields and their checksums, written as for `unpack`. :raises CorruptedEventError:"""
+def checked(columns: Columns, checksums: list[int]) -> StoredRows:
+    """Make rows of their fields and their checksums. :raises CorruptedEventError: one is damaged."""
     try:
         texts = map(SEPARATOR.join, zip(*columns, strict=True))
         found = list(map(crc32, map(str.encode, texts)))
     except ValueError as error:  # a separator has got into a field
         raise CorruptedEventError(int(columns[_POSITION][0])) from error
-    if str(found) != f"[{checksums}]":
+    if found != checksums:
         texts = map(SEPARATOR.join, zip(*columns, strict=True))
         damaged = _damaged(list(map(str.encode, texts)), found, checksums)
         raise CorruptedEventError(int(damaged.rsplit(SEPARATOR.encode(), 3)[1]))
     return StoredRows(columns, found)
 
 
-def _damaged(texts: list[bytes], found: list[int], checksums: str) -> bytes:
+def _damaged(texts: list[bytes], found: list[int], wanted: list[int]) -> bytes:
     """The first text whose checksum is not the one that it was stored with."""
-    wanted = map(int, checksums.split(","))
     return next((text for text, *pair in zip(texts, found, wanted, strict=False) if pair[0] != pair[1]), b"")
 
 

@@ -35,7 +35,7 @@ _STREAMS: Final = "SELECT tenant, category FROM diptych.streams WHERE stream_id 
 # server three times as long. A kind is the number of its type, and the rest only where it is not 1 and 0.
 _KIND: Final = """CASE WHEN e.schema_version = 1 AND e.format = 0 THEN e.type::text
     ELSE concat_ws(chr(29), e.type, e.schema_version, e.format) END"""
-_FIELDS: Final = f"""string_agg(e.checksum::text, ', '), string_agg(e.event_id::text, ','),
+_FIELDS: Final = f"""array_agg(e.checksum), string_agg(e.event_id::text, ','),
     string_agg({_KIND}, chr(30)), string_agg(e.metadata::text, chr(30)), string_agg(e.payload::text, chr(30)),
     string_agg(e.position::text, ','), string_agg(e.recorded_at::text, ',')"""
 _TYPES: Final = "SELECT id::text, name FROM diptych.event_types ORDER BY id"
@@ -228,7 +228,7 @@ class Log:
     ) -> StoredRows:
         """Make rows of one answer about a stream, of which up to so many events were asked for."""
         version, last, *fields = found
-        count = 0 if last is None else fields[0].count(",") + 1
+        count = 0 if last is None else len(fields[0])
         if (count and last != first + count - 1) or (count < limit and first + count - 1 < version):
             raise StoreCorruptedError(f"{stream}: events are missing before version {version}. Restore a backup.")
         if not count:
@@ -250,7 +250,7 @@ class Log:
         return await self._rows(connection, fields, place, versions.split(","))
 
     async def _rows(
-        self, connection: Connection, fields: Sequence[str], place: Sequence[list[str]], versions: list[str]
+        self, connection: Connection, fields: Sequence[Any], place: Sequence[list[str]], versions: list[str]
     ) -> StoredRows:
         """Make rows of what the server made of their fields; `place` is tenant, category and id of their streams."""
         checksums, ids, kinds, metadata, payloads, positions, times = fields
