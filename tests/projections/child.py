@@ -40,6 +40,7 @@ async def fill(url: str, count: int) -> None:
 
 async def follow(url: str) -> None:
     """Run projections until killed, and say when they have started, when all have moved, and when they are done."""
+    print("begins", flush=True)  # noqa: T201
     async with running(url, shop.Sales, shop.Baskets, shop.SalesBySql) as shop_:
         head = (await shop_.events.head()).position
         print("started", flush=True)  # noqa: T201
@@ -57,6 +58,7 @@ async def work(url: str, name: str, rules: str) -> None:
     given: type[Projection[Any]] = Harmful if name == "isolated" else HarmfulSales
     lease, seconds = 60.0 if rules == "lasting" else 0.2, 0.5 if rules == "exits" else 30.0
     pace = FAST.pace._replace(lease=lease, handler_seconds=seconds)
+    print("begins", flush=True)  # noqa: T201
     async with running(url, given, rules=Rules(pace, exits_when_hung=rules == "exits")):
         print("started", flush=True)  # noqa: T201
         await asyncio.sleep(60)

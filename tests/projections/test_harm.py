@@ -128,6 +128,19 @@ async def test_a_worker_process_ends_once_it_knows_what_hangs(url: str) -> None:
             assert await items(shop_) == {"0": 2, "1": 2, "2": 0, "3": 2, "4": 2, "5": 2}
 
 
+async def test_a_projection_that_is_not_isolated_does_not_end_its_worker_process_again_and_again(url: str) -> None:
+    """Nothing can be parked: the third process finds beside the lane what two have tried, and stands without a try."""
+    is_done = anyio.Event()
+    async with running(url, HarmfulSales, rules=Rules(FAST.pace, is_worker=False)) as shop_:
+        await shop_.append(with_harm("hang"))
+        keeping = asyncio.create_task(kept_alive(url, "whole", "exits", is_done))
+        board = await board_where(shop_.views, lambda board: "the process ended" in board.lanes[0].trouble, 30)
+        assert board.workers
+        is_done.set()
+        assert await keeping == [70, 70]
+    assert board.lanes[0].checkpoint.position == 8
+
+
 async def test_a_handler_that_holds_the_interpreter_ends_its_worker_process_too(url: str) -> None:
     """No thread of Python could say so: the event is found as one that ends the process."""
     is_done = anyio.Event()

@@ -14,7 +14,7 @@ from diptych.projections.definition import define
 from diptych.projections.following import Following
 from diptych.projections.knowing import Knowledge
 from diptych.projections.plan import Mode
-from diptych.projections.site import Site
+from diptych.projections.site import Rules, Site
 from diptych.store.batches import Checkpoint, ParkedEvent
 from diptych.store.generations import Generation
 from diptych.store.leases import Board, LaneRow, Pause, Worker
@@ -239,7 +239,7 @@ async def test_parked_keys_are_told_with_the_first_error_of_each_or_as_many_as_a
             raise StoreUnavailableError("away")
         return events
 
-    rules, nothing = SimpleNamespace(is_worker=True), lambda: None
+    rules, nothing = Rules(), lambda: None
     site: Any = SimpleNamespace(
         rules=rules, look=nothing, has_hung=nothing, observer=QUIET, events=None, views=SimpleNamespace(parked=parked)
     )

@@ -171,7 +171,7 @@ async def test_what_hangs_while_it_is_tried_again_is_blamed_on_its_first_event(
 
 async def test_a_runner_that_is_told_to_end_ends_and_has_no_lane_any_more(carrier: Carrier) -> None:
     heard: list[str] = []
-    listener = Listener(lambda: heard.append("lanes"), lambda: heard.append("look"), lambda: heard.append("hung"))
+    listener = Listener(lambda: heard.append("lanes"), lambda: heard.append("look"), lambda _: heard.append("hung"))
     runner = Runner(carrier.work, Progress("baskets"), listener)
     runner.has_share(Share(ALL, free=ALL))
     ended: list[bool] = []
@@ -196,7 +196,7 @@ async def test_what_is_asked_of_a_lane_that_is_not_here_yet_waits_for_it(carrier
     work, leases = carrier.work, carrier.work.views.leases
     await work.views.generations.index("baskets", work.generation)
     await carrier.work.views.generations.swap("baskets", work.generation)
-    runner = Runner(work, Progress("baskets"), Listener(lambda: None, lambda: None, lambda: None))
+    runner = Runner(work, Progress("baskets"), Listener(lambda: None, lambda: None, lambda _: None))
     runner.has_share(Share(ALL))  # another has them still
     (request,) = await leases.ask_lane("baskets", "retry", LANE, key=KEY)
     runner.is_asked([request])

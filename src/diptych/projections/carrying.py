@@ -174,8 +174,7 @@ class Carrier:
             blamed = self.folding.blame(event, ENDED) if lane.attempt == -event.position else None
             async with self.work.alone.turn():
                 if blamed is None:  # whoever ended on it alone may have been killed from outside: the second time tells
-                    attempt = -event.position if lane.attempt == event.position else event.position
-                    await self.work.tenure.mark(lane.number, attempt=attempt)
+                    await self.work.tenure.mark(lane.number, attempt=lane.tried(event.position))
                 await self._take(group, page, range(start, index + 1), blamed)
             start = index + 1
         if start < indexes.stop:

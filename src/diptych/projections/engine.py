@@ -169,16 +169,21 @@ class ProjectionEngine:
     def _begin(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         return self._group.create_task(_survived(work, name), name=name)
 
-    def _has_hung(self) -> None:
+    def _has_hung(self, is_put_aside: bool) -> None:
         if self._rules.exits_when_hung and self._ending is None:
-            self._ending = asyncio.create_task(self._end_process(), name="diptych-ends")
+            self._ending = asyncio.create_task(self._end_process(is_put_aside), name="diptych-ends")
 
-    async def _end_process(self) -> None:
-        """End, and leave the thread that hangs behind: whoever watches over the process starts a clean one."""
+    async def _end_process(self, is_put_aside: bool) -> None:
+        """End, and leave the thread that hangs behind: whoever watches over the process starts a clean one.
+
+        Where the event is still the next one, the lanes are not let go of: whoever takes them after this process, as
+        those of one that was killed, is careful, and does not end on it for ever.
+        """
         _log.critical("A handler hangs. Its event is known now, and this process ends with code %d.", _HUNG)
-        with suppress(TimeoutError, StoreError):
-            async with asyncio.timeout(self._rules.pace.lease):
-                await self.stop()
+        if is_put_aside:
+            with suppress(TimeoutError, StoreError):
+                async with asyncio.timeout(self._rules.pace.lease):
+                    await self.stop()
         logging.shutdown()
         os._exit(_HUNG)
 

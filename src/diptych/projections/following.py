@@ -39,7 +39,8 @@ class Following:
         self._knowledge = Knowledge(definition, self.progress, site)
         self._runners: dict[int, Runner] = {}
         self._gave_up: dict[int, str] = {}  # generations that this code cannot go on with, and why
-        self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer)
+        ends_when_hung = site.rules.exits_when_hung
+        self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer, ends_when_hung)
         self.progress.wanted = self._is_wanted
 
     @property

@@ -35,6 +35,10 @@ class Lane:
         """Take up a lane that was claimed."""
         return cls(held.lane, held.epoch, held.checkpoint, held.checkpoint, not held.is_clean, attempt=held.attempt)
 
+    def tried(self, position: int) -> int:
+        """Return the `attempt` to note at an event: negative, if whoever had the lane before ended on it, too."""
+        return -position if self.attempt == position else position
+
     @property
     def move(self) -> LaneMove:
         """What is to be true on disk when the lane is moved."""

@@ -24,12 +24,16 @@ _log: Final = logging.getLogger("diptych.projections")
 
 
 class Listener(NamedTuple):
-    """What a runner tells whoever started it: it has other lanes; things have to be looked at; an event hangs."""
+    """What a runner tells whoever started it: it has other lanes; things have to be looked at; an event hangs.
+
+    Of the last it says whether the event is put aside. With `ends_when_hung` the process ends then.
+    """
 
     has_other_lanes: Callable[[], None]
     look: Callable[[], None]
-    has_hung: Callable[[], None]
+    has_hung: Callable[[bool], None]
     observer: Observer = QUIET
+    ends_when_hung: bool = False
 
 
 class Runner:
@@ -141,7 +145,7 @@ class Runner:
         if await carrier.step():
             self._show_state()
             if carrier.hung > hung:
-                self._listener.has_hung()
+                self._listener.has_hung(True)
             return
         self._work.reader.check()
         self._show_state()
@@ -202,11 +206,13 @@ class Runner:
             self._listener.look()
             return
         self.carrier.progress.stop(why)
+        hangs = failure.position if failure is not None and self.carrier.hung else 0
         with suppress(Exception):  # the store may be what is wrong
             for number in self._holding.share.lanes:
-                await self._work.tenure.mark(number, trouble=why)
-        if self.carrier.hung and failure is not None:
-            self._listener.has_hung()
+                attempt = self.carrier.lanes[number].tried(hangs) if hangs and self._listener.ends_when_hung else 0
+                await self._work.tenure.mark(number, attempt=attempt, trouble=why)
+        if hangs:
+            self._listener.has_hung(False)
 
     def _goes_on(self) -> None:
         if self._trouble is not None:

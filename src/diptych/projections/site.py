@@ -32,7 +32,7 @@ class Site(NamedTuple):
     """Where projections are kept and worked on. `worker` is empty where lanes are not leased.
 
     `start` runs something beside for as long as the engine runs; `look` has the board looked at soon; `has_hung` hears
-    of events that hang.
+    of events that hang, and whether they are put aside.
     """
 
     events: EventStore
@@ -43,5 +43,5 @@ class Site(NamedTuple):
     alone: Alone
     start: Callable[[Callable[[], Coroutine[Any, Any, None]], str], asyncio.Task[None]]
     look: Callable[[], None]
-    has_hung: Callable[[], None]
+    has_hung: Callable[[bool], None]
     observer: Observer = QUIET
