@@ -13,7 +13,7 @@ from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
 from diptych.messages import Command, IdempotencyKey
 from diptych.sagas.plan import Plan, Way
-from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
+from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_row, saga_table
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
@@ -34,7 +34,7 @@ from diptych.subscriptions.duty import (
     Work,
 )
 from diptych.subscriptions.lane_work import LaneWork
-from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
+from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, split_key, tasks_table
 from diptych.subscriptions.turn import Turn
 
 _ATTEMPTS: Final = 5
@@ -84,7 +84,7 @@ class SagaDuty:
         keys |= {one.key for one in given.timers} | {one.key for one in given.events} | {*given.released}
         if not keys:
             return
-        wanted = [(id_of_saga(self.name, key),) for key in keys]
+        wanted = [(id_of_row(self.name, key),) for key in keys]
         rows = (await load([Load(self.sagas, ("id",), wanted)]))[self.sagas.name]
         _Taking(self, turn, {row.id: row for row in rows}).all(given)
 
@@ -104,7 +104,7 @@ class SagaDuty:
 
         :raises ProgrammingError: it changed what the saga remembers, which nobody would write down.
         """
-        saga = self._stepper.revive(id_of_saga(self.name, task.key), task.key, state)
+        saga = self._stepper.revive(task.key, state)
         acts_of(saga)  # a call says nothing; what it returns is taken in a step of its own
         call = call_of(saga, step, direction)
         found = self._calls[step, direction]
@@ -156,7 +156,7 @@ class _Taking:
                 self._event(taken)
 
     def _row(self, key: str) -> SagaRow | None:
-        return self._rows.get(id_of_saga(self._duty.name, key))
+        return self._rows.get(id_of_row(self._duty.name, key))
 
     def _finish(self, finished: Finished) -> None:
         task, result, error = finished
@@ -262,10 +262,11 @@ class _Taking:
             self._park(task or event_task(key, recorded, self._turn.lane), gone)
             return
         if row is None and way.starts:
-            id, correlation = id_of_saga(self._duty.name, key), meta.correlation_id
+            id, correlation = id_of_row(self._duty.name, key), meta.correlation_id
+            tenant, own = split_key(key)
             memory = self._duty.plan.memory().model_dump_json()
             now, of = self._turn.now, "" if correlation is None else str(correlation)
-            row = SagaRow(id, self._turn.lane, key, meta.stream.tenant, RUNNING, memory, "{}", 0, now, now, of)
+            row = SagaRow(id, self._turn.lane, own, tenant, RUNNING, memory, "{}", 0, now, now, of)
         if row is None or row.is_over:
             if task is not None:
                 self._turn.drop(task.id)
