@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
-from diptych.messages import Command, IdempotencyKey
+from diptych.messages import Command, IdempotencyKey, on_behalf_of
 from diptych.sagas.plan import Plan, Way
 from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_row, saga_table
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
@@ -20,6 +20,7 @@ from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held
+from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import (
     LANES,
     REJECTIONS,
@@ -100,7 +101,7 @@ class SagaDuty:
         return await self._dispatch(self._command(task.name, found["data"]), sending)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
-        """Call somebody outside, under a key that is the same at each try.
+        """Call somebody outside, under a key that is the same at each try. :raises TimeoutError: it took too long.
 
         :raises ProgrammingError: it changed what the saga remembers, which nobody would write down.
         """
@@ -112,7 +113,8 @@ class SagaDuty:
         if found.key is not None:
             arguments[found.key] = IdempotencyKey(task.id)
         before = self._stepper.remember(saga)
-        result = await call(**arguments)
+        with on_behalf_of(split_key(task.key)[0]):
+            result = await apart(call(**arguments), steps_of(type(saga))[step].seconds)
         if self._stepper.remember(saga) != before:
             raise ProgrammingError(
                 f"{saga}: step {step} changed what it remembers. Return it instead: it is in self.results from then on."
