@@ -226,6 +226,8 @@ class _Taking:
             self._turn.drop(task.id)
 
     def _fire(self, timer: Task) -> None:
+        if timer.id in self._turn.tasks:
+            return  # it was set again in this turn, and acts at its time as it is now
         row = self._row(timer.key)
         found = self._duty.plan.timeouts.get(timer.name)
         if timer.name.startswith("step "):
@@ -312,5 +314,5 @@ class _Taking:
 
 
 def id_of_firing(timer: Task) -> UUID:
-    """Return an id for one firing of a timer: set again for another time, it is another."""
-    return uuid5(timer.id, str(timer.due_at))
+    """Return an id for one firing of a timer: set again, it is another, for the same time, too."""
+    return uuid5(timer.id, f"{timer.due_at}/{json.loads(timer.body)['cause']}")
