@@ -35,7 +35,18 @@ from diptych.subscriptions.duty import (
     Work,
 )
 from diptych.subscriptions.lane_work import LaneWork
-from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, split_key, tasks_table
+from diptych.subscriptions.tasks import (
+    EVENT,
+    PARKED,
+    STEP,
+    TIMER,
+    Task,
+    as_text,
+    event_task,
+    id_of,
+    split_key,
+    tasks_table,
+)
 from diptych.subscriptions.turn import Turn
 
 _ATTEMPTS: Final = 5
@@ -169,14 +180,23 @@ class _Taking:
         elif error is None or isinstance(error, RowChangedError):
             self._turn.drop(task.id)
         elif isinstance(error, SkippedError):
-            if task.kind != EVENT:  # an event that was left out is kept, as a record of it
-                self._turn.drop(task.id)
+            self._leave_out(task)
         elif isinstance(error, REJECTIONS):
             self._reject(task, error)
         elif task.attempts + 1 < _ATTEMPTS:
             self._turn.again(task, error, 0.2 * 4**task.attempts)
         else:
             self._park(task, error)
+
+    def _leave_out(self, task: Task) -> None:
+        row = self._row(task.key)
+        if task.kind != EVENT:  # an event that was left out is kept, as a record of it
+            self._turn.drop(task.id)
+        if row is not None and row.number == 0:  # it is the event that was to begin it
+            del self._rows[row.id]
+            self._turn.change(self._duty.sagas, row.id, None)
+        elif row is not None and task.kind == TIMER:
+            self._put(row.with_due({name: at for name, at in row.due.items() if name != task.name}))
 
     def _reject(self, task: Task, error: Exception) -> None:
         kind = self._duty._commands.get(task.name)

@@ -67,7 +67,7 @@ class Turn:
         self._failed.extend(RowGuard(self._table, (task.id,), "state", WAITING) for task in failed)
 
     def change(self, table: Table, key: Any, row: Any) -> None:
-        """Write a row of a table of the duty's own."""
+        """Write a row of a table of the duty's own; None: it shall be gone."""
         self._rows.setdefault(table, {})[key] = row
 
     @property
@@ -81,7 +81,14 @@ class Turn:
 
     def changes(self) -> Sequence[RowChanges]:
         """What goes to the rows beside it."""
-        found = [RowChanges(table, list(rows.values())) for table, rows in self._rows.items()]
+        found = [
+            RowChanges(
+                table,
+                [row for row in rows.values() if row is not None],
+                [(key,) for key, row in rows.items() if row is None],
+            )
+            for table, rows in self._rows.items()
+        ]
         if self.tasks or self.dropped:
             found.append(RowChanges(self._table, list(self.tasks.values()), [(each,) for each in self.dropped]))
         return found
