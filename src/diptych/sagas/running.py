@@ -4,7 +4,7 @@ Rule: whatever a step raises puts the saga aside with all that follows of it; no
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -154,8 +154,10 @@ class _Taking:
     def __init__(self, duty: SagaDuty, turn: Turn, rows: dict[UUID, SagaRow]) -> None:
         self._duty, self._turn, self._rows = duty, turn, rows
         self._failed: set[str] = set()
+        self._aside: Mapping[str, Collection[UUID]] = {}
 
     def all(self, given: Given) -> None:
+        self._aside = given.failed
         for key in given.released:
             self._unstick(key)
         for finished in given.finished:
@@ -310,7 +312,8 @@ class _Taking:
         except (Exception, SystemExit) as error:  # a method may not end the process
             self._park(task, error, before)
             return False
-        if is_stuck and row.status not in OVER:  # something else of it is put aside
+        is_freed = self._turn.frees(self._aside.get(task.key, ()))  # it has cancelled what failed
+        if is_stuck and not is_freed and row.status not in OVER:  # something else of it is put aside
             row = row._replace(status=STUCK, error=before.error, before=row.status)
         self._put(row)
         return True
