@@ -93,7 +93,7 @@ class Stepper(NamedTuple):
         tasks = [task._replace(number=number + place, lane=turn.lane) for place, task in enumerate(tasks, 1)]
         if len(tasks) > _MOST:
             raise ProgrammingError(f"{saga}: one step sends {len(tasks)} commands; {_MOST} is the limit. Send fewer.")
-        timers, due = self._timers(row, step, acts, turn.lane)
+        timers, due = self._timers(row, step, acts, turn)
         before, row = row.due, row._replace(number=number + len(tasks)).with_due(due)
         if acts.is_complete:
             timers, row = [], row._replace(status=acts.status or COMPLETED).with_due({})
@@ -130,23 +130,25 @@ class Stepper(NamedTuple):
                 f"Write @on def due(self, timeout: {timeout}) -> None."
             )
 
-    def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
+    def _timers(self, row: SagaRow, step: Intake, acts: Acts, turn: Turn) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
         for name, scheduled in acts.timers.items():
             due.pop(name, None)
             if scheduled is None:
                 continue
-            if not isinstance(scheduled.timeout, StepDue):
-                self.check_taken(name)
             timeout, after, at = scheduled
-            due[name] = to_microseconds(at) if at is not None else step.at + (after or _NOW) // _MICROSECOND
+            since = turn.now  # a step has its time from when it is begun, however late that is
+            if not isinstance(timeout, StepDue):
+                self.check_taken(name)
+                since = step.at
+            due[name] = to_microseconds(at) if at is not None else since + (after or _NOW) // _MICROSECOND
             if not _FIRST <= due[name] <= _LAST:  # a row could not hold it, or nobody could read it
                 when = "beyond the year 9999" if due[name] > _LAST else "before the year 1"
                 raise ProgrammingError(f"{self.plan.name}: {name} would be due {when}. Schedule it for another time.")
             text = body(timeout.model_dump_json(), row, step.cause.id)
             number = step.position * STEP
             id = timer_id(self.plan.name, row.id, name)
-            tasks.append(Task(id, lane, TIMER, row.full_key, number, name, text, due_at=due[name]))
+            tasks.append(Task(id, turn.lane, TIMER, row.full_key, number, name, text, due_at=due[name]))
         return tasks, due
 
     def _event(self, row: SagaRow, step: Intake, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:
