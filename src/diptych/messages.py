@@ -4,11 +4,13 @@ Rule: messages are data; nothing here knows a handler, a store or a bus.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import get_annotations
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Final, Generic
 from uuid import UUID
 from weakref import WeakSet
 
@@ -118,6 +120,24 @@ class Command(_Message, Generic[R]):
     def causation_id(self) -> UUID | None:
         """The message that caused it, if one did."""
         return self.envelope.causation_id
+
+
+_tenant: Final[ContextVar[str]] = ContextVar("diptych_tenant", default="")
+
+
+@contextmanager
+def on_behalf_of(tenant: str) -> Iterator[None]:
+    """Have commands that are dispatched here, outside of another, be of this tenant."""
+    before = _tenant.set(tenant)
+    try:
+        yield
+    finally:
+        _tenant.reset(before)
+
+
+def tenant_here() -> str:
+    """Return the tenant on whose behalf this runs; it is empty unless you have tenants."""
+    return _tenant.get()
 
 
 _slot: Any = Command.__dict__["_envelope"]  # asked directly: pydantic takes long to say that an attribute is not there

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Final
 
 import apsw
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from diptych import App, new_id
 from diptych.app.verifying import verify
 from diptych.store.sqlite.fence import let_in
+from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.lanes import lane_of
 from tests.cli.fulfilling import poisoned, service
 from tests.sagas.shop import AddStock, PayOrder, PlaceOrder
 
 pytestmark = pytest.mark.anyio
+
+_OTHER: Final = "01a22121-98ec-7000-9d5a-704d9fe3610f"
 
 
 @pytest.fixture
@@ -65,7 +70,12 @@ async def test_nothing_is_found_where_nothing_is_wrong(filled: App) -> None:
         ("UPDATE fulfilment_sagas SET state = '{}' WHERE status = 'running'", "remembers something else"),
         ("UPDATE fulfilment_sagas SET lane = (lane + 1) % 4", "its row is in lane"),
         (
-            "UPDATE fulfilment_sagas SET id = '01a22121-98ec-7000-9d5a-704d9fe3610f' WHERE status = 'running'",
+            f"UPDATE fulfilment_sagas SET id = '{_OTHER}' WHERE status = 'running'",
+            "not under the id that its key makes",
+        ),
+        (
+            f"UPDATE fulfilment_sagas SET id = '{_OTHER}', key = '{_OTHER}', lane = {lane_of(_OTHER, LANES)} "
+            "WHERE status = 'running'",
             "no event in its stream",
         ),
     ],

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import nats
@@ -18,6 +19,8 @@ from diptych.errors import PublishError
 from diptych.reactions.messages import IntegrationMessage, decode
 from diptych.reactions.nats import JetStream, NatsPublisher
 from tests.nats_servers import NatsCluster, NatsServer
+
+T = TypeVar("T")
 
 STREAM: Final = JetStream("SHOP", "shop", replicas=3)
 _KEYS: Final = 20
@@ -111,7 +114,7 @@ async def received(urls: Sequence[str]) -> list[IntegrationMessage]:
     """Return all messages of the stream, in its order."""
     client = await nats.connect(list(urls))
     try:
-        subscription, count = await _subscribed(client)
+        subscription, count = await _answered(partial(_subscribed, client))
         found = list[IntegrationMessage]()
         while len(found) < count:
             for each in await subscription.fetch(min(500, count - len(found)), timeout=10):
@@ -123,40 +126,46 @@ async def received(urls: Sequence[str]) -> list[IntegrationMessage]:
 
 
 async def _subscribed(client: Client) -> tuple[JetStreamContext.PullSubscription, int]:
-    """Return what gives the messages of the stream, and how many there are: servers that have just started are slow."""
-    context, deadline = client.jetstream(timeout=5), time.monotonic() + _PATIENCE
-    while True:
-        try:
-            subscription = await context.pull_subscribe("", stream=STREAM.name, durable="judge")
-            return subscription, (await context.stream_info(STREAM.name)).state.messages
-        except (Error, nats.errors.Error):
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.1)
+    """Return what gives the messages of the stream, and how many there are."""
+    context = client.jetstream(timeout=5)
+    subscription = await context.pull_subscribe("", stream=STREAM.name, durable="judge")
+    return subscription, (await context.stream_info(STREAM.name)).state.messages
 
 
 async def _leader(cluster: NatsCluster) -> NatsServer:
     """Return who leads the stream, once somebody does."""
-    deadline = time.monotonic() + _PATIENCE
     client = await nats.connect(cluster.urls)
+
+    async def leader() -> str | None:
+        info = (await client.jetstream(timeout=2).stream_info(STREAM.name)).cluster
+        return None if info is None else info.leader
+
     try:
-        while time.monotonic() < deadline:
-            try:
-                info = (await client.jetstream(timeout=2).stream_info(STREAM.name)).cluster
-                if info is not None and info.leader:
-                    return cluster.named(info.leader)
-            except (Error, nats.errors.Error):
-                pass
-            await asyncio.sleep(0.1)
+        return cluster.named(await _answered(leader))
     finally:
         await client.close()
-    raise TimeoutError("no server leads the stream")
 
 
 async def _until_whole(cluster: NatsCluster) -> None:
     """Return when all servers are there: of two, the next kill would leave no majority."""
+
+    async def is_whole() -> bool:
+        return all([await asyncio.to_thread(server.is_ready) for server in cluster.servers])
+
+    await _answered(is_whole)
+
+
+async def _answered(ask: Callable[[], Awaitable[T | None]]) -> T:
+    """Ask until something is answered: servers that have just started, or lost their leader, are slow."""
     deadline = time.monotonic() + _PATIENCE
-    while not all([await asyncio.to_thread(server.is_ready) for server in cluster.servers]):
+    while True:
+        refused: Exception | None = None
+        try:
+            answer = await ask()
+            if answer:
+                return answer
+        except (Error, nats.errors.Error) as error:
+            refused = error
         if time.monotonic() > deadline:
-            raise TimeoutError("the cluster is not whole again")
+            raise TimeoutError(f"the cluster gave no answer in {_PATIENCE:g} s") from refused
         await asyncio.sleep(0.05)

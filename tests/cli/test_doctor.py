@@ -48,7 +48,8 @@ def test_a_service_on_files_that_is_well_has_no_ko(shop: Path) -> None:
 def test_a_service_that_never_ran_is_told_from_one_that_is_ill(shop: Path) -> None:
     found = examined(shop)
     assert results(found, "KO") == []
-    assert results(found, "could not check") == ["events file", "views file", "event types", "schema versions"]
+    away = ["events file", "views file", "event types", "schema versions", "sagas and reactions"]
+    assert results(found, "could not check") == away
     assert list(shop.glob("*.db*")) == []
 
 
@@ -186,7 +187,7 @@ def test_a_server_that_is_away_is_ko(shop: Path) -> None:
     (shop / "shop.py").write_text(SHOP.replace("sqlite:///shop.db", away))
     found = examined(shop)
     assert results(found, "KO") == ["server"]
-    assert results(found, "could not check") == ["event types", "schema versions"]
+    assert results(found, "could not check") == ["event types", "schema versions", "sagas and reactions"]
 
 
 def test_a_reader_that_sees_the_events_is_ko(server_shop: Path, postgres: Server, postgres_url: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from diptych import App, new_id
 from diptych.cli.main import main
+from diptych.messages import Envelope, with_envelope
 from diptych.stream import StreamName
 from tests.cli.fulfilling import FULFILLING, poisoned, service
 from tests.sagas.shop import AddStock, PayOrder, PlaceOrder, Stock, shop_app
@@ -107,6 +108,25 @@ async def test_show_tells_each_step_what_it_sent_and_which_timers_are_to_come(de
     assert [(one["command"], one["state"]) for one in shown["steps"][0]["sent"]] == [("ReserveStock", "done")]
     assert [one["timeout"] for one in shown["timers"]] == ["PaymentDue"]
     assert shown["state"]["is_reserved"] is True
+
+
+async def test_a_tenants_saga_is_named_with_its_tenant(desk: Desk) -> None:
+    order, product = new_id(), new_id()
+    for command in (
+        AddStock(product_id=product, quantity=5),
+        PlaceOrder(order_id=order, product_id=product, quantity=2),
+    ):
+        await desk.app.commands._routes.dispatch(with_envelope(command, Envelope(None, tenant="acme"), is_first=True))
+    await desk.app.settled()
+    (line,) = (await desk.types("saga", "list", "Fulfilment", "--json")).rows
+    assert line["key"] == f"tenant:acme/{order}"
+    (shown,) = (await desk.types("saga", "show", "Fulfilment", line["key"], "--json")).rows
+    assert [one["timeout"] for one in shown["timers"]] == ["PaymentDue"]
+    assert len(shown["steps"]) == 2
+    assert (await desk.types("saga", "show", "Fulfilment", str(order))).code == 2
+    told = await desk.types("trace", "2", "--json")
+    assert [one["kind"] for one in told.rows].count("saga") == 2, told
+    assert (await desk.types("db", "verify")).code == 0
 
 
 async def test_what_is_tried_again_is_shown_with_its_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

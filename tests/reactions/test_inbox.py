@@ -181,6 +181,15 @@ async def test_a_message_with_odd_attributes_stops_nobody(
     assert b64decode(json.loads(task.body)["raw"]) == raw
 
 
+async def test_a_tenant_makes_a_key_no_longer_than_a_row_may_have(app: App, source: MemorySource) -> None:
+    """I2: written with its tenant it could be too long for the index of a store."""
+    source.put(changed(tenant="/" * 999, subject="k" * 999))
+    await until(lambda: source.acknowledged == 1)
+    (task,) = await aside(app)
+    assert task.key.startswith("tenant:%2F")
+    assert len(task.key.encode()) <= 1000
+
+
 async def test_two_messages_that_the_broker_knows_by_one_id_are_both_kept(app: App, source: MemorySource) -> None:
     """I2: a topic that was made anew counts from nothing again."""
     for raw in (b"one", b"two"):

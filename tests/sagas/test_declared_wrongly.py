@@ -133,6 +133,11 @@ class SecondsForTime(Placing):
     async def call(self) -> None: ...
 
 
+class NoTimeout(Placing):
+    @step(timeout=timedelta(0))
+    async def call(self) -> None: ...
+
+
 class AsksForCommands(Placing):
     @step
     async def call(self, commands: CommandBus) -> None: ...
@@ -156,6 +161,7 @@ class AsksForCommands(Placing):
         (NoAttempts, "NoAttempts.call: attempts=0; it is tried once at least"),
         (NoTime, "NoTime.call: deadline=datetime.timedelta(0); write a timedelta above 0"),
         (SecondsForTime, "SecondsForTime.call: deadline=5; write a timedelta above 0"),
+        (NoTimeout, "NoTimeout.call: timeout=datetime.timedelta(0); write a timedelta above 0, or None for no limit"),
         (AsksForCommands, "a step sends a command by returning it"),
         (Order, "Order'> is no Saga; write app.saga(YourSaga), with the class"),
         (Placing(new_id(), "key"), "Placing(key) is no Saga; write app.saga(YourSaga), with the class"),

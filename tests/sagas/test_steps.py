@@ -20,8 +20,15 @@ from diptych import (
     on,
     step,
 )
-from diptych.sagas.stepped import SagaStepped
+from diptych.events.codec import Codec
+from diptych.events.upcasting import Upcasters
+from diptych.sagas.plan import plan_of
+from diptych.sagas.row import SagaRow
+from diptych.sagas.stepped import Cause, SagaStepped
+from diptych.sagas.stepping import Intake, Stepper
 from diptych.stream import StreamName
+from diptych.subscriptions.tasks import tasks_table
+from diptych.subscriptions.turn import Turn
 from tests.sagas.shop import (
     AddStock,
     CancelOrder,
@@ -218,6 +225,26 @@ async def test_a_step_has_a_deadline(app: App, bank: Bank, clock: FixedClock, pl
     found = await steps(app, order)
     assert [one.cause.name for one in found][-3:] == ["step charge", "undo charge", "undo reserve"]
     assert found[-1].status == "compensated"
+
+
+def test_the_deadline_of_a_step_counts_from_when_it_is_begun() -> None:
+    """Not from when the event was recorded: a worker that had been down gave up at once what it had just begun."""
+
+    class Charging(Steps):
+        @on(starts=True)
+        def placed(self, event: OrderPlaced) -> None: ...
+
+        @step(deadline=timedelta(minutes=5))
+        async def charge(self) -> None: ...
+
+    order, plan, now = new_id(), plan_of(Charging), 1_800_000_000_000_000
+    turn = Turn(0, now, tasks_table("Charging"), is_real=True)
+    row = SagaRow(order, 0, str(order), "", "running", "{}", "{}", 0, now, now, "")
+    cause, an_hour = Cause(kind="event", name="OrderPlaced", id=new_id(), position=1), 3_600_000_000
+    placed = OrderPlaced(product_id=new_id(), quantity=1)
+    intake = Intake(cause, plan.events[OrderPlaced], placed, None, 1, now - an_hour)
+    row = Stepper(plan, Codec(Upcasters())).take(row, intake, turn)
+    assert row.due == {"step charge": now + 300_000_000}
 
 
 async def test_the_saga_may_fail_by_itself(app: App, bank: Bank, clock: FixedClock, place: Placing) -> None:

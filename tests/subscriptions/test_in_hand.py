@@ -105,6 +105,26 @@ async def test_what_is_behind_a_stopped_one_is_done(doing: Doing) -> None:
     await until(lambda: doing.begun == [1, 2])
 
 
+async def test_what_is_behind_one_that_swallows_its_end_is_done(doing: Doing) -> None:
+    """S3: it was never begun, and the outcome of the one that is owed no more was taken in."""
+    gate, first = asyncio.Event(), task(1)
+
+    async def deaf(task: Task, recorded: RecordedEvent | None) -> Any:
+        doing.begun.append(task.number)
+        if task.number == 1:
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+        return task.number
+
+    doing.in_hand = InHand(deaf, lambda: None, Pace())
+    doing.in_hand.add(first, 0)
+    doing.in_hand.add(task(2), 0)
+    await until(lambda: doing.begun == [1])
+    doing.in_hand.forget(first.id)
+    await until(lambda: doing.begun == [1, 2] and not doing.in_hand._running)
+    assert [one.result for one in doing.in_hand.finished(10)] == [2]
+
+
 async def test_what_is_behind_one_that_is_stopped_before_it_began_is_done(doing: Doing) -> None:
     """S1: a task that is cancelled before its first step runs nothing, not even what says that it is over."""
     first, second = task(1), task(2)

@@ -213,7 +213,7 @@ async def test_one_that_is_left_out_lets_those_behind_it_go_on(lane: Lane) -> No
     """The one that failed, though a timer that waits for it may be before it; of no other key."""
     key, other = "a", "b"
     failed = owed(5, PARKED, key=key, error="no ink")
-    await lane.put(owed(4, PARKED, TIMER, key=key, due_at=7), failed, owed(6, PARKED, TIMER, key=other, due_at=8))
+    await lane.put(owed(4, PARKED, TIMER, key=key, due_at=7), failed, owed(6, PARKED, TIMER, key=other, error="late"))
     work = await lane.claimed()
     assert await lane.asked(work, "skip") == "1 tried again, 1 left out"
     found = {task.number: task for task in await lane.kept()}
@@ -221,6 +221,15 @@ async def test_one_that_is_left_out_lets_those_behind_it_go_on(lane: Lane) -> No
     assert (found[4].state, found[4].due_at) == (WAITING, 7)
     assert found[6].state == PARKED
     assert work._parked.keys() == {other}
+
+
+async def test_what_waits_behind_nothing_goes_on_after_a_start(lane: Lane) -> None:
+    """X1: what failed was cancelled, and the process ended before it went on with the rest."""
+    await lane.put(owed(5, PARKED, TIMER, key="a", due_at=7), owed(6, PARKED, TIMER, key="b", error="late"))
+    work = await lane.claimed()
+    await work._turn()
+    assert [(task.state, task.due_at) for task in await lane.kept()] == [(WAITING, 7), (PARKED, 0)]
+    assert work._parked.keys() == {"b"}
 
 
 async def test_a_request_is_carried_out_once(lane: Lane) -> None:

@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from diptych.clock import new_id
-from diptych.subscriptions.tasks import PARKED, Task, as_key, as_text, failed_first, start_of, tasks_table, undone
+from diptych.subscriptions.tasks import (
+    PARKED,
+    Task,
+    as_key,
+    as_text,
+    failed_first,
+    full_key,
+    split_key,
+    start_of,
+    tasks_table,
+    undone,
+)
 
 
 def test_a_key_is_kept_as_it_is_unless_it_is_very_long() -> None:
@@ -26,6 +37,17 @@ def test_a_very_long_key_is_its_beginning_and_a_digest(text: str) -> None:
 def test_a_key_with_a_nul_is_refused() -> None:
     with pytest.raises(ValueError, match="holds a NUL, which no store can keep in a key"):
         as_key("a\0b")
+
+
+@pytest.mark.parametrize("key", ["", "7", "a/b", "a%2Fb", "tenant:acme/7", "tenant:/7"])
+@pytest.mark.parametrize("tenant", ["", "acme", "a/b", "a%2Fb", "tenant:acme"])
+def test_a_full_key_is_of_one_tenant_and_one_key(tenant: str, key: str) -> None:
+    assert split_key(full_key(tenant, key)) == (tenant, key)
+
+
+def test_a_key_without_a_tenant_is_as_it_is() -> None:
+    assert full_key("", "a/b") == "a/b"
+    assert full_key("acme", "a/b") == "tenant:acme/a/b"
 
 
 @pytest.mark.parametrize(

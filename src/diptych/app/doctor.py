@@ -11,6 +11,7 @@ from re import match, split
 from typing import Final
 
 from diptych.app.application import App
+from diptych.app.left_behind import left_behind
 from diptych.app.outline import Outline, outline
 from diptych.errors import ConfigurationError, DiptychError
 from diptych.store.health import Check, judge, unknown
@@ -40,6 +41,7 @@ async def examine(app: App) -> AsyncIterator[Check]:
             yield check
     for check in await _log(app, known):
         yield check
+    yield await _left_behind(app, known)
 
 
 def _environment() -> Iterator[Check]:
@@ -102,6 +104,23 @@ async def _log(app: App, known: Outline) -> list[Check]:
     return [
         judge(name, not found, _named(found) or among, fix) for name, found in zip(names, (strange, newer), strict=True)
     ]
+
+
+async def _left_behind(app: App, known: Outline) -> Check:
+    """Look for what is owed under names that no code has: nobody does it, and nobody is told."""
+    name = "sagas and reactions"
+    if known.problems:
+        return unknown(name, "which there are is known once they are wired")
+    try:
+        found = await left_behind(app, known)
+    except DiptychError as error:
+        return unknown(name, error)
+    owing = [one for one in found if one.owes]
+    gone = ", ".join(map(str, owing or found))
+    detail = f"in no code, and no living worker has it: {gone}" if owing else "nothing is owed that no code does"
+    detail += f"; without code: {gone}" if found and not owing else ""
+    fix = "register it again under that name (name=): it goes on where it stood, and takes what came meanwhile"
+    return judge(name, not owing, detail, fix)
 
 
 def _named(kinds: list[KindCount]) -> str:

@@ -17,13 +17,12 @@ from diptych.clock import SystemClock
 from diptych.errors import NotFoundError
 from diptych.events.codec import Codec
 from diptych.events.recorded import to_microseconds
-from diptych.sagas.row import SagaRow, id_of_saga
+from diptych.sagas.row import SagaRow, id_of_row, stream_of
 from diptych.sagas.stepped import SagaStepped
 from diptych.store.leases import Request, Verb
 from diptych.store.opening import as_made, open_stores
 from diptych.store.protocols import EventStore
 from diptych.store.tables import Table
-from diptych.stream import StreamName
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.tasks import PARKED, Task
 
@@ -60,10 +59,10 @@ class DutyOperator(NamedTuple):
         return rows
 
     async def saga(self, duty: KnownDuty, key: str, id: UUID | None = None) -> SagaRow:
-        """Return the row of one saga, by its key or its id. :raises NotFoundError: no event began it."""
+        """Return the row of one saga, by its full key or the row's id. :raises NotFoundError: no event began it."""
         assert duty.sagas is not None
         where = "WHERE id = :id"
-        rows: list[SagaRow] = await self._rows(duty, duty.sagas, where, id=id or id_of_saga(duty.name, key))
+        rows: list[SagaRow] = await self._rows(duty, duty.sagas, where, id=id or id_of_row(duty.name, key))
         if not rows:
             raise NotFoundError(f"There is no {duty.name} {key}. List them: diptych saga list {duty.name}")
         return rows[0]
@@ -71,7 +70,7 @@ class DutyOperator(NamedTuple):
     async def steps(self, duty: KnownDuty, row: SagaRow) -> Sequence[tuple[int, int, SagaStepped]]:
         """Return the steps of a saga with their positions and times."""
         found = []
-        for stored in await self.store.read_stream(StreamName(row.tenant, duty.name, row.id)):
+        for stored in await self.store.read_stream(stream_of(duty.name, row.full_key)):
             step = self.codec.decode(stored)
             if isinstance(step, SagaStepped):
                 found.append((stored.position, stored.recorded_at, step))

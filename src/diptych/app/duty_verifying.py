@@ -10,7 +10,7 @@ from diptych.app.application import App
 from diptych.app.duty_operating import DutyOperator, duties_from_outside
 from diptych.app.known_duties import KnownDuty
 from diptych.errors import DiptychError
-from diptych.sagas.row import STUCK, SagaRow
+from diptych.sagas.row import STUCK, SagaRow, id_of_row
 from diptych.store.auditing import Audit
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.tasks import STEP, Task, start_of
@@ -61,15 +61,17 @@ class _DutyAudit:
         for _ in range(_TIMES):
             if wrong is None:
                 return
-            row = await self._operator.saga(self._duty, row.key, row.id)
+            row = await self._operator.saga(self._duty, row.full_key, row.id)
             wrong = await self._wrong(row)
         if wrong is not None:
-            self._audit.find("S1", wrong[0], f"{self._duty.name} {row.key}: {wrong[1]}")
+            self._audit.find("S1", wrong[0], f"{self._duty.name} {row.full_key}: {wrong[1]}")
 
     async def _wrong(self, row: SagaRow) -> tuple[int | None, str] | None:
-        right = lane_of(row.key, self._duty.kept.lanes)
+        right = lane_of(row.full_key, self._duty.kept.lanes)
         if row.lane != right:
             return None, f"its row is in lane {row.lane} and not in {right}."
+        if row.id != id_of_row(self._duty.name, row.full_key):
+            return None, "its row is not under the id that its key makes, so no event of it finds it."
         steps = await self._operator.steps(self._duty, row)
         if not steps:  # one that failed at its first event has none yet
             is_new = row.status == STUCK and row.number == 0

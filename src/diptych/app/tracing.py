@@ -16,7 +16,7 @@ from diptych.errors import DiptychError, NotFoundError
 from diptych.events.codec import Codec
 from diptych.events.recorded import StoredEvent
 from diptych.projections.plan import Definition
-from diptych.sagas.row import id_of_saga
+from diptych.sagas.row import stream_of
 from diptych.sagas.stepped import SagaStepped
 from diptych.store.opening import look_at
 from diptych.store.outside import CommandTrace, OutsideLog
@@ -166,7 +166,7 @@ async def with_sagas(log: OutsideLog, duties: Sequence[KnownDuty], codec: Codec,
             with suppress(DiptychError):  # what the code cannot read no saga has taken
                 key = duty.key_of(codec.recorded(row))
                 if key is not None:
-                    streams[StreamName(row.stream.tenant, duty.name, id_of_saga(duty.name, key))] = None
+                    streams[stream_of(duty.name, key)] = None
     steps, known = list(found.steps), {step.id for step in found.steps}
     for stream in streams:
         for row in await log.read_stream(stream):

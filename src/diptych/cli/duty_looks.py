@@ -84,7 +84,7 @@ def row_of_saga(row: SagaRow) -> dict[str, Any]:
     """Return the line of one saga."""
     due = min(row.due.items(), key=lambda one: one[1], default=None)
     return {
-        "key": row.key,
+        "key": row.full_key,
         "status": row.status,
         "started": time(row.started_at),
         "changed": time(row.changed_at),

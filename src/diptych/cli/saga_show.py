@@ -34,8 +34,8 @@ def show_saga(said: str | None, name: str, key: str, *, as_json: bool) -> int:
     async def look(operator: DutyOperator) -> _Told:
         duty = duty_named(operator.known.duties, ("saga",), name)
         row = await operator.saga(duty, key)
-        asked = [one for one in await operator.requests(duty) if one.key in ("", row.key)]
-        return _Told(row, await operator.steps(duty, row), await operator.tasks(duty, row.key), asked)
+        asked = [one for one in await operator.requests(duty) if one.key in ("", row.full_key)]
+        return _Told(row, await operator.steps(duty, row), await operator.tasks(duty, row.full_key), asked)
 
     told = looking_at_duties(said, look)
     row, states = told.row, {str(one.id): one for one in told.tasks}
@@ -50,7 +50,7 @@ def show_saga(said: str | None, name: str, key: str, *, as_json: bool) -> int:
         shown = {"saga": name, **row_of_saga(row), "state": json.loads(row.state), "steps": steps, **rest}
         show((), [shown], as_json=True)
         return code
-    talk(f"{name} {row.key}: {row.status}{f', {row.before} before' if row.before else ''}")
+    talk(f"{name} {row.full_key}: {row.status}{f', {row.before} before' if row.before else ''}")
     talk(f"state {row.state}")
     show(_STEPS, steps, as_json=False)
     if timers:
@@ -63,7 +63,7 @@ def show_saga(said: str | None, name: str, key: str, *, as_json: bool) -> int:
         talk("\nparked")
         show(_TASKS, parked, as_json=False)
     if code:
-        talk(f"It is stuck: {row.error.rstrip('. ')}. Once it is mended: diptych saga retry {name} {row.key}")
+        talk(f"It is stuck: {row.error.rstrip('. ')}. Once it is mended: diptych saga retry {name} {row.full_key}")
     tell_requests(requests)
     return code
 

@@ -29,7 +29,7 @@ from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
 from diptych.subscriptions.shelf import Shelf
-from diptych.subscriptions.tasks import DONE, PARKED, SKIPPED, Task, as_text, tasks_table
+from diptych.subscriptions.tasks import DONE, PARKED, SKIPPED, Task, as_key, as_text, full_key, tasks_table
 
 _log: Final = logging.getLogger("diptych.consuming")
 MESSAGE: Final = "message"
@@ -138,7 +138,8 @@ class ConsumingWork:
 
     def _key(self, incoming: Incoming) -> str:
         try:
-            return self._duty.read(incoming).key
+            message = self._duty.read(incoming)
+            return full_key(message.tenant, message.key)
         except Exception:
             return ""
 
@@ -182,7 +183,8 @@ class ConsumingWork:
     def _task(self, incoming: Incoming) -> Task:
         try:
             message = self._duty.read(incoming)
-            known_by, key, name = message.known_by, message.key or str(message.id), message.type
+            known_by, name = message.known_by, message.type
+            key = as_key(full_key(message.tenant, message.key or str(message.id)))
         except Exception:  # by its bytes alone: the broker's id may be used again, and need not be text
             known_by = key = sha256(incoming.raw).hexdigest()
             name = "?"

@@ -12,7 +12,7 @@ from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
 from diptych.handlers import Parameter, Signature, alternatives, is_async, signature, where
 from diptych.messages import DomainEvent, IdempotencyKey, Metadata
-from diptych.subscriptions.tasks import as_key
+from diptych.subscriptions.tasks import as_key, full_key
 
 Begins = Literal["head", "beginning"]
 Key = str | Callable[[Any, Metadata], Any] | None
@@ -51,13 +51,16 @@ class Reaction(NamedTuple):
     rest: Signature  # what it wants to be provided
 
     def order(self, recorded: RecordedEvent) -> str:
-        """Return the key by which reactions keep their order: the stream's id unless another was declared."""
-        by = self.declared.key
-        if by is None:
-            return str(recorded.row.stream.id)
+        """Return the key by which reactions keep their order: the stream's id unless another was declared.
+
+        The tenant is a part of it: what was put aside of one holds up no other.
+        """
+        by, key = self.declared.key, str(recorded.row.stream.id)
         if isinstance(by, str):
-            return as_key(str(getattr(recorded.event, by)))
-        return as_key(str(by(recorded.event, recorded.metadata)))
+            key = as_key(str(getattr(recorded.event, by)))
+        elif by is not None:
+            key = as_key(str(by(recorded.event, recorded.metadata)))
+        return full_key(recorded.row.stream.tenant, key)
 
 
 def read_reaction(declared: Declared) -> Reaction:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
+from diptych.messages import on_behalf_of
 from diptych.reactions.reaction import Reaction, key_for
 from diptych.store.batches import ProjectionTables, ViewBatch
 from diptych.store.leases import Held
@@ -67,4 +68,5 @@ class ReactionDuty:
         if self.reaction.key is not None:
             arguments[self.reaction.key] = key_for(self.name, task.id)
         declared = self.reaction.declared
-        await apart(declared.function(recorded.event, **arguments), declared.timeout.total_seconds())
+        with on_behalf_of(recorded.row.stream.tenant):
+            await apart(declared.function(recorded.event, **arguments), declared.timeout.total_seconds())

@@ -16,10 +16,10 @@ from diptych.handlers import On, alternatives, marked, signature, where
 from diptych.messages import Command, DomainEvent, Metadata
 from diptych.sagas.saga import Rejected, Saga, Timeout, one_line
 from diptych.sagas.steps import Steps, check_steps
-from diptych.subscriptions.tasks import as_key
+from diptych.subscriptions.tasks import as_key, full_key
 
 KeyOf = Callable[[RecordedEvent], str | None]
-"""Which saga an event is for; None: for none."""
+"""Which saga an event is for, by its full key; None: for none."""
 
 _PRIVATE = ("id", "key")
 
@@ -152,7 +152,20 @@ def _is_other(kind: Any) -> bool:
 
 
 def _key(key: Any, events: list[type[DomainEvent]]) -> KeyOf:
-    """Return what finds a saga's key: a field, several, a function, or else the id of the event's stream."""
+    """Return what finds a saga's key: a field, several, a function, or else the id of the event's stream.
+
+    The tenant of that stream is a part of it, so that no tenant's event is ever taken by another's saga.
+    """
+    own = _own_key(key, events)
+
+    def key_of(recorded: RecordedEvent) -> str | None:
+        found = own(recorded)
+        return None if found is None else full_key(recorded.row.stream.tenant, found)
+
+    return key_of
+
+
+def _own_key(key: Any, events: list[type[DomainEvent]]) -> KeyOf:
     if key is None:
         return lambda recorded: str(recorded.row.stream.id)
     if callable(key):

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from diptych.clock import id_for
 from diptych.store.tables import Table, check_identifier, snake_case
-from diptych.subscriptions.tasks import columns_of
+from diptych.stream import StreamName
+from diptych.subscriptions.tasks import columns_of, full_key, split_key
 
 RUNNING: Final = "running"
 STUCK: Final = "stuck"
@@ -24,6 +25,7 @@ OVER: Final = frozenset({COMPLETED, COMPENSATED})
 class SagaRow(NamedTuple):
     """`state` is its memory as JSON, `timers` when each of its timeouts is due; `number` that of its last task.
 
+    `id` is that of its stream, too, unless it is a tenant's: sagas of two tenants may have one key, and so one such id.
     `before` is the status that it had before it was stuck. Times are microseconds since 1970.
     """
 
@@ -40,6 +42,11 @@ class SagaRow(NamedTuple):
     correlation: str
     error: str = ""
     before: str = ""
+
+    @property
+    def full_key(self) -> str:
+        """Its key as its tasks have it, and as it is typed."""
+        return full_key(self.tenant, self.key)
 
     @property
     def is_over(self) -> bool:
@@ -72,3 +79,15 @@ def id_of_saga(saga: str, key: str) -> UUID:
         if str(id := UUID(key)) == key:
             return id
     return id_for(f"saga {saga}", key)
+
+
+def id_of_row(saga: str, full: str) -> UUID:
+    """Return the id of a saga's row, by its full key; from it those of its commands, steps and timers are made."""
+    tenant, key = split_key(full)
+    return id_for(f"saga {saga}\0{tenant}", key) if tenant else id_of_saga(saga, key)
+
+
+def stream_of(saga: str, full: str) -> StreamName:
+    """Return the name of a saga's stream, by its full key."""
+    tenant, key = split_key(full)
+    return StreamName(tenant, saga, id_of_saga(saga, key))

@@ -4,22 +4,23 @@ Rule: whatever a step raises puts the saga aside with all that follows of it; no
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
-from diptych.messages import Command, IdempotencyKey
+from diptych.messages import Command, IdempotencyKey, on_behalf_of
 from diptych.sagas.plan import Plan, Way
-from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_saga, saga_table
+from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_row, saga_table
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held
+from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import (
     LANES,
     REJECTIONS,
@@ -34,7 +35,18 @@ from diptych.subscriptions.duty import (
     Work,
 )
 from diptych.subscriptions.lane_work import LaneWork
-from diptych.subscriptions.tasks import EVENT, PARKED, STEP, Task, as_text, event_task, id_of, tasks_table
+from diptych.subscriptions.tasks import (
+    EVENT,
+    PARKED,
+    STEP,
+    TIMER,
+    Task,
+    as_text,
+    event_task,
+    id_of,
+    split_key,
+    tasks_table,
+)
 from diptych.subscriptions.turn import Turn
 
 _ATTEMPTS: Final = 5
@@ -84,7 +96,7 @@ class SagaDuty:
         keys |= {one.key for one in given.timers} | {one.key for one in given.events} | {*given.released}
         if not keys:
             return
-        wanted = [(id_of_saga(self.name, key),) for key in keys]
+        wanted = [(id_of_row(self.name, key),) for key in keys]
         rows = (await load([Load(self.sagas, ("id",), wanted)]))[self.sagas.name]
         _Taking(self, turn, {row.id: row for row in rows}).all(given)
 
@@ -100,11 +112,11 @@ class SagaDuty:
         return await self._dispatch(self._command(task.name, found["data"]), sending)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
-        """Call somebody outside, under a key that is the same at each try.
+        """Call somebody outside, under a key that is the same at each try. :raises TimeoutError: it took too long.
 
         :raises ProgrammingError: it changed what the saga remembers, which nobody would write down.
         """
-        saga = self._stepper.revive(id_of_saga(self.name, task.key), task.key, state)
+        saga = self._stepper.revive(task.key, state)
         acts_of(saga)  # a call says nothing; what it returns is taken in a step of its own
         call = call_of(saga, step, direction)
         found = self._calls[step, direction]
@@ -112,7 +124,8 @@ class SagaDuty:
         if found.key is not None:
             arguments[found.key] = IdempotencyKey(task.id)
         before = self._stepper.remember(saga)
-        result = await call(**arguments)
+        with on_behalf_of(split_key(task.key)[0]):
+            result = await apart(call(**arguments), steps_of(type(saga))[step].seconds)
         if self._stepper.remember(saga) != before:
             raise ProgrammingError(
                 f"{saga}: step {step} changed what it remembers. Return it instead: it is in self.results from then on."
@@ -141,8 +154,10 @@ class _Taking:
     def __init__(self, duty: SagaDuty, turn: Turn, rows: dict[UUID, SagaRow]) -> None:
         self._duty, self._turn, self._rows = duty, turn, rows
         self._failed: set[str] = set()
+        self._aside: Mapping[str, Collection[UUID]] = {}
 
     def all(self, given: Given) -> None:
+        self._aside = given.failed
         for key in given.released:
             self._unstick(key)
         for finished in given.finished:
@@ -156,7 +171,7 @@ class _Taking:
                 self._event(taken)
 
     def _row(self, key: str) -> SagaRow | None:
-        return self._rows.get(id_of_saga(self._duty.name, key))
+        return self._rows.get(id_of_row(self._duty.name, key))
 
     def _finish(self, finished: Finished) -> None:
         task, result, error = finished
@@ -167,14 +182,23 @@ class _Taking:
         elif error is None or isinstance(error, RowChangedError):
             self._turn.drop(task.id)
         elif isinstance(error, SkippedError):
-            if task.kind != EVENT:  # an event that was left out is kept, as a record of it
-                self._turn.drop(task.id)
+            self._leave_out(task)
         elif isinstance(error, REJECTIONS):
             self._reject(task, error)
         elif task.attempts + 1 < _ATTEMPTS:
             self._turn.again(task, error, 0.2 * 4**task.attempts)
         else:
             self._park(task, error)
+
+    def _leave_out(self, task: Task) -> None:
+        row = self._row(task.key)
+        if task.kind != EVENT:  # an event that was left out is kept, as a record of it
+            self._turn.drop(task.id)
+        if row is not None and row.number == 0:  # it is the event that was to begin it
+            del self._rows[row.id]
+            self._turn.change(self._duty.sagas, row.id, None)
+        elif row is not None and task.kind == TIMER:
+            self._put(row.with_due({name: at for name, at in row.due.items() if name != task.name}))
 
     def _reject(self, task: Task, error: Exception) -> None:
         kind = self._duty._commands.get(task.name)
@@ -224,6 +248,8 @@ class _Taking:
             self._turn.drop(task.id)
 
     def _fire(self, timer: Task) -> None:
+        if timer.id in self._turn.tasks:
+            return  # it was set again in this turn, and acts at its time as it is now
         row = self._row(timer.key)
         found = self._duty.plan.timeouts.get(timer.name)
         if timer.name.startswith("step "):
@@ -262,10 +288,11 @@ class _Taking:
             self._park(task or event_task(key, recorded, self._turn.lane), gone)
             return
         if row is None and way.starts:
-            id, correlation = id_of_saga(self._duty.name, key), meta.correlation_id
+            id, correlation = id_of_row(self._duty.name, key), meta.correlation_id
+            tenant, own = split_key(key)
             memory = self._duty.plan.memory().model_dump_json()
             now, of = self._turn.now, "" if correlation is None else str(correlation)
-            row = SagaRow(id, self._turn.lane, key, meta.stream.tenant, RUNNING, memory, "{}", 0, now, now, of)
+            row = SagaRow(id, self._turn.lane, own, tenant, RUNNING, memory, "{}", 0, now, now, of)
         if row is None or row.is_over:
             if task is not None:
                 self._turn.drop(task.id)
@@ -285,7 +312,8 @@ class _Taking:
         except (Exception, SystemExit) as error:  # a method may not end the process
             self._park(task, error, before)
             return False
-        if is_stuck and row.status not in OVER:  # something else of it is put aside
+        is_freed = self._turn.frees(self._aside.get(task.key, ()))  # it has cancelled what failed
+        if is_stuck and not is_freed and row.status not in OVER:  # something else of it is put aside
             row = row._replace(status=STUCK, error=before.error, before=row.status)
         self._put(row)
         return True
@@ -309,5 +337,5 @@ class _Taking:
 
 
 def id_of_firing(timer: Task) -> UUID:
-    """Return an id for one firing of a timer: set again for another time, it is another."""
-    return uuid5(timer.id, str(timer.due_at))
+    """Return an id for one firing of a timer: set again, it is another, for the same time, too."""
+    return uuid5(timer.id, f"{timer.due_at}/{json.loads(timer.body)['cause']}")

@@ -16,14 +16,14 @@ from diptych.events.codec import Codec
 from diptych.events.recorded import to_microseconds
 from diptych.messages import Metadata
 from diptych.sagas.plan import Plan, Way
-from diptych.sagas.row import COMPLETED, SagaRow
+from diptych.sagas.row import COMPLETED, SagaRow, stream_of
 from diptych.sagas.saga import Acts, Saga, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause, SagaStepped, SentCommand, SetTimer
 from diptych.sagas.steps import Steps
 from diptych.store.limits import check_append
 from diptych.store.protocols import Append, StoreLimits, StreamWrite
-from diptych.stream import ANY, StreamName
-from diptych.subscriptions.tasks import STEP, TIMER, Task
+from diptych.stream import ANY
+from diptych.subscriptions.tasks import STEP, TIMER, Task, split_key
 from diptych.subscriptions.turn import Turn
 
 COMMAND: Final = "command"
@@ -51,9 +51,9 @@ class Stepper(NamedTuple):
     plan: Plan
     codec: Codec
 
-    def revive(self, id: UUID, key: str, state: str) -> Saga:
-        """Make the saga with its memory. :raises ProgrammingError: its class has changed, and that does not fit."""
-        saga = self.plan.saga(id, key)
+    def revive(self, full: str, state: str) -> Saga:
+        """Make the saga of a full key, with its memory. :raises ProgrammingError: that does not fit its class."""
+        saga = self.plan.saga(stream_of(self.plan.name, full).id, split_key(full)[1])
         try:
             memory = self.plan.memory.model_validate_json(state)
         except ValidationError as error:
@@ -82,7 +82,7 @@ class Stepper(NamedTuple):
 
     def take(self, row: SagaRow, step: Intake, turn: Turn) -> SagaRow:
         """Have the saga take something; returns its row since. What its method raises leaves the turn as it was."""
-        saga = self.revive(row.id, row.key, row.state)
+        saga = self.revive(row.full_key, row.state)
         step.way.call(saga, step.taken, step.metadata)
         if isinstance(saga, Steps):
             saga.go_on()
@@ -93,11 +93,11 @@ class Stepper(NamedTuple):
         tasks = [task._replace(number=number + place, lane=turn.lane) for place, task in enumerate(tasks, 1)]
         if len(tasks) > _MOST:
             raise ProgrammingError(f"{saga}: one step sends {len(tasks)} commands; {_MOST} is the limit. Send fewer.")
-        timers, due = self._timers(row, step, acts, turn.lane)
+        timers, due = self._timers(row, step, acts, turn)
         before, row = row.due, row._replace(number=number + len(tasks)).with_due(due)
         if acts.is_complete:
             timers, row = [], row._replace(status=acts.status or COMPLETED).with_due({})
-        stream, event = StreamName(row.tenant, self.plan.name, row.id), self._event(row, step, tasks, acts, timers)
+        stream, event = stream_of(self.plan.name, row.full_key), self._event(row, step, tasks, acts, timers)
         written = self.codec.encode(event)
         check_append(Append([StreamWrite(stream, ANY, [written])]), StoreLimits())
         turn.record(stream, written)
@@ -113,14 +113,14 @@ class Stepper(NamedTuple):
         for place, command in enumerate(acts.commands, 1):
             id = uuid5(row.id, f"{self.plan.name}/{step.cause.id}/{step.cause.kind}/{place}")
             data = command.model_dump_json(by_alias=False, round_trip=True)
-            yield Task(id, 0, COMMAND, row.key, 0, type(command).__name__, body(data, row, step.cause.id))
+            yield Task(id, 0, COMMAND, row.full_key, 0, type(command).__name__, body(data, row, step.cause.id))
 
     def _steps(self, row: SagaRow, step: Intake, acts: Acts) -> Iterator[Task]:
         for name, direction, command in acts.steps:
             data = row.state if command is None else command.model_dump_json(by_alias=False, round_trip=True)
             kind, named = (CALL, name) if command is None else (COMMAND, type(command).__name__)
             text = body(data, row, step.cause.id, step=name, direction=direction)
-            yield Task(step_id(self.plan.name, row.id, name, direction), 0, kind, row.key, 0, named, text)
+            yield Task(step_id(self.plan.name, row.id, name, direction), 0, kind, row.full_key, 0, named, text)
 
     def check_taken(self, timeout: str) -> None:
         """:raises ProgrammingError: no method takes a timeout."""
@@ -130,23 +130,25 @@ class Stepper(NamedTuple):
                 f"Write @on def due(self, timeout: {timeout}) -> None."
             )
 
-    def _timers(self, row: SagaRow, step: Intake, acts: Acts, lane: int) -> tuple[list[Task], dict[str, int]]:
+    def _timers(self, row: SagaRow, step: Intake, acts: Acts, turn: Turn) -> tuple[list[Task], dict[str, int]]:
         due, tasks = row.due, list[Task]()
         for name, scheduled in acts.timers.items():
             due.pop(name, None)
             if scheduled is None:
                 continue
-            if not isinstance(scheduled.timeout, StepDue):
-                self.check_taken(name)
             timeout, after, at = scheduled
-            due[name] = to_microseconds(at) if at is not None else step.at + (after or _NOW) // _MICROSECOND
+            since = turn.now  # a step has its time from when it is begun, however late that is
+            if not isinstance(timeout, StepDue):
+                self.check_taken(name)
+                since = step.at
+            due[name] = to_microseconds(at) if at is not None else since + (after or _NOW) // _MICROSECOND
             if not _FIRST <= due[name] <= _LAST:  # a row could not hold it, or nobody could read it
                 when = "beyond the year 9999" if due[name] > _LAST else "before the year 1"
                 raise ProgrammingError(f"{self.plan.name}: {name} would be due {when}. Schedule it for another time.")
             text = body(timeout.model_dump_json(), row, step.cause.id)
             number = step.position * STEP
             id = timer_id(self.plan.name, row.id, name)
-            tasks.append(Task(id, lane, TIMER, row.key, number, name, text, due_at=due[name]))
+            tasks.append(Task(id, turn.lane, TIMER, row.full_key, number, name, text, due_at=due[name]))
         return tasks, due
 
     def _event(self, row: SagaRow, step: Intake, tasks: list[Task], acts: Acts, timers: list[Task]) -> SagaStepped:

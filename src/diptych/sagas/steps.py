@@ -24,13 +24,19 @@ _JSON: Final = TypeAdapter[JsonValue](JsonValue)
 DIRECTIONS: Final[tuple[Direction, ...]] = ("do", "undo")
 _ATTEMPTS: Final = 5
 _UNDO_ATTEMPTS: Final = 10
+TIMEOUT: Final = timedelta(minutes=5)
+"""A call that takes longer hangs: it would hold up its saga for ever."""
 
 
 class StepRules(NamedTuple):
-    """How long a step may take, from when it is begun, and how often it is tried when it fails by a fault."""
+    """How long a step may take, from when it is begun, and how often it is tried when it fails by a fault.
+
+    `timeout` is how long each try of a call may take, whether it does the step or undoes it; None: as long as it wants.
+    """
 
     deadline: timedelta | None = None
     attempts: int = _ATTEMPTS
+    timeout: timedelta | None = TIMEOUT
 
 
 class Step(Generic[F]):
@@ -59,20 +65,35 @@ class Step(Generic[F]):
         """How often it is tried."""
         return self.rules.attempts if direction == "do" else self.undo_rules.attempts
 
+    @property
+    def seconds(self) -> float | None:
+        """How long each try of a call may take."""
+        return None if self.rules.timeout is None else self.rules.timeout.total_seconds()
+
 
 @overload
 def step(method: F, /) -> Step[F]: ...
 @overload
-def step(*, deadline: timedelta | None = None, attempts: int = _ATTEMPTS) -> Callable[[F], Step[F]]: ...
-def step(method: Any = None, /, *, deadline: timedelta | None = None, attempts: int = _ATTEMPTS) -> Any:
+def step(
+    *, deadline: timedelta | None = None, attempts: int = _ATTEMPTS, timeout: timedelta | None = TIMEOUT
+) -> Callable[[F], Step[F]]: ...
+def step(
+    method: Any = None,
+    /,
+    *,
+    deadline: timedelta | None = None,
+    attempts: int = _ATTEMPTS,
+    timeout: timedelta | None = TIMEOUT,
+) -> Any:
     """Mark a step; they are done in the order they are written in.
 
     A plain method returns the command to send, or None if there is nothing to do. An async one calls somebody outside:
     it may ask for what is provided and for its `IdempotencyKey`, the same at each try, and what it returns is kept in
     `self.results`. A command that is refused, or a call that raises a DomainError, fails the step at once; another
-    error is tried again, `attempts` times in all, until the `deadline`.
+    error is tried again, `attempts` times in all, until the `deadline`. A try that takes longer than its `timeout` is
+    stopped, and has failed; that of an undo, too. With `timeout=None` a call may take as long as it wants.
     """
-    names, rules = local_names(), StepRules(deadline, attempts)
+    names, rules = local_names(), StepRules(deadline, attempts, timeout)
 
     def mark(function: Any) -> Any:
         return Step(function, rules, names)
@@ -224,11 +245,13 @@ def check_steps(saga: type[Saga]) -> list[str]:
         return [f"{where(saga)}: it has steps; make it a subclass of Steps"]
     problems: list[str] = []
     for one in found.values():
-        attempts, deadline = one.rules.attempts, one.rules.deadline
+        attempts, deadline, timeout = one.rules.attempts, one.rules.deadline, one.rules.timeout
         if type(attempts) is not int or attempts < 1:
             problems.append(f"{where(one.do)}: attempts={attempts!r}; it is tried once at least")
         if deadline is not None and not (isinstance(deadline, timedelta) and deadline > timedelta()):
             problems.append(f"{where(one.do)}: deadline={deadline!r}; write a timedelta above 0")
+        if timeout is not None and not (isinstance(timeout, timedelta) and timeout > timedelta()):
+            problems.append(f"{where(one.do)}: timeout={timeout!r}; write a timedelta above 0, or None for no limit")
         for direction in DIRECTIONS:
             try:
                 commands_of(one, direction)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 
 from diptych.errors import ConfigurationError
 from diptych.store.batches import ProjectionTables
+from diptych.store.generations import Generation
 from diptych.store.health import Check, unknown
 from diptych.store.outside import AuditSource, OutsideLog
 from diptych.store.protocols import EventStore, StoreLimits, StoreSettings, ViewStore
@@ -150,6 +151,23 @@ async def as_made(url: str, projections: Sequence[ProjectionTables]) -> set[str]
     from diptych.store.sqlite.auditing import as_made as in_files
 
     return in_files(path, views_path(path), projections)
+
+
+async def generations_beside(url: str) -> Sequence[Generation]:
+    """Return the generations whose rows are beside the log: of inline projections, of sagas and reactions.
+
+    :raises ConfigurationError: there is no store to look at. :raises StoreError: it cannot be read.
+    """
+    if url.startswith(_POSTGRES):
+        database_of = _postgres_urls()
+        from diptych.store.postgres.auditing import generations_in as in_schema
+
+        return await in_schema(database_of(url)[0])
+    path = _file_there(url)
+    from diptych.store.sqlite.auditing import generations_in
+    from diptych.store.sqlite.outside import events_file
+
+    return generations_in(events_file(path))
 
 
 async def store_health(url: str) -> AsyncIterator[Check]:

@@ -46,7 +46,7 @@ class Given(NamedTuple):
     """What a turn has to take in, in this order.
 
     `released` are keys of which nothing is put aside any more; `awaited` those of which events are in hand, still to
-    come: what is new comes after them.
+    come: what is new comes after them. `failed` are the tasks that failed, by key, where some are put aside.
     """
 
     finished: Sequence[Finished]
@@ -54,6 +54,7 @@ class Given(NamedTuple):
     events: Sequence[Taken] = ()
     released: Collection[str] = ()
     awaited: Collection[str] = ()
+    failed: Mapping[str, Collection[UUID]] = {}
 
 
 class Sending(NamedTuple):

@@ -174,7 +174,9 @@ class InHand:
                 if queue:
                     self._performing.add(key)
                     outcome = await self._outcome(queue[0])
-                    self._finished.append(outcome)
+                    is_cut = not self._is_first(outcome.task)  # it was to stop, and went on to its end
+                    if not is_cut:
+                        self._finished.append(outcome)
         except asyncio.CancelledError:
             is_cut = True
             raise
@@ -184,6 +186,10 @@ class InHand:
             if is_cut and key in self._queues:  # those behind it are not stopped
                 self._start(key, 0.0)
             self._wake()
+
+    def _is_first(self, task: Task) -> bool:
+        queue = self._queues.get(task.key)
+        return queue is not None and queue[0].id == task.id
 
     async def _outcome(self, task: Task) -> Finished:
         """Perform it; while the store is away, again and again: that is no outcome of the task."""

@@ -56,7 +56,8 @@ class LaneWork:
         self._wake = asyncio.Event()
         self._in_hand = InHand(self._perform, self._wake.set, desk.pace)
         self._timers = Timers(desk.store, self._shelf)
-        self._parked: dict[str, str] = {}
+        self._parked: dict[str, set[UUID]] = {}  # what failed, by key
+        self._freed: set[str] = set()  # keys of which nothing that failed is put aside any more
         self._requests: Sequence[Request] = ()
         self._answered: set[int] = set()
         self._cleaned_at = 0
@@ -136,7 +137,9 @@ class LaneWork:
 
     async def _begin(self) -> None:
         await self._place.begin()
-        self._parked = {task.key: task.error for task in reversed(await self._shelf.parked())}
+        for task in await self._shelf.parked():
+            _note(self, task)
+        self._freed = {key for key, failed in self._parked.items() if not failed}
         await self._timers.begin()
         now = self.desk.now()
         for task in await self._shelf.unfinished():
@@ -153,7 +156,7 @@ class LaneWork:
         timers = await self._due(turn)
         events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
         last = events[-1].recorded.row if len(events) == _AT_ONCE else None if page is None else page.rows[-1]
-        given = Given(finished, timers, events, awaited=self._in_hand.awaited)
+        given = Given(finished, timers, events, awaited=self._in_hand.awaited, failed=self._parked)
         await self.duty.take(given, turn, self._load)
         await self._commit(turn, given, last)
         if page is None:
@@ -183,9 +186,10 @@ class LaneWork:
 
     def _is_committed(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished]) -> None:
         """Take in hand what is owed now, and let go of what is not."""
+        self._freed |= {one.task.key for one in finished if turn.frees(self._parked.get(one.task.key, ()))}
         for task in turn.tasks.values():
             if task.state == PARKED:
-                self._parked.setdefault(task.key, task.error)
+                _note(self, task)
                 self._in_hand.let_go(task)
             elif task.kind == TIMER and task.state == WAITING:
                 self._timers.add(task)
@@ -216,7 +220,9 @@ class LaneWork:
         return await self.duty.perform(task, recorded, beside)
 
     async def _do_requests(self) -> None:
-        """Do what an operator asks."""
+        """Do what an operator asks; and go on where a saga itself has cancelled what failed."""
+        if self._freed:
+            await _free(self)
         requests, self._requests = self._requests, ()
         for request in requests:
             if request.id not in self._answered:
@@ -267,13 +273,34 @@ async def _do(work: LaneWork, request: Request) -> None:
     for one in skipped:
         if one.id not in turn.dropped:
             turn.put(one._replace(state=SKIPPED, error=f"{one.error} (skipped: {request.reason})"))
-    for one in released:
-        turn.put(one._replace(state=WAITING, attempts=0, error="", due_at=one.due_at if one.kind == TIMER else 0))
-    for key in keys:
-        work._parked.pop(key, None)
+    _release(work, turn, released, keys)
     outcome = f"{len(released)} tried again" + (f", {len(skipped)} left out" if skipped else "")
     turn.answer = Answer(request.id, outcome if aside else "nothing was put aside")
     await work._commit(turn, Given(()))
+
+
+async def _free(work: LaneWork) -> None:
+    """Go on with keys of which nothing is left to be tried again."""
+    keys, work._freed = work._freed, set()
+    aside = [one for one in await work._shelf.parked() if one.key in keys]
+    turn = work._new_turn()
+    await work.duty.take(Given((), released=keys), turn, work._load)
+    _release(work, turn, aside, keys)
+    await work._commit(turn, Given(()))
+
+
+def _release(work: LaneWork, turn: Turn, aside: Sequence[Task], keys: Collection[str]) -> None:
+    for one in aside:
+        turn.put(one._replace(state=WAITING, attempts=0, error="", due_at=one.due_at if one.kind == TIMER else 0))
+    for key in keys:
+        work._parked.pop(key, None)
+
+
+def _note(work: LaneWork, aside: Task) -> None:
+    """Know that a task is put aside, and whether it is one that failed."""
+    failed = work._parked.setdefault(aside.key, set())
+    if aside.error:
+        failed.add(aside.id)
 
 
 def _failed(finished: Sequence[Finished]) -> list[Task]:

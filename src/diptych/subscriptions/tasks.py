@@ -19,7 +19,8 @@ START: Final = "start"
 STEP: Final = 1000
 """From the number of one event's first task to that of the next event's."""
 
-_LONGEST: Final = 1000  # bytes of a key: what an index of every store takes
+_LONGEST: Final = 1000  # bytes of a key: what an index of every store takes, a tenant before it
+_OF_TENANT: Final = "tenant:"
 
 WAITING: Final = "waiting"
 TAKEN: Final = "taken"  # its effect is in the log: a command's own append says so
@@ -29,7 +30,7 @@ SKIPPED: Final = "skipped"
 
 
 class Task(NamedTuple):
-    """One thing to do. Those of one `key` are done one after another, by `number`.
+    """One thing to do. Those of one `key` (a full one: see `full_key`) are done one after another, by `number`.
 
     `kind` is a timer, an event to be taken, or a word of the duty's own; `name` says which command, timeout, step or
     event; `body` is JSON. Times are microseconds since 1970.
@@ -72,6 +73,21 @@ def as_key(text: str) -> str:
     if len(raw) <= _LONGEST:
         return text
     return f"{raw[: _LONGEST - 100].decode(errors='ignore')}~{sha256(raw).hexdigest()}"
+
+
+def full_key(tenant: str, key: str) -> str:
+    """Return a key as tasks have it: two tenants' equal keys are two. That of the empty tenant is as it is."""
+    if not tenant and not key.startswith(_OF_TENANT):
+        return key
+    return f"{_OF_TENANT}{tenant.replace('%', '%25').replace('/', '%2F')}/{key}"
+
+
+def split_key(full: str) -> tuple[str, str]:
+    """Return the tenant and the key that a full key is made of."""
+    if not full.startswith(_OF_TENANT):
+        return "", full
+    tenant, _, key = full.removeprefix(_OF_TENANT).partition("/")
+    return tenant.replace("%2F", "/").replace("%25", "%"), key
 
 
 def id_of(recorded: RecordedEvent) -> UUID:

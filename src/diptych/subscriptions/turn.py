@@ -3,7 +3,7 @@
 Rule: no I/O; the last word on a row counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -66,8 +66,15 @@ class Turn:
         """Commit only if none of these, which failed, took effect after all: under another owner, or too late."""
         self._failed.extend(RowGuard(self._table, (task.id,), "state", WAITING) for task in failed)
 
+    def frees(self, failed: Collection[UUID]) -> bool:
+        """Whether there were tasks that failed, and none of them is put aside any more."""
+        aside = [
+            id for id in failed if id not in self.dropped and (id not in self.tasks or self.tasks[id].state == PARKED)
+        ]
+        return bool(failed) and not aside
+
     def change(self, table: Table, key: Any, row: Any) -> None:
-        """Write a row of a table of the duty's own."""
+        """Write a row of a table of the duty's own; None: it shall be gone."""
         self._rows.setdefault(table, {})[key] = row
 
     @property
@@ -81,7 +88,14 @@ class Turn:
 
     def changes(self) -> Sequence[RowChanges]:
         """What goes to the rows beside it."""
-        found = [RowChanges(table, list(rows.values())) for table, rows in self._rows.items()]
+        found = [
+            RowChanges(
+                table,
+                [row for row in rows.values() if row is not None],
+                [(key,) for key, row in rows.items() if row is None],
+            )
+            for table, rows in self._rows.items()
+        ]
         if self.tasks or self.dropped:
             found.append(RowChanges(self._table, list(self.tasks.values()), [(each,) for each in self.dropped]))
         return found

@@ -83,7 +83,7 @@ class SagaScenario:
 
     def then_state(self, **values: Any) -> Self:
         """Remember these."""
-        saga = self._stepper.revive(self.id, str(self.id), self._memory or "{}")
+        saga = self._stepper.revive(str(self.id), self._memory or "{}")
         found = {name: getattr(saga, name) for name in values}
         assert found == values, f"It remembers {found}"
         return self
@@ -135,7 +135,7 @@ class SagaScenario:
         return self._plan.events.get(type(taken))
 
     def _step(self, way: Way, taken: Any, memory: str) -> tuple[Acts, str]:
-        saga = self._stepper.revive(self.id, str(self.id), memory)
+        saga = self._stepper.revive(str(self.id), memory)
         way.call(saga, taken, self._metadata())
         if isinstance(saga, Steps):
             saga.go_on()

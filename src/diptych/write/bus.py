@@ -7,7 +7,7 @@ from uuid import UUID
 
 from diptych.errors import NoHandlerFoundError
 from diptych.handlers import Handlers, local_names, not_started
-from diptych.messages import Command, Envelope, Receipt, envelope_of, with_envelope
+from diptych.messages import Command, Envelope, Receipt, envelope_of, tenant_here, with_envelope
 from diptych.write.handling import Call, Handling
 from diptych.write.unit_of_work import enclosing
 
@@ -132,7 +132,7 @@ class CommandBus:
             envelope.causation_id = outer.envelope.command_id
             envelope.correlation_id = correlation_id or outer.envelope.correlation_id or outer.envelope.command_id
         else:
-            envelope.correlation_id = correlation_id
+            envelope.tenant, envelope.correlation_id = tenant_here(), correlation_id
         return await self._routes.dispatch(with_envelope(command, envelope, is_first=known is None))
 
 

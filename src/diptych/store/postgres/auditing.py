@@ -10,7 +10,7 @@ from uuid import UUID
 from zlib import crc32
 
 from diptych.store.batches import ProjectionTables
-from diptych.store.generations import fitting
+from diptych.store.generations import Generation, fitting
 from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts, lane_name
 from diptych.store.postgres.connection import Connection, Database
 from diptych.store.postgres.generations import GENERATIONS, generation_of
@@ -151,13 +151,17 @@ def _command(row: Any) -> CommandFacts:
     return CommandFacts(id, f"{type} {command_id}", position, head, is_there, lost)
 
 
-async def as_made(database: Database, projections: Sequence[ProjectionTables]) -> set[str]:
-    """Return the names of those projections whose tables are as this code makes them."""
+async def generations_in(database: Database) -> list[Generation]:
+    """Return the generations of a schema; none if it never had any."""
     async with reading(database) as connection:
         if not await has_table(connection, database, "projection_generations"):
-            return set()
-        found = await connection.fetch(in_schema(GENERATIONS, database.schema))
-    return fitting([generation_of(row) for row in found], projections)
+            return []
+        return [generation_of(row) for row in await connection.fetch(in_schema(GENERATIONS, database.schema))]
+
+
+async def as_made(database: Database, projections: Sequence[ProjectionTables]) -> set[str]:
+    """Return the names of those projections whose tables are as this code makes them."""
+    return fitting(await generations_in(database), projections)
 
 
 @asynccontextmanager

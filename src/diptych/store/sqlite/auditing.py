@@ -15,7 +15,7 @@ import apsw
 
 from diptych.events.recorded import chained
 from diptych.store.batches import ProjectionTables
-from diptych.store.generations import fitting
+from diptych.store.generations import Generation, fitting
 from diptych.store.outside import CommandFacts, EventFacts, MarkFacts, StreamFacts, VersionFacts, lane_name
 from diptych.store.protocols import Head
 from diptych.store.sqlite import log
@@ -181,19 +181,21 @@ def _shown(text: bytes) -> str:
     return text.decode(errors="backslashreplace")
 
 
+def generations_in(file: DatabaseFile) -> list[Generation]:
+    """Return the generations of a file; none if it is not there, or never had any."""
+    if not Path(file.path).exists():
+        return []
+    connection = open_outside(file)
+    try:
+        return read_generations(connection) if has_table(connection, "projection_generations") else []
+    finally:
+        connection.close()
+
+
 def as_made(events: str, views: str, projections: Sequence[ProjectionTables]) -> set[str]:
     """Return the names of those projections whose tables are as this code makes them, in one file or the other."""
-    found = set[str]()
-    for file in (events_file(events), views_file(views)):
-        if not Path(file.path).exists():
-            continue
-        connection = open_outside(file)
-        try:
-            if has_table(connection, "projection_generations"):
-                found.update(fitting(read_generations(connection), projections))
-        finally:
-            connection.close()
-    return found
+    files = events_file(events), views_file(views)
+    return {name for file in files for name in fitting(generations_in(file), projections)}
 
 
 @contextmanager
