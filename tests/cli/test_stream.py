@@ -221,15 +221,3 @@ def test_a_service_that_never_ran_is_one_sentence(tmp_path: Path) -> None:
     told = diptych(tmp_path, "trace", "5", DIPTYCH_APP="ledger.py")
     assert told.returncode == 2
     assert told.stderr.startswith("diptych: ledger.db is not there")
-
-
-@pytest.mark.parametrize("verb", [["stream"], ["event"], ["trace"], ["db"], []])
-def test_help_loads_nothing_heavy(verb: list[str]) -> None:
-    heavy = "apsw asyncpg fastapi rich.table rich.progress diptych.cli.output diptych.app.tracing diptych.app.verifying"
-    script = (
-        "import sys\nfrom diptych.cli.main import cli\n"
-        f"try: cli([*{verb!r}, '--help'])\nexcept SystemExit: pass\n"
-        f"print('loaded', *[m for m in {heavy!r}.split() if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "loaded"

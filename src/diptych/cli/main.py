@@ -20,7 +20,6 @@ except ImportError as error:
 
 cli = typer.Typer(
     name="diptych",
-    help="Commands change one side, queries read the other, events are the hinge.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -59,6 +58,23 @@ AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", he
 Host = Annotated[str, typer.Option(envvar="DIPTYCH_HOST", help="The address to listen on; 0.0.0.0 for all.")]
 Port = Annotated[int, typer.Option(envvar="DIPTYCH_PORT", help="The port to listen on.", min=1, max=65535)]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"diptych {version('diptych')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def diptych(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Commands change one side, queries read the other, events are the hinge."""
 
 
 @cli.command()
@@ -128,7 +144,7 @@ def status(
 
 @cli.command()
 def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
-    """List what is wired, and where it was written."""
+    """List what is wired, and where."""
     from diptych.cli.describe import describe as tell
     from diptych.cli.discovery import find
 
@@ -137,9 +153,10 @@ def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = Fa
 
 @cli.command()
 def doctor(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
-    """Check what the service stands on: versions, files or server, settings, rights, clocks.
+    """Check what the service stands on.
 
-    Each check is OK, KO with what mends it, or could not be made. Exit 1 when one is KO. Changes nothing.
+    Versions, files or server, settings, rights, clocks. Each check is OK, KO with what mends it, or could not be made.
+    Exit 1 when one is KO. Changes nothing.
     """
     from diptych.cli.discovery import find
     from diptych.cli.doctor import examined
@@ -199,10 +216,13 @@ def check(
 def rule(
     id: Annotated[str | None, typer.Argument(metavar="ID", help="Such as DP303; else all are listed.")] = None,
 ) -> None:
-    """Tell of a rule of `diptych check`: why it is one, and code that is wrong and right."""
-    from diptych.cli.check import tell_rule
+    """Tell of a rule of `diptych check`.
 
-    raise typer.Exit(tell_rule(id))
+    Why it is one, and code that is wrong and right.
+    """
+    from diptych.cli.rule import tell
+
+    tell(id)
 
 
 @cli.command()
@@ -220,7 +240,10 @@ def trace(
     since: Annotated[str | None, typer.Option(help="Look at nothing older: 2026-11-23T10:00Z.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a conversation: commands, their events, what those caused, and which projections have them."""
+    """Follow a conversation from one of its ids.
+
+    Its commands, their events, what those caused, and which projections have them.
+    """
     from diptych.cli.event_looks import follow
 
     follow(app, id, limit=limit, since=since, as_json=as_json)

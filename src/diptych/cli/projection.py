@@ -10,7 +10,9 @@ import typer
 from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 projection = typer.Typer(
-    name="projection", help="Look at projections, rebuild them, mend what failed.", no_args_is_help=True
+    help="Look at projections, rebuild them, mend what failed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(help="The projection.", show_default=False)]

@@ -10,7 +10,9 @@ import typer
 from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 reaction = typer.Typer(
-    name="reaction", help="Look at reactions, publications and inboxes; mend what failed.", no_args_is_help=True
+    help="Look at reactions, publications and inboxes; mend what failed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(help="The reaction, publication or inbox.", show_default=False)]

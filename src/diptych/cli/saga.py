@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
-saga = typer.Typer(name="saga", help="Look at sagas, and mend those that are stuck.", no_args_is_help=True)
+saga = typer.Typer(help="Look at sagas, and mend those that are stuck.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="The saga's class, by its stored name.", show_default=False)]
 Key = Annotated[str, typer.Argument(help="Which one: the key that its events have.", show_default=False)]
