@@ -354,6 +354,23 @@ def test_a_change_that_breaks_the_file_is_one_sentence_and_the_next_change_mends
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "workers"), [("start", "1"), ("start", "2"), ("import", "2")])
+def test_a_service_that_cannot_start_ends_with_2_however_many_processes_it_has(
+    shop: Path, fault: str, workers: str
+) -> None:
+    """With several it was 0 for a start that failed; an import that failed in them was tried again without end."""
+    if fault == "start":
+        (shop / "shop.db").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    else:
+        broken = "import os\nif 'DIPTYCH_SERVED' in os.environ:\n    raise RuntimeError('not here')\n"
+        (shop / "shop.py").write_text(broken + (shop / "shop.py").read_text())
+    told = diptych(shop, "run", "shop.py", "--port", str(free_port()), "--workers", workers)
+    assert told.returncode == 2
+    assert ("is damaged or not a database" if fault == "start" else "RuntimeError: not here") in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(shop: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = diptych(shop, "run", "shop.py", "--port", str(taken.getsockname()[1]))

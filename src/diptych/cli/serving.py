@@ -75,7 +75,9 @@ def served() -> "Told":
         return Told(found.api)
     except DiptychError as error:
         talk(f"diptych: {error}")
-        raise SystemExit(2) from error
+        from diptych.cli.listening import START_FAILED
+
+        raise SystemExit(START_FAILED) from error
 
 
 class Told:
