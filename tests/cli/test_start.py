@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 LOADED = """
 import sys
+from pathlib import Path
 before = set(sys.modules)
 from diptych.cli.main import cli
 for words in {lines!r}:
@@ -60,3 +62,49 @@ def test_the_version_is_one_line_on_stdout() -> None:
     name, _, version = done.stdout.partition(" ")
     assert (name, done.stderr) == ("diptych", "")
     assert version.count(".") == 2
+
+
+def test_ctrl_c_while_it_is_still_importing_is_no_stack_trace() -> None:
+    script = """
+import sys
+from pathlib import Path
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from diptych.cli.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word() -> None:
+    command = [sys.executable, "-m", "diptych.cli", "rule"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as told:
+        assert told.stdout is not None
+        assert told.stderr is not None
+        told.stdout.close()
+        said = told.stderr.read()
+    assert (told.returncode, said) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only some systems have a full device")
+def test_output_that_cannot_be_written_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "diptych.cli", "rule"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "diptych: [Errno 28] No space left on device. Mend that, and type the same again.\n"
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "diptych-baseline.toml").mkdir()
+    command = [sys.executable, "-m", "diptych.cli", "check", "--baseline", "write"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "diptych-baseline.toml: Is a directory. Mend that" in done.stderr

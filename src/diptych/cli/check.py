@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from diptych.cli.output import talk
+from diptych.cli.output import is_coloured, talk
 from diptych.errors import ConfigurationError
 from diptych.lint import baseline
 from diptych.lint.cache import FOLDER
@@ -146,7 +146,7 @@ def _write(file: Path, known: Counter[baseline.Entry], sorted_out: baseline.Sort
 
 def _show(findings: Sequence[Finding], checked: Checked, rules: Mapping[str, AnyRule], form: str) -> None:
     forms: Mapping[str, Callable[[], str]] = {
-        "full": lambda: full(findings, checked.texts, rules, _paint if sys.stdout.isatty() else _plain),
+        "full": lambda: full(findings, checked.texts, rules, _paint if is_coloured() else _plain),
         "concise": lambda: concise(findings, rules),
         "github": lambda: github(findings, rules),
         "json": lambda: as_json(findings, rules),

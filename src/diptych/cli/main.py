@@ -1,5 +1,5 @@
 """The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 3 refused, 4 done in part,
-130 interrupted.
+130 interrupted, 141 whoever read the output went away.
 
 Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
 """
@@ -8,18 +8,38 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from diptych.errors import DiptychError, RebuildRefusedError, SwapRefusedError
 
 try:
     import typer
+    from typer.core import TyperGroup
 except ImportError as error:
     print("diptych: the command line needs typer and rich. Write: pip install 'diptych[cli]'", file=sys.stderr)
     raise SystemExit(2) from error
 
+READER_WENT_AWAY = 141  # what a shell shows of a program that SIGPIPE ended
+
+
+class Verbs(TyperGroup):
+    """All verbs. What one has written is out before it ends, or it is said that it is not."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Run a verb. It ends quietly when whoever read its output has enough, as `head` has."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _write_no_more()
+            raise typer.Exit(READER_WENT_AWAY) from None
+
+
 cli = typer.Typer(
     name="diptych",
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -250,11 +270,19 @@ def trace(
 
 
 def main() -> None:
-    """Run the command line: an error of ours is one sentence on stderr, never a stack trace."""
+    """Run the command line: an error of ours or of the disk is one sentence on stderr, never a stack trace."""
     try:
         cli()
     except DiptychError as error:
         print(f"diptych: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, RebuildRefusedError | SwapRefusedError) else 2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"diptych: {told}. Mend that, and type the same again.", file=sys.stderr)
+        _write_no_more()
+        sys.exit(2)
+
+
+def _write_no_more() -> None:
+    """Have what is still to be written go nowhere: at its end the interpreter would try again, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
