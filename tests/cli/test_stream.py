@@ -70,6 +70,13 @@ def test_an_id_of_no_stream_is_one_sentence(file: Ledger) -> None:
     assert "has no stream" in file.tells("stream", "show", PAY).stderr
 
 
+@pytest.mark.parametrize("verb", [["event", "show"], ["trace"]])
+def test_what_is_no_event_and_no_time_is_one_sentence(file: Ledger, verb: list[str]) -> None:
+    told = file.tells(*verb, "ada")
+    assert (told.returncode, told.stderr) == (2, "diptych: 'ada' is no position, no id and no Diptych-Position.\n")
+    assert "'yesterday' is no time. Write it like 2026" in file.tells("trace", "5", "--since", "yesterday").stderr
+
+
 def test_payloads_are_brought_up_to_date_and_raw_ones_are_not(ledger: Ledger) -> None:
     told = ledger.tells("stream", "events", f"Account-{ADA}", "--json")
     old = rows(told)[1]

@@ -323,6 +323,11 @@ def test_a_port_that_cannot_be_is_a_usage_error(shop: Path) -> None:
     assert "Traceback" not in told.stderr
 
 
+def test_an_app_without_sagas_says_so(shop: Path) -> None:
+    told = diptych(shop, "saga", "pause", "fulfilment", "--app", "shop.py")
+    assert (told.returncode, told.stderr) == (2, "diptych: There is no saga fulfilment. The app has none.\n")
+
+
 def test_an_address_of_elsewhere_is_told_as_such(shop: Path) -> None:
     told = diptych(shop, "run", "shop.py", "--host", "192.0.2.1")
     assert told.returncode == 2

@@ -168,8 +168,9 @@ def check_known(app: App, name: str) -> Definition:
     for duty in known.duties:
         if duty.name == name:
             raise NotFoundError(f"{name} is a {duty.kind}. Type: {duty.verb} --help")
-    names = ", ".join(one.name for one in known.definitions) or "none"
-    raise NotFoundError(f"There is no projection {name}. There are: {names}.")
+    names = ", ".join(one.name for one in known.definitions)
+    rest = f"There are: {names}." if names else "The app has none."
+    raise NotFoundError(f"There is no projection {name}. {rest}")
 
 
 @asynccontextmanager
