@@ -1,5 +1,6 @@
 """What a start of the command line costs: only what the verb that was typed needs is imported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,19 @@ def test_a_verb_that_is_not_there_is_answered_with_the_one_that_was_meant(typed:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"'{meant}'" in done.stderr.partition("Did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("proj", "projection"), ("projection reb", "rebuild"), ("event search --ty", "--type")]
+)
+def test_the_shell_completes_verbs_and_options(typed: str, offered: str) -> None:
+    words = f"diptych {typed}"
+    asked = {"_DIPTYCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    script = "import sys; sys.argv = ['diptych']; from diptych.cli.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [offered]
 
 
 def test_the_version_is_one_line_on_stdout() -> None:

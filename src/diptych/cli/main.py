@@ -41,7 +41,6 @@ cli = typer.Typer(
     name="diptych",
     cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
