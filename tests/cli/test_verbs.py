@@ -323,6 +323,21 @@ def test_a_port_that_cannot_be_is_a_usage_error(shop: Path) -> None:
     assert "Traceback" not in told.stderr
 
 
+def test_status_that_watches_into_a_pipe_writes_its_lines_again_and_again_and_nothing_else(shop: Path) -> None:
+    (shop / "shop.db").touch()
+    command = [sys.executable, "-m", "diptych.cli", "status", "shop.py", "--watch"]
+    with subprocess.Popen(
+        command, cwd=shop, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline() for _ in range(4)]
+        watching.send_signal(signal.SIGINT)
+        said = watching.communicate(timeout=30)[1]
+    assert lines[0].startswith("projection\tmode\t")
+    assert lines[:2] == lines[2:]
+    assert (watching.returncode, "Traceback" in said) == (130, False)
+
+
 def test_an_app_without_sagas_says_so(shop: Path) -> None:
     told = diptych(shop, "saga", "pause", "fulfilment", "--app", "shop.py")
     assert (told.returncode, told.stderr) == (2, "diptych: There is no saga fulfilment. The app has none.\n")

@@ -157,7 +157,7 @@ def status(
 
     limit = None if fail_lag is None else seconds(fail_lag)
     if watch:
-        look_on(find(place or app).app, limit=limit)
+        look_on(find(place or app).app, limit=limit, as_json=as_json)
     raise typer.Exit(report(find(place or app).app, limit=limit, as_json=as_json))
 
 

@@ -15,12 +15,12 @@ reaction = typer.Typer(
     rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Argument(help="The reaction, publication or inbox.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The reaction, publication or inbox.", show_default=False)]
 
 
 @reaction.command("list")
 def list_(
-    name: Annotated[str, typer.Argument(help="Only this one.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Only this one.", show_default=False)] = "",
     app: AppOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +34,7 @@ def list_(
 @reaction.command()
 def show(
     name: Name,
-    key: Annotated[str, typer.Argument(help="Only of this key.", show_default=False)] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Only of this key.", show_default=False)] = "",
     app: AppOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +73,9 @@ def resume(name: Name, app: AppOption = None, reason: Reason = "", dry_run: DryR
 @reaction.command()
 def retry(
     name: Name,
-    key: Annotated[str, typer.Argument(help="Only this key; else all that is parked.", show_default=False)] = "",
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Only this key; else all that is parked.", show_default=False)
+    ] = "",
     app: AppOption = None,
     reason: Reason = "",
     within: Within = "10s",
@@ -93,7 +95,7 @@ def retry(
 @reaction.command()
 def skip(
     name: Name,
-    key: Annotated[str, typer.Argument(help="The parked key.", show_default=False)],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The parked key.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
     app: AppOption = None,
     within: Within = "10s",
