@@ -136,8 +136,10 @@ def test_it_asks_and_tells_what_it_would_do(shop: Path, postgres_url: str, postg
         (FROM, "mysql://secret:hunter2@host/db", "no store is known"),
     ],
 )
-def test_what_cannot_be_copied_is_said_in_a_sentence(shop: Path, source: str, target: str, told: str) -> None:
-    done = diptych(shop, "db", "copy", source, target, "--yes")
+def test_what_cannot_be_copied_is_said_in_a_sentence_before_anything_is_asked(
+    shop: Path, source: str, target: str, told: str
+) -> None:
+    done = diptych(shop, "db", "copy", source, target)
     assert done.returncode == 2
     assert told in done.stderr
     assert "hunter2" not in done.stderr

@@ -155,6 +155,12 @@ def test_the_url_of_a_store_is_no_app_and_its_password_is_not_repeated(url: str)
     assert "secret" not in str(told.value)
 
 
+def test_the_file_of_a_store_is_told_with_its_url(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+    with pytest.raises(ConfigurationError, match=r"no Python file\. .* sqlite:///shop\.db$"):
+        parse("shop.db")
+
+
 @pytest.mark.parametrize(("said", "missing"), [("shop.main:app", "shop"), ("bakery.serving", "bakery.serving")])
 def test_a_module_that_is_not_there_is_told_with_where_it_was_looked_for(
     tmp_path: Path, said: str, missing: str

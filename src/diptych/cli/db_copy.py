@@ -32,8 +32,9 @@ def move(
             f"{shown(source)} is no file. Write: diptych db copy sqlite:///shop.db postgresql://..."
         )
     open_stores(target)  # says what is wrong with the URL, or that the driver is missing
-    from diptych.store.copying import copy
+    from diptych.store.copying import copy, ends_of
 
+    ends_of(source, target)
     _ask(path, target, projections, yes=yes or dry_run)
     if dry_run:
         return

@@ -118,7 +118,8 @@ def parse(said: str) -> Target:
         return _of_file(path.resolve(), attribute or None)
     if path.is_file() or (path.is_dir() and not (path / "__init__.py").is_file()):
         what = "folder" if path.is_dir() else "file, but no Python file"
-        raise ConfigurationError(f"{place} is a {what}. Name the Python file that holds your App: shop/main.py")
+        hint = f", or a store by its URL where one may be named: sqlite:///{place}" if path.suffix == ".db" else ""
+        raise ConfigurationError(f"{place} is a {what}. Name the Python file that holds your App: shop/main.py{hint}")
     if not all(part.isidentifier() for part in place.split(".")):
         raise ConfigurationError(f"{said} names no app. Write a file (shop/main.py) or a module (shop.main:app).")
     return Target(place, Path.cwd(), attribute or None)
