@@ -10,7 +10,7 @@ from diptych.errors import InvalidInputError
 from diptych.store.opening import log_from_outside
 from tests.cli.ledger import ADA, LEDGER, PAY, REQUEST
 from tests.cli.test_stream import Ledger, made
-from tests.cli.test_verbs import rows
+from tests.cli.test_verbs import diptych, rows
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -117,6 +117,13 @@ def test_a_search_says_how_far_it_looked_and_what_looks_further(file: Ledger) ->
     assert "0 events found; looked through positions 3 to 5 of 5. There may be more: --depth 30" in near.stderr
     never = file.tells("event", "search", "--since", "2099-01-01T00:00Z")
     assert "0 events found: nothing was recorded then; there are positions 1 to 5" in never.stderr
+
+
+def test_a_log_without_events_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "ledger.py").write_text(LEDGER)
+    assert diptych(tmp_path, "db", "upgrade", "ledger.py").returncode == 0
+    told = diptych(tmp_path, "event", "search", "--app", "ledger.py", "--json")
+    assert (told.returncode, rows(told), told.stderr) == (0, [], "0 events found: the log is empty\n")
 
 
 def test_a_type_that_was_mistyped_is_said(file: Ledger) -> None:

@@ -41,12 +41,12 @@ class Bounds(NamedTuple):
 
 
 class FoundEvents(NamedTuple):
-    """Events, the newest first. `scanned` is the piece of the log that was looked through, empty if its end is less."""
+    """Events, the newest first. `scanned` is the piece of the log that was looked through; empty if it ends before."""
 
     events: Sequence[StoredEvent]
     scanned: tuple[int, int]
     head: int
-    is_all: bool  # nothing more would be found by looking further
+    is_all: bool  # looking further would find nothing more
 
 
 async def search(

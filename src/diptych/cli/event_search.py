@@ -62,6 +62,8 @@ def _line(row: StoredEvent, known: Outline, *, as_json: bool) -> dict[str, Any]:
 def _told(found: FoundEvents, bounds: Bounds) -> str:
     low, high = found.scanned
     count = f"{len(found.events):,} event{'' if len(found.events) == 1 else 's'} found"
+    if not found.head:
+        return f"{count}: the log is empty"
     if low > high:
         return f"{count}: nothing was recorded then; there are positions 1 to {found.head:,}"
     more = f"--limit {bounds.events * 10}" if len(found.events) == bounds.events else f"--depth {bounds.positions * 10}"
