@@ -70,8 +70,9 @@ def test_the_shell_completes_verbs_and_options(typed: str, offered: str) -> None
     assert done.stdout.split() == [offered]
 
 
-def test_the_version_is_one_line_on_stdout() -> None:
-    command = [sys.executable, "-m", "diptych.cli", "--version"]
+@pytest.mark.parametrize("module", ["diptych", "diptych.cli"])
+def test_the_version_is_one_line_on_stdout(module: str) -> None:
+    command = [sys.executable, "-m", module, "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     name, _, version = done.stdout.partition(" ")
     assert (name, done.stderr) == ("diptych", "")
