@@ -142,9 +142,30 @@ def test_the_front_door_has_the_names_of_the_design() -> None:
     assert wanted <= set(diptych.__all__)
 
 
+def test_the_front_door_shows_type_checkers_the_names_that_it_opens() -> None:
+    """`__init__.pyi` is what they read, the table in `__init__.py` is what runs."""
+    diptych = importlib.import_module("diptych")
+    tree = ast.parse((ROOT / "src" / "diptych" / "__init__.pyi").read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    shown = {alias.name: node.module for node in imports for alias in node.names}
+    (exported,) = [ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)]
+    assert exported == diptych.__all__
+    assert shown == {name: vars(diptych)["_HOMES"][name] for name in diptych.__all__}
+    assert {*diptych.__all__} <= {*dir(diptych)}
+    with pytest.raises(ImportError, match="cannot import name 'Aggregat' from 'diptych'"):
+        exec("from diptych import Aggregat")
+
+
+def test_importing_diptych_alone_loads_none_of_it() -> None:
+    """Whoever imports one module of it, as the command line and the pytest plugin do, pays for that one."""
+    script = "import sys, diptych; print(*[name for name in sys.modules if name.startswith(('diptych.', 'pydantic'))])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
+
+
 def test_importing_diptych_loads_no_driver_no_web_framework_and_no_terminal() -> None:
     heavy = "apsw asyncpg fastapi starlette uvicorn typer rich pytest hypothesis prometheus_client opentelemetry"
-    script = f"import sys, diptych; print(*[m for m in {heavy!r}.split() if m in sys.modules])"
+    script = f"import sys; from diptych import *; print(*[m for m in {heavy!r}.split() if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []
 

@@ -1,77 +1,67 @@
 """Diptych: commands change one side, queries read the other, events are the hinge.
 
-The names below are the library; FastAPI is in `diptych.web`, the test kit in `diptych.testing`.
+The names below are the library; FastAPI is in `diptych.web`, the test kit in `diptych.testing`. A name is imported when
+it is first asked for, so that whoever needs little (`diptych --help`, the pytest plugin) loads little.
 """
 
-from diptych.app.application import App
-from diptych.app.module import Module
-from diptych.clock import Clock, FixedClock, id_for, new_id
-from diptych.errors import (
-    AggregateNotFoundError,
-    ConfigurationError,
-    ConflictError,
-    DiptychError,
-    DomainError,
-    NotFoundError,
-    StaleReadError,
-    UnknownOutcomeError,
-    WrongExpectedVersionError,
-)
-from diptych.handlers import on
-from diptych.messages import Command, DomainEvent, IdempotencyKey, Metadata, Query, Receipt
-from diptych.projections.projection import Projection
-from diptych.read.bus import Answer, QueryBus, QueryHandler
-from diptych.read.models import Index, Key, ReadModel
-from diptych.read.pages import Page
-from diptych.read.read_models import ReadModels, given
-from diptych.sagas.saga import Rejected, Saga, Timeout
-from diptych.sagas.steps import Steps, step
-from diptych.store.batches import Db
-from diptych.write.aggregate import Aggregate
-from diptych.write.bus import CommandBus, CommandHandler
-from diptych.write.repository import Repository
+from importlib import import_module as _import_module
 
-__all__ = [
-    "Aggregate",
-    "AggregateNotFoundError",
-    "Answer",
-    "App",
-    "Clock",
-    "Command",
-    "CommandBus",
-    "CommandHandler",
-    "ConfigurationError",
-    "ConflictError",
-    "Db",
-    "DiptychError",
-    "DomainError",
-    "DomainEvent",
-    "FixedClock",
-    "IdempotencyKey",
-    "Index",
-    "Key",
-    "Metadata",
-    "Module",
-    "NotFoundError",
-    "Page",
-    "Projection",
-    "Query",
-    "QueryBus",
-    "QueryHandler",
-    "ReadModel",
-    "ReadModels",
-    "Receipt",
-    "Rejected",
-    "Repository",
-    "Saga",
-    "StaleReadError",
-    "Steps",
-    "Timeout",
-    "UnknownOutcomeError",
-    "WrongExpectedVersionError",
-    "given",
-    "id_for",
-    "new_id",
-    "on",
-    "step",
-]
+_HOMES = {
+    "Aggregate": "diptych.write.aggregate",
+    "AggregateNotFoundError": "diptych.errors",
+    "Answer": "diptych.read.bus",
+    "App": "diptych.app.application",
+    "Clock": "diptych.clock",
+    "Command": "diptych.messages",
+    "CommandBus": "diptych.write.bus",
+    "CommandHandler": "diptych.write.bus",
+    "ConfigurationError": "diptych.errors",
+    "ConflictError": "diptych.errors",
+    "Db": "diptych.store.batches",
+    "DiptychError": "diptych.errors",
+    "DomainError": "diptych.errors",
+    "DomainEvent": "diptych.messages",
+    "FixedClock": "diptych.clock",
+    "IdempotencyKey": "diptych.messages",
+    "Index": "diptych.read.models",
+    "Key": "diptych.read.models",
+    "Metadata": "diptych.messages",
+    "Module": "diptych.app.module",
+    "NotFoundError": "diptych.errors",
+    "Page": "diptych.read.pages",
+    "Projection": "diptych.projections.projection",
+    "Query": "diptych.messages",
+    "QueryBus": "diptych.read.bus",
+    "QueryHandler": "diptych.read.bus",
+    "ReadModel": "diptych.read.models",
+    "ReadModels": "diptych.read.read_models",
+    "Receipt": "diptych.messages",
+    "Rejected": "diptych.sagas.saga",
+    "Repository": "diptych.write.repository",
+    "Saga": "diptych.sagas.saga",
+    "StaleReadError": "diptych.errors",
+    "Steps": "diptych.sagas.steps",
+    "Timeout": "diptych.sagas.saga",
+    "UnknownOutcomeError": "diptych.errors",
+    "WrongExpectedVersionError": "diptych.errors",
+    "given": "diptych.read.read_models",
+    "id_for": "diptych.clock",
+    "new_id": "diptych.clock",
+    "on": "diptych.handlers",
+    "step": "diptych.sagas.steps",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import what was asked for, and have it here from now on."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(_import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -113,11 +113,15 @@ def test_another_history_is_refused_for_safety(shop: Path, postgres_url: str, tm
 
 
 def test_it_asks_and_tells_what_it_would_do(shop: Path, postgres_url: str, postgres: Server) -> None:
-    for refused in (
-        diptych(shop, "db", "copy", FROM, postgres_url),
-        diptych(shop, "db", "copy", FROM, postgres_url, "--dry-run"),
-    ):
-        assert "shop.db has 3 events of 3 streams and 3 command ids." in refused.stderr
+    refused = diptych(shop, "db", "copy", FROM, postgres_url)
+    assert refused.returncode == 3
+    assert (
+        "shop.db will never be appended to again. Nothing is done. If you are sure: diptych db copy" in refused.stderr
+    )
+    tried = diptych(shop, "db", "copy", FROM, postgres_url, "--dry-run")
+    assert tried.returncode == 0
+    for each in (refused, tried):
+        assert "shop.db has 3 events of 3 streams and 3 command ids." in each.stderr
     schema = postgres_url.rpartition("schema=")[2]
     assert postgres.query(f"SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'") == "0"
     sell(shop, "paper")
@@ -132,8 +136,10 @@ def test_it_asks_and_tells_what_it_would_do(shop: Path, postgres_url: str, postg
         (FROM, "mysql://secret:hunter2@host/db", "no store is known"),
     ],
 )
-def test_what_cannot_be_copied_is_said_in_a_sentence(shop: Path, source: str, target: str, told: str) -> None:
-    done = diptych(shop, "db", "copy", source, target, "--yes")
+def test_what_cannot_be_copied_is_said_in_a_sentence_before_anything_is_asked(
+    shop: Path, source: str, target: str, told: str
+) -> None:
+    done = diptych(shop, "db", "copy", source, target)
     assert done.returncode == 2
     assert told in done.stderr
     assert "hunter2" not in done.stderr

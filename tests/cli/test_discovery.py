@@ -146,3 +146,47 @@ def test_of_several_apps_the_one_that_is_installed_is_served(tmp_path: Path) -> 
     found = find("several.py")
     assert (found.api_name, found.app is vars(sys.modules["several"])["other"]) == ("right", True)
     assert find("several.py:app").api_name == "api"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///shop.db", "postgresql://ada:secret@localhost/shop", "memory:"])
+def test_the_url_of_a_store_is_no_app_and_its_password_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="is the URL of a store") as told:
+        parse(url)
+    assert "secret" not in str(told.value)
+
+
+def test_the_file_of_a_store_is_told_with_its_url(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+    with pytest.raises(ConfigurationError, match=r"no Python file\. .* sqlite:///shop\.db$"):
+        parse("shop.db")
+
+
+@pytest.mark.parametrize(("said", "missing"), [("shop.main:app", "shop"), ("bakery.serving", "bakery.serving")])
+def test_a_module_that_is_not_there_is_told_with_where_it_was_looked_for(
+    tmp_path: Path, said: str, missing: str
+) -> None:
+    (tmp_path / "bakery").mkdir()
+    (tmp_path / "bakery" / "__init__.py").write_text("")
+    with pytest.raises(ConfigurationError, match=f"There is no module {missing} in {tmp_path}"):
+        find(said)
+
+
+def test_a_module_that_the_app_itself_misses_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import nowhere_to_be_found")
+    with pytest.raises(ConfigurationError, match=r"app.py:1: ModuleNotFoundError: No module named 'nowhere"):
+        find()
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (b"[tool]\ndiptych = 5\n", "diptych is no table"),
+        (b"[tool.diptych]\napp = 5\n", "must be a string"),
+        (b"[tool.diptych\n", "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_pyproject_that_says_nothing_to_understand_is_one_sentence(tmp_path: Path, written: bytes, told: str) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(written)
+    with pytest.raises(ConfigurationError, match=f"^pyproject.toml.* {told}"):
+        find()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from diptych.cli.output import age, show
+from diptych.cli.output import age, is_coloured, show
 
 ROWS = [{"name": "sales", "state": "behind", "lag": 1.5, "error": None}]
 
@@ -61,3 +61,20 @@ def test_a_narrow_terminal_gets_a_block_for_each_row_with_nothing_cut_off(monkey
 )
 def test_an_age_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert age(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_colour_is_for_terminals_that_want_it(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], wanted: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_coloured() is wanted
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    assert not is_coloured()

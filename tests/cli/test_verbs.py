@@ -323,6 +323,26 @@ def test_a_port_that_cannot_be_is_a_usage_error(shop: Path) -> None:
     assert "Traceback" not in told.stderr
 
 
+def test_status_that_watches_into_a_pipe_writes_its_lines_again_and_again_and_nothing_else(shop: Path) -> None:
+    (shop / "shop.db").touch()
+    command = [sys.executable, "-m", "diptych.cli", "status", "shop.py", "--watch"]
+    with subprocess.Popen(
+        command, cwd=shop, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline() for _ in range(4)]
+        watching.send_signal(signal.SIGINT)
+        said = watching.communicate(timeout=30)[1]
+    assert lines[0].startswith("projection\tmode\t")
+    assert lines[:2] == lines[2:]
+    assert (watching.returncode, "Traceback" in said) == (130, False)
+
+
+def test_an_app_without_sagas_says_so(shop: Path) -> None:
+    told = diptych(shop, "saga", "pause", "fulfilment", "--app", "shop.py")
+    assert (told.returncode, told.stderr) == (2, "diptych: There is no saga fulfilment. The app has none.\n")
+
+
 def test_an_address_of_elsewhere_is_told_as_such(shop: Path) -> None:
     told = diptych(shop, "run", "shop.py", "--host", "192.0.2.1")
     assert told.returncode == 2
@@ -352,6 +372,23 @@ def test_a_change_that_breaks_the_file_is_one_sentence_and_the_next_change_mends
         said += served.communicate(timeout=30)[1]
     assert "shop.py:" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "workers"), [("start", "1"), ("start", "2"), ("import", "2")])
+def test_a_service_that_cannot_start_ends_with_2_however_many_processes_it_has(
+    shop: Path, fault: str, workers: str
+) -> None:
+    """With several it was 0 for a start that failed; an import that failed in them was tried again without end."""
+    if fault == "start":
+        (shop / "shop.db").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    else:
+        broken = "import os\nif 'DIPTYCH_SERVED' in os.environ:\n    raise RuntimeError('not here')\n"
+        (shop / "shop.py").write_text(broken + (shop / "shop.py").read_text())
+    told = diptych(shop, "run", "shop.py", "--port", str(free_port()), "--workers", workers)
+    assert told.returncode == 2
+    assert ("is damaged or not a database" if fault == "start" else "RuntimeError: not here") in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_a_port_that_is_taken_is_said_before_anything_starts(shop: Path) -> None:

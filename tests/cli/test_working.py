@@ -67,6 +67,14 @@ def test_a_store_in_memory_has_no_halves(tmp_path: Path, half: str) -> None:
     assert "memory: is of one process" in told.stderr
 
 
+def test_several_processes_do_not_serve_a_store_that_each_would_have_alone(tmp_path: Path) -> None:
+    """They did: what one had stored the next did not know."""
+    (tmp_path / "shop.py").write_text(SHOP.replace("sqlite:///shop.db", "memory:"))
+    told = diptych(tmp_path, "run", "shop.py", "--workers", "2")
+    assert told.returncode == 2
+    assert "memory: is of one process, and --workers is for several." in told.stderr
+
+
 def test_several_workers_that_cannot_start_are_not_started_again(bare: Path) -> None:
     (bare / "shop.db").write_text("this is no database")
     told = diptych(bare, "run", "bare.py", "--only", "workers", "--workers", "2")

@@ -92,7 +92,7 @@ def time_of(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInputError(f"{text!r} is no version and no time. Write 3, or 2026-11-23T10:00Z.") from None
+        raise InvalidInputError(f"{text!r} is no time. Write it like 2026-11-23T10:00Z.") from None
     if at.tzinfo is None:
         raise InvalidInputError(f"{text} may be any of several times. Say in which zone: {text}Z, or {text}+01:00.")
     return at
@@ -107,8 +107,14 @@ async def event_at(log: OutsideLog, position: int) -> StoredEvent:
 
 
 async def event_of_token(log: OutsideLog, token: str) -> StoredEvent:
-    """Return the event that a `Diptych-Position` stands for. :raises OtherHistoryError: another event is there now."""
-    position, tail = read_token(token)
+    """Return the event that a `Diptych-Position` stands for.
+
+    :raises InvalidInputError: it is none. :raises OtherHistoryError: another event is there now.
+    """
+    try:
+        position, tail = read_token(token)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{token!r} is no position, no id and no Diptych-Position.") from error
     found = await event_at(log, position)
     if found.event_id[8:] != tail:
         raise OtherHistoryError(f"The token {token}", position)

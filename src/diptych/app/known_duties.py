@@ -74,8 +74,9 @@ def duty_named(duties: Sequence[KnownDuty], kinds: Sequence[DutyKind], name: str
     what = "saga" if "saga" in kinds else "reaction"
     if other is not None:
         raise NotFoundError(f"{name} is a {other.kind}. Type: {other.verb} show {name}")
-    names = ", ".join(one.name for one in mine) or "none"
-    raise NotFoundError(f"There is no {what} {name}. There are: {names}.")
+    names = ", ".join(one.name for one in mine)
+    rest = f"There are: {names}." if names else "The app has none."
+    raise NotFoundError(f"There is no {what} {name}. {rest}")
 
 
 def namesakes(duties: Iterable[tuple[str, ProjectionTables]], definitions: Iterable[Definition]) -> list[str]:

@@ -97,8 +97,11 @@ class Operator(NamedTuple):
         kept = [one for one in await self.views.generations.all(self.name) if one.state == "kept"]
         chosen = [one for one in kept if number in (None, one.number)]
         if not chosen:
-            have = ", ".join(str(one.number) for one in kept) or "none"
-            raise SwapRefusedError(self.name, number or 0, f"it was not kept; there are: {have}")
+            if number is None or not kept:
+                why = "no earlier one was kept, so there is nothing to go back to"
+                raise SwapRefusedError(self.name, number or old.number, why)
+            have = ", ".join(str(one.number) for one in kept)
+            raise SwapRefusedError(self.name, number, f"it was not kept; there are: {have}")
         new = max(chosen, key=lambda one: one.since)
         if new.shape != self.subject.definition.tables.shape:
             why = "its rows have another shape than this code reads; roll back the code first, and then with that code"
@@ -168,8 +171,9 @@ def check_known(app: App, name: str) -> Definition:
     for duty in known.duties:
         if duty.name == name:
             raise NotFoundError(f"{name} is a {duty.kind}. Type: {duty.verb} --help")
-    names = ", ".join(one.name for one in known.definitions) or "none"
-    raise NotFoundError(f"There is no projection {name}. There are: {names}.")
+    names = ", ".join(one.name for one in known.definitions)
+    rest = f"There are: {names}." if names else "The app has none."
+    raise NotFoundError(f"There is no projection {name}. {rest}")
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from diptych.projections.plan import Definition
 from diptych.sagas.row import stream_of
 from diptych.sagas.stepped import SagaStepped
 from diptych.store.opening import look_at
-from diptych.store.outside import CommandTrace, OutsideLog
+from diptych.store.outside import CommandTrace, OutsideLog, Sought
 from diptych.store.seen import Seen, Watched
 from diptych.stream import StreamName
 
@@ -67,7 +67,7 @@ async def trace(log: OutsideLog, asked: str, scan: Scan) -> Trace:
     start = high
     while start > low:  # the newest first
         end, start = start, max(start - _CHUNK, low)
-        found.update({row.position: row for row in await log.mentioning(conversation, after=start, through=end)})
+        found.update({row.position: row for row in await _mentioning(log, conversation, after=start, through=end)})
     if not found:
         wider = "--limit looks further back, --since TIME sets where to stop"
         raise NotFoundError(f"{log.place} has nothing of {asked} at positions {low + 1} to {high} of {head}; {wider}.")
@@ -86,11 +86,17 @@ async def _seeds(log: OutsideLog, asked: str) -> Sequence[StoredEvent]:
         return [await event_of_token(log, asked)]
     for command in await log.commands_of(id):
         first = max(command.position - _OF_ONE_COMMAND, 0)
-        own = await log.mentioning(f'"command":"{id}"', after=first, through=command.position)
+        own = await _mentioning(log, f'"command":"{id}"', after=first, through=command.position)
         if own:
             return own
     event = await event_with_id(log, id)
     return [] if event is None else [event]
+
+
+async def _mentioning(log: OutsideLog, text: str, *, after: int, through: int) -> Sequence[StoredEvent]:
+    """Return the events of a piece of the log, in order, whose metadata have this text."""
+    positions = await log.positions(Sought(beside=[text]), after=after, through=through)
+    return [await event_at(log, position) for position in reversed(positions)]
 
 
 async def _range(log: OutsideLog, seeds: Sequence[StoredEvent], scan: Scan, head: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`diptych check` and `diptych rule`.
+"""What `diptych check` does.
 
 Rule: findings go to stdout in the form that was asked for; how many there are is talk.
 """
@@ -6,13 +6,13 @@ Rule: findings go to stdout in the form that was asked for; how many there are i
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches, unified_diff
+from difflib import unified_diff
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from diptych.cli.output import talk
+from diptych.cli.output import is_coloured, talk
 from diptych.errors import ConfigurationError
 from diptych.lint import baseline
 from diptych.lint.cache import FOLDER
@@ -21,7 +21,6 @@ from diptych.lint.facts import Facts
 from diptych.lint.files import write_source
 from diptych.lint.findings import Finding, Severity
 from diptych.lint.fixing import fixed
-from diptych.lint.pages import meta_page, meta_titles, page
 from diptych.lint.plugins import all_rules
 from diptych.lint.registry import Fault, ask
 from diptych.lint.report.documents import as_json, gitlab, junit, sarif
@@ -147,7 +146,7 @@ def _write(file: Path, known: Counter[baseline.Entry], sorted_out: baseline.Sort
 
 def _show(findings: Sequence[Finding], checked: Checked, rules: Mapping[str, AnyRule], form: str) -> None:
     forms: Mapping[str, Callable[[], str]] = {
-        "full": lambda: full(findings, checked.texts, rules, _paint if sys.stdout.isatty() else _plain),
+        "full": lambda: full(findings, checked.texts, rules, _paint if is_coloured() else _plain),
         "concise": lambda: concise(findings, rules),
         "github": lambda: github(findings, rules),
         "json": lambda: as_json(findings, rules),
@@ -168,26 +167,6 @@ def _tell(findings: Sequence[Finding], checked: Checked, rules: Mapping[str, Any
     counts = Counter(severity_of(one, rules) for one in findings)
     parts = [f"{counts[each]} {each}{'s' if counts[each] > 1 else ''}" for each in Severity if counts[each]]
     talk(f"\n{files} checked: {', '.join(parts)}{known}. `diptych rule {findings[0].rule}` tells more.")
-
-
-def tell_rule(id: str | None) -> int:
-    """Write a rule's page, or a line for each rule."""
-    rules = all_rules()
-    if id is None:
-        for rule in rules.values():
-            print(f"{rule.id}  {rule.severity:8} {'' if rule.fix == 'none' else rule.fix:7} {rule.title}")
-        for each, title in meta_titles().items():
-            print(f"{each}  {META[each]:8} {'safe' if each == 'DP902' else '':7} {title}")
-        return 0
-    if id.upper() in META:
-        print(meta_page(id.upper()))
-        return 0
-    rule_ = rules.get(id.upper())
-    if rule_ is None:
-        near = get_close_matches(id.upper(), rules, 1)
-        raise ConfigurationError(f"There is no rule {id}.{f' Did you mean {near[0]}?' if near else ''}")
-    print(page(rule_))
-    return 0
 
 
 def _paint(text: str, style: str) -> str:

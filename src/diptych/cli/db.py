@@ -3,7 +3,6 @@
 Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
 """
 
-import asyncio
 import sys
 from typing import Annotated, Any
 
@@ -34,6 +33,8 @@ def upgrade(place: Place = None, dry_run: DryRun = False, as_json: AsJson = Fals
     With an app also the tables of its read models: those that have another shape than the code says are made anew, and
     the service builds them from the first event on. Run it as the owner of the schema.
     """
+    import asyncio
+
     from diptych.cli.output import show, talk
     from diptych.store.opening import shown
     from diptych.store.upgrading import Upgraded, pending

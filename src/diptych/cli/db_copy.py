@@ -10,6 +10,7 @@ import typer
 
 from diptych.cli.output import show, talk
 from diptych.cli.progress import Bars
+from diptych.cli.projection_acts import REFUSED, is_sure
 from diptych.errors import ConfigurationError
 from diptych.store.batches import ProjectionTables
 from diptych.store.opening import open_stores, path_of, shown
@@ -31,8 +32,9 @@ def move(
             f"{shown(source)} is no file. Write: diptych db copy sqlite:///shop.db postgresql://..."
         )
     open_stores(target)  # says what is wrong with the URL, or that the driver is missing
-    from diptych.store.copying import copy
+    from diptych.store.copying import copy, ends_of
 
+    ends_of(source, target)
     _ask(path, target, projections, yes=yes or dry_run)
     if dry_run:
         return
@@ -66,5 +68,5 @@ def _ask(path: str, target: str, projections: Sequence[ProjectionTables] | None,
         talk("What its sagas and reactions owe would be left behind: with any, name the app (--app).")
     else:
         talk(f"The rows of {len(projections)} projections, sagas and reactions move too.")
-    if not yes and not typer.confirm(f"Move it to {shown(target)}, and never append to {path} again?", err=True):
-        raise typer.Exit(1)
+    if not is_sure(f"It will be moved to {shown(target)}, and {path} will never be appended to again.", yes):
+        raise typer.Exit(REFUSED)

@@ -7,7 +7,6 @@ in pyproject.toml, main.py, app.py. Rule: nothing is started here; the module is
 import importlib
 import os
 import sys
-import tomllib
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 
 from diptych.app.application import App
 from diptych.errors import ConfigurationError
+from diptych.lint.settings import said_in
+from diptych.store.opening import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class Target:
         except ConfigurationError:
             raise
         except (Exception, SystemExit) as error:
+            if isinstance(error, ModuleNotFoundError) and f"{self.module}.".startswith(f"{error.name}."):
+                raise ConfigurationError(
+                    f"There is no module {error.name} in {self.folder}, and none is installed. "
+                    "Name a file (shop/main.py), or go to the folder that the package is in."
+                ) from error
             raise ConfigurationError(f"{_place(error, self)}: {type(error).__name__}: {_told(error)}") from error
         found = getattr(module, "__file__", None)
         if self.file is not None and (found is None or Path(found).resolve() != self.file):
@@ -102,6 +108,8 @@ def look(target: Target) -> Found:
 
 def parse(said: str) -> Target:
     """Read `path/to/file.py`, `path/to/file.py:name`, `package.module` or `package.module:name`."""
+    if "://" in said or said == "memory:":
+        raise ConfigurationError(f"{shown(said)} is the URL of a store. Name the app that uses it: shop/main.py")
     place, _, attribute = said.partition(":")
     path = Path(place)
     if path.suffix == ".py":
@@ -110,7 +118,8 @@ def parse(said: str) -> Target:
         return _of_file(path.resolve(), attribute or None)
     if path.is_file() or (path.is_dir() and not (path / "__init__.py").is_file()):
         what = "folder" if path.is_dir() else "file, but no Python file"
-        raise ConfigurationError(f"{place} is a {what}. Name the Python file that holds your App: shop/main.py")
+        hint = f", or a store by its URL where one may be named: sqlite:///{place}" if path.suffix == ".db" else ""
+        raise ConfigurationError(f"{place} is a {what}. Name the Python file that holds your App: shop/main.py{hint}")
     if not all(part.isidentifier() for part in place.split(".")):
         raise ConfigurationError(f"{said} names no app. Write a file (shop/main.py) or a module (shop.main:app).")
     return Target(place, Path.cwd(), attribute or None)
@@ -119,14 +128,8 @@ def parse(said: str) -> Target:
 def _configured() -> Target:
     if said := os.environ.get("DIPTYCH_APP"):
         return parse(said)
-    pyproject = Path("pyproject.toml")
-    if pyproject.is_file():
-        try:
-            said = tomllib.loads(pyproject.read_text()).get("tool", {}).get("diptych", {}).get("app")
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"pyproject.toml cannot be read: {error}") from error
-        if said:
-            return parse(said)
+    if said := said_in(Path("pyproject.toml")).get("app"):
+        return parse(said)
     for name in ("main.py", "app.py"):
         if Path(name).is_file():
             return parse(name)

@@ -1,9 +1,10 @@
-"""`diptych event`: one event, and how many there are of each type.
+"""`diptych event`: one event, those that have something in common, and how many there are of each type.
 
 Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
 """
 
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -23,6 +24,38 @@ def show_event(
     from diptych.cli.event_looks import show_one
 
     raise typer.Exit(show_one(app, which, as_json=as_json))
+
+
+@event.command("search")
+def search_events(
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="A piece of the payload as it is stored.", show_default=False)
+    ] = "",
+    types: Annotated[list[str] | None, typer.Option("--type", help="Of this stored name; may be repeated.")] = None,
+    stream: Annotated[str, typer.Option(help="Of this stream (order/UUID, UUID) or category (order).")] = "",
+    user: Annotated[str | None, typer.Option(help="Of commands of this user.")] = None,
+    correlation: Annotated[
+        UUID | None, typer.Option(help="Of this conversation: its id, or that of the command that began it.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Recorded then or later: 2026-11-23T10:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Recorded then or before.")] = None,
+    limit: Annotated[int, typer.Option(help="How many events at most, the newest first.", min=1)] = 100,
+    depth: Annotated[int, typer.Option(help="How many positions to look through.", min=1)] = 1_000_000,
+    app: AppOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find events that have something in common.
+
+    The newest come first, payloads brought up to date. There is no index: it says how far it looked. Exit 1 when the
+    code cannot read one.
+    """
+    from diptych.app.searching import Bounds, Wanted
+    from diptych.cli.event_search import find_events
+    from diptych.cli.looking import microseconds
+
+    times = (microseconds(since), microseconds(until))
+    wanted = Wanted(types or (), stream, correlation, user, text, *times)
+    raise typer.Exit(find_events(app, wanted, Bounds(limit, depth), as_json=as_json))
 
 
 @event.command()

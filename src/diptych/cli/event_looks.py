@@ -6,13 +6,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from diptych.app.application import App
-from diptych.app.finding import event_at, event_of_token, event_with_id, time_of
+from diptych.app.finding import event_at, event_of_token, event_with_id
 from diptych.app.outline import Outline
 from diptych.app.tracing import Scan, Step, Trace, trace, with_projections, with_sagas
-from diptych.cli.looking import beside, event_id, in_one_line, looking, readable, time
+from diptych.cli.looking import beside, event_id, in_one_line, looking, microseconds, readable, time
 from diptych.cli.output import show, talk
 from diptych.errors import DiptychError, NotFoundError
-from diptych.events.recorded import StoredEvent, to_microseconds
+from diptych.events.recorded import StoredEvent
 from diptych.store.outside import KindCount, OutsideLog
 
 _KINDS: Final = ("type", "schema_version", "events", "first", "last", "known")
@@ -82,7 +82,7 @@ def count(said: str | None, *, as_json: bool) -> int:
 
 def follow(said: str | None, asked: str, *, limit: int, since: str | None, as_json: bool) -> None:
     """Write a line for each command, event and saga step of a conversation."""
-    scan = Scan(limit, None if since is None else to_microseconds(time_of(since)))
+    scan = Scan(limit, microseconds(since))
 
     async def look(app: App, known: Outline, log: OutsideLog) -> Trace:
         found = await trace(log, asked, scan)

@@ -20,7 +20,10 @@ def run(config: uvicorn.Config) -> None:
         if config.should_reload:
             ChangeReload(config, target=server.run, sockets=[listening(config)]).run()
         elif config.workers > 1:
-            Multiprocess(config, sockets=[listening(config)]).run()
+            several = Multiprocess(config, sockets=[listening(config)])
+            several.run()
+            if any(each.exitcode == START_FAILED for each in several.processes):
+                raise SystemExit(START_FAILED)
         else:
             server.run()
             if not server.started:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from diptych.app.application import App
+from diptych.app.finding import time_of
 from diptych.app.outline import Outline, outline
 from diptych.cli.discovery import find
 from diptych.cli.output import talk
 from diptych.errors import DiptychError
 from diptych.events.codec import Codec
-from diptych.events.recorded import StoredEvent, from_microseconds
+from diptych.events.recorded import StoredEvent, from_microseconds, to_microseconds
 from diptych.store.opening import log_from_outside
 from diptych.store.outside import OutsideLog
 
@@ -34,6 +35,11 @@ def looking(said: str | None, look: Callable[[App, Outline, OutsideLog], Awaitab
             return await look(app, known, log)
 
     return asyncio.run(run())
+
+
+def microseconds(said: str | None) -> int | None:
+    """A time that was typed, as it is stored; None for none. :raises InvalidInputError: it is no time with a zone."""
+    return None if said is None else to_microseconds(time_of(said))
 
 
 def time(microseconds: int) -> str:

@@ -1,28 +1,47 @@
 """The verbs. Exit: 0 ok, 1 found what it looks for, 2 usage or configuration, 3 refused, 4 done in part,
-130 interrupted.
+130 interrupted, 141 whoever read the output went away.
 
 Rule: nothing but typer is imported before a verb is called, so that `--help` is fast.
 """
 
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from diptych.errors import DiptychError, RebuildRefusedError, SwapRefusedError
 
 try:
     import typer
+    from typer.core import TyperGroup
 except ImportError as error:
     print("diptych: the command line needs typer and rich. Write: pip install 'diptych[cli]'", file=sys.stderr)
     raise SystemExit(2) from error
 
+READER_WENT_AWAY = 141  # what a shell shows of a program that SIGPIPE ended
+
+
+class Verbs(TyperGroup):
+    """All verbs. What one has written is out before it ends, or it is said that it is not."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Run a verb. It ends quietly when whoever read its output has enough, as `head` has."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _write_no_more()
+            raise typer.Exit(READER_WENT_AWAY) from None
+
+
 cli = typer.Typer(
     name="diptych",
-    help="Commands change one side, queries read the other, events are the hinge.",
+    cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -59,6 +78,23 @@ AppOption = Annotated[str | None, typer.Option("--app", envvar="DIPTYCH_APP", he
 Host = Annotated[str, typer.Option(envvar="DIPTYCH_HOST", help="The address to listen on; 0.0.0.0 for all.")]
 Port = Annotated[int, typer.Option(envvar="DIPTYCH_PORT", help="The port to listen on.", min=1, max=65535)]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"diptych {version('diptych')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def diptych(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Commands change one side, queries read the other, events are the hinge."""
 
 
 @cli.command()
@@ -122,13 +158,13 @@ def status(
 
     limit = None if fail_lag is None else seconds(fail_lag)
     if watch:
-        look_on(find(place or app).app, limit=limit)
+        look_on(find(place or app).app, limit=limit, as_json=as_json)
     raise typer.Exit(report(find(place or app).app, limit=limit, as_json=as_json))
 
 
 @cli.command()
 def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
-    """List what is wired, and where it was written."""
+    """List what is wired, and where."""
     from diptych.cli.describe import describe as tell
     from diptych.cli.discovery import find
 
@@ -137,9 +173,10 @@ def describe(place: AppPlace = None, app: AppOption = None, as_json: AsJson = Fa
 
 @cli.command()
 def doctor(place: AppPlace = None, app: AppOption = None, as_json: AsJson = False) -> None:
-    """Check what the service stands on: versions, files or server, settings, rights, clocks.
+    """Check what the service stands on.
 
-    Each check is OK, KO with what mends it, or could not be made. Exit 1 when one is KO. Changes nothing.
+    Versions, files or server, settings, rights, clocks. Each check is OK, KO with what mends it, or could not be made.
+    Exit 1 when one is KO. Changes nothing.
     """
     from diptych.cli.discovery import find
     from diptych.cli.doctor import examined
@@ -199,10 +236,13 @@ def check(
 def rule(
     id: Annotated[str | None, typer.Argument(metavar="ID", help="Such as DP303; else all are listed.")] = None,
 ) -> None:
-    """Tell of a rule of `diptych check`: why it is one, and code that is wrong and right."""
-    from diptych.cli.check import tell_rule
+    """Tell of a rule of `diptych check`.
 
-    raise typer.Exit(tell_rule(id))
+    Why it is one, and code that is wrong and right.
+    """
+    from diptych.cli.rule import tell
+
+    tell(id)
 
 
 @cli.command()
@@ -220,18 +260,30 @@ def trace(
     since: Annotated[str | None, typer.Option(help="Look at nothing older: 2026-11-23T10:00Z.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a conversation: commands, their events, what those caused, and which projections have them."""
+    """Follow a conversation from one of its ids.
+
+    Its commands, their events, what those caused, and which projections have them.
+    """
     from diptych.cli.event_looks import follow
 
     follow(app, id, limit=limit, since=since, as_json=as_json)
 
 
 def main() -> None:
-    """Run the command line: an error of ours is one sentence on stderr, never a stack trace."""
+    """Run the command line: an error of ours or of the disk is one sentence on stderr, never a stack trace."""
     try:
         cli()
     except DiptychError as error:
         print(f"diptych: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, RebuildRefusedError | SwapRefusedError) else 2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"diptych: {told}. Mend that, and type the same again.", file=sys.stderr)
+        _write_no_more()
+        sys.exit(2)
+
+
+def _write_no_more() -> None:
+    """Have what is still to be written go nowhere: at its end the interpreter would try again, and complain."""
+    with suppress(OSError):  # it may be no file at all, where a test took its place
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

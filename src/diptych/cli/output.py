@@ -4,12 +4,15 @@ Rule: stdout is data, stderr is talk.
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 _STYLES: Final = {
-    "caught up": "green", "parked": "red", "behind": "yellow", "OK": "green", "KO": "red", "could not check": "yellow"
+    "caught up": "green", "parked": "red", "stopped": "red", "frozen": "red", "stuck": "red",
+    "behind": "yellow", "paused": "yellow", "not running": "yellow",
+    "OK": "green", "KO": "red", "could not check": "yellow",
 }  # fmt: skip
 _LEAST: Final = 24  # columns that the last one, where the free text stands, needs to be read
 
@@ -29,6 +32,11 @@ def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_json: 
         print("\t".join(columns))
         for row in rows:
             print("\t".join(_plain(row.get(column)) for column in columns))
+
+
+def is_coloured() -> bool:
+    """Whether colour is wanted on stdout: a terminal that knows it, and no NO_COLOR (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def age(seconds: float) -> str:

@@ -10,10 +10,12 @@ import typer
 from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 projection = typer.Typer(
-    name="projection", help="Look at projections, rebuild them, mend what failed.", no_args_is_help=True
+    help="Look at projections, rebuild them, mend what failed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Argument(help="The projection.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The projection.", show_default=False)]
 
 
 @projection.command("list")
@@ -75,7 +77,9 @@ def retry(
 @projection.command()
 def skip(
     name: Name,
-    position: Annotated[int, typer.Argument(help="Of the event to leave out for ever.", min=1, show_default=False)],
+    position: Annotated[
+        int, typer.Argument(metavar="POSITION", help="Of the event to leave out for ever.", min=1, show_default=False)
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
     app: AppOption = None,
     within: Within = "10s",
@@ -119,7 +123,9 @@ def accept(
 @projection.command()
 def drop(
     name: Name,
-    generation: Annotated[int, typer.Argument(help="Its number, as `show` tells.", min=1, show_default=False)],
+    generation: Annotated[
+        int, typer.Argument(metavar="GENERATION", help="Its number, as `show` tells.", min=1, show_default=False)
+    ],
     app: AppOption = None,
     reason: Reason = "",
     yes: Yes = False,

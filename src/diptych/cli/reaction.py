@@ -10,15 +10,17 @@ import typer
 from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
 reaction = typer.Typer(
-    name="reaction", help="Look at reactions, publications and inboxes; mend what failed.", no_args_is_help=True
+    help="Look at reactions, publications and inboxes; mend what failed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Argument(help="The reaction, publication or inbox.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The reaction, publication or inbox.", show_default=False)]
 
 
 @reaction.command("list")
 def list_(
-    name: Annotated[str, typer.Argument(help="Only this one.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Only this one.", show_default=False)] = "",
     app: AppOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +34,7 @@ def list_(
 @reaction.command()
 def show(
     name: Name,
-    key: Annotated[str, typer.Argument(help="Only of this key.", show_default=False)] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Only of this key.", show_default=False)] = "",
     app: AppOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +73,9 @@ def resume(name: Name, app: AppOption = None, reason: Reason = "", dry_run: DryR
 @reaction.command()
 def retry(
     name: Name,
-    key: Annotated[str, typer.Argument(help="Only this key; else all that is parked.", show_default=False)] = "",
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Only this key; else all that is parked.", show_default=False)
+    ] = "",
     app: AppOption = None,
     reason: Reason = "",
     within: Within = "10s",
@@ -91,7 +95,7 @@ def retry(
 @reaction.command()
 def skip(
     name: Name,
-    key: Annotated[str, typer.Argument(help="The parked key.", show_default=False)],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The parked key.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
     app: AppOption = None,
     within: Within = "10s",

@@ -9,15 +9,15 @@ import typer
 
 from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
 
-saga = typer.Typer(name="saga", help="Look at sagas, and mend those that are stuck.", no_args_is_help=True)
+saga = typer.Typer(help="Look at sagas, and mend those that are stuck.", no_args_is_help=True, rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(help="The saga's class, by its stored name.", show_default=False)]
-Key = Annotated[str, typer.Argument(help="Which one: the key that its events have.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The saga's class, by its stored name.", show_default=False)]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Which one: the key that its events have.", show_default=False)]
 
 
 @saga.command("list")
 def list_(
-    name: Annotated[str, typer.Argument(help="Only this one, saga by saga.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Only this one, saga by saga.", show_default=False)] = "",
     stuck: Annotated[bool, typer.Option("--stuck", help="Those that wait for somebody to act.")] = False,
     status: Annotated[str, typer.Option(help="running, completed, compensating, compensated or stuck.")] = "",
     app: AppOption = None,
@@ -66,7 +66,9 @@ def resume(name: Name, app: AppOption = None, reason: Reason = "", dry_run: DryR
 @saga.command()
 def retry(
     name: Name,
-    key: Annotated[str, typer.Argument(help="Only this one; else all that are stuck.", show_default=False)] = "",
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Only this one; else all that are stuck.", show_default=False)
+    ] = "",
     app: AppOption = None,
     reason: Reason = "",
     within: Within = "10s",

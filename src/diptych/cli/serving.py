@@ -30,11 +30,15 @@ def serve(
 ) -> None:
     """Serve until interrupted. `answers_only`: other processes run the projections.
 
-    :raises ConfigurationError: there is no FastAPI object, or the port is taken.
+    :raises ConfigurationError: there is no FastAPI object, the port is taken, or the processes would share no store.
     """
     if found.api is None:
         raise ConfigurationError(
             f"{found.target.module} has no FastAPI object. Write `api = FastAPI()` and `install(app, api)` there."
+        )
+    if workers > 1 and found.app.url.startswith("memory:"):
+        raise ConfigurationError(
+            "memory: is of one process, and --workers is for several. Name a store that they share: sqlite:///shop.db"
         )
     try:
         import uvicorn
@@ -75,7 +79,9 @@ def served() -> "Told":
         return Told(found.api)
     except DiptychError as error:
         talk(f"diptych: {error}")
-        raise SystemExit(2) from error
+        from diptych.cli.listening import START_FAILED
+
+        raise SystemExit(START_FAILED) from error
 
 
 class Told:
@@ -123,7 +129,7 @@ def _check_free(host: str, port: int) -> None:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             what = f"{os.strerror(error.errno)}). Choose another port: --port {port + 1 if port > 1023 else 8000}"
         else:
-            what = f"{error.strerror}). Choose an address of this machine: --host 127.0.0.1"
+            what = f"{str(error.strerror).partition(' (')[0]}). Choose an address of this machine: --host 127.0.0.1"
         raise ConfigurationError(f"Cannot listen on {host}:{port} ({what}") from error
 
 

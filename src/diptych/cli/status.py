@@ -4,6 +4,7 @@ Rule: nothing is started and nothing is written.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -45,11 +46,13 @@ def report(app: App, *, limit: float | None, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def look_on(app: App, *, limit: float | None) -> None:
-    """Write the table again every two seconds, on a cleared screen, until interrupted."""
+def look_on(app: App, *, limit: float | None, as_json: bool) -> None:
+    """Write it again every two seconds until interrupted; a terminal is cleared first."""
     while True:
-        print("\x1b[2J\x1b[H", end="")
-        report(app, limit=limit, as_json=False)
+        if sys.stdout.isatty():
+            print("\x1b[2J\x1b[H", end="")
+        report(app, limit=limit, as_json=as_json)
+        sys.stdout.flush()
         time.sleep(_EVERY)
 
 

@@ -36,7 +36,7 @@ def read_settings(start: Path, known: Collection[str]) -> Settings:
     """
     root = next((each for each in (start, *start.parents) if (each / "pyproject.toml").is_file()), start)
     file = root / "pyproject.toml"
-    said = _said(file)
+    said = said_in(file)
     found = said.get("check", {})
     _check_keys(found, file)
     select, ignore, exclude = (tuple(found.get(key, ())) for key in _LISTS)
@@ -47,8 +47,8 @@ def read_settings(start: Path, known: Collection[str]) -> Settings:
     return Settings(root, select, ignore, exclude, baseline, found.get("app", said.get("app")))
 
 
-def _said(file: Path) -> dict[str, Any]:
-    """What `[tool.diptych]` says."""
+def said_in(file: Path) -> dict[str, Any]:
+    """What `[tool.diptych]` says; nothing without the file. :raises ConfigurationError: it cannot be read."""
     try:
         said: Any = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ from diptych.events.recorded import StoredEvent
 from diptych.store.batches import ProjectionTables
 from diptych.store.copying_rows import Line, RowsCopy, Tell, in_thread
 from diptych.store.opening import path_of, shown, views_path
-from diptych.store.postgres.connection import database_of
+from diptych.store.postgres.connection import Database, database_of
 from diptych.store.postgres.receiving import Received, Target, open_target
 from diptych.store.sqlite.moving import SourceEvent, SourceFile
 
@@ -44,6 +44,18 @@ async def copy(source_url: str, target_url: str, projections: Sequence[Projectio
     :raises OtherHistoryError: there are other events in the target. :raises StoreMovedError: it is elsewhere already.
     :raises StoreCorruptedError: the two differ; the source takes appends as before.
     """
+    path, database = ends_of(source_url, target_url)
+    with SourceFile(path) as source:
+        target = await open_target(database)
+        try:
+            rows = RowsCopy((path, views_path(path)), source.store_id, target, projections)
+            return await StoreCopy(source, target, tell, path).run(rows)
+        finally:
+            await target.close()
+
+
+def ends_of(source_url: str, target_url: str) -> tuple[str, Database]:
+    """Return the file and the server of a move. :raises ConfigurationError: nothing can be moved between these."""
     path = path_of(source_url)
     if path is None or not target_url.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(
@@ -56,13 +68,7 @@ async def copy(source_url: str, target_url: str, projections: Sequence[Projectio
             f"{database}: a copy needs a session of its own, which PgBouncer does not give. "
             "Name the server itself, without pgbouncer=true; services may go on through PgBouncer."
         )
-    with SourceFile(path) as source:
-        target = await open_target(database)
-        try:
-            rows = RowsCopy((path, views_path(path)), source.store_id, target, projections)
-            return await StoreCopy(source, target, tell, path).run(rows)
-        finally:
-            await target.close()
+    return path, database
 
 
 class StoreCopy:

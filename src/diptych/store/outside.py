@@ -33,6 +33,20 @@ class CommandTrace(NamedTuple):
     recorded_at: int
 
 
+class Sought(NamedTuple):
+    """By what events are looked for; what is left out does not matter. Texts are compared as they are stored.
+
+    A category is of any case. `beside` are texts that the metadata have, all of them, anywhere.
+    """
+
+    types: Sequence[str] = ()
+    tenant: str | None = None
+    category: str | None = None
+    stream_id: UUID | None = None
+    beside: Sequence[str] = ()
+    payload: str = ""
+
+
 class OutsideLog(Protocol):
     """What the verbs that look things up ask. Every method raises `StoreError` when the store cannot be read."""
 
@@ -58,8 +72,8 @@ class OutsideLog(Protocol):
         """Return the commands that took effect under this id and are still remembered."""
         ...
 
-    async def mentioning(self, text: str, *, after: int, through: int) -> Sequence[StoredEvent]:
-        """Return the events of a piece of the log whose metadata have this text. There is no index for it."""
+    async def positions(self, sought: Sought, *, after: int, through: int) -> Sequence[int]:
+        """Return where such events are in a piece of the log, the newest first. It reads all of the piece."""
         ...
 
     async def kinds(self, *, after: int = 0) -> Sequence[KindCount]:

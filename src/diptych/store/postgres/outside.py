@@ -10,7 +10,7 @@ from uuid import UUID
 
 from diptych.errors import ConfigurationError
 from diptych.events.recorded import StoredEvent
-from diptych.store.outside import CommandTrace, KindCount
+from diptych.store.outside import CommandTrace, KindCount, Sought
 from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Database, open_connection, translate
 from diptych.store.postgres.connections import close_connection
 from diptych.store.postgres.log import SETTINGS, Log
@@ -22,9 +22,14 @@ _COMMANDS: Final = """
 SELECT command_type, tenant, user_id, position, recorded_at FROM diptych.commands WHERE command_id = $1
 ORDER BY position
 """
-_MENTIONING: Final = """
-SELECT position FROM diptych.events WHERE position > $1 AND position <= $2 AND strpos(metadata::text, $3) > 0
-ORDER BY position
+_POSITIONS: Final = """
+SELECT position FROM diptych.events e WHERE position > $1 AND position <= $2
+    AND ($3::text[] = '{}' OR type = ANY(ARRAY(SELECT id FROM diptych.event_types WHERE name = ANY($3))))
+    AND ($4 OR (SELECT coalesce($5, tenant) = tenant AND lower(coalesce($6, category)) = lower(category)
+                AND coalesce($7, stream_id) = stream_id FROM diptych.streams WHERE id = e.stream))
+    AND NOT EXISTS (SELECT FROM unnest($8::text[]) u (text) WHERE strpos(e.metadata::text, u.text) = 0)
+    AND ($9 = '' OR strpos(payload::text, $9) > 0)
+ORDER BY position DESC
 """
 _KINDS: Final = """
 SELECT t.name, e.schema_version, e.count, e.first, e.last
@@ -89,11 +94,12 @@ class OutsideSchema:
         found = await self._rows(_COMMANDS, id)
         return [CommandTrace(kind, id, tenant, user, at, time) for kind, tenant, user, at, time in found]
 
-    async def mentioning(self, text: str, *, after: int, through: int) -> Sequence[StoredEvent]:
-        """Return the events whose metadata have this text."""
-        positions = [row[0] for row in await self._rows(_MENTIONING, after, through, text)]
-        pages = [await self.read_log(after=position - 1, limit=1) for position in positions]
-        return [page.events[0] for page in pages]
+    async def positions(self, sought: Sought, *, after: int, through: int) -> Sequence[int]:
+        """Return where such events are, the newest first."""
+        types, *stream, beside, payload = sought
+        is_any_stream = stream == [None, None, None]
+        values = (after, through, types, is_any_stream, *stream, beside, payload)
+        return [row[0] for row in await self._rows(_POSITIONS, *values)]
 
     async def kinds(self, *, after: int = 0) -> Sequence[KindCount]:
         """Count the events after a position by stored name and schema version."""

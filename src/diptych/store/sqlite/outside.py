@@ -3,6 +3,7 @@
 Rule: SQLite itself refuses every write on these connections.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ import apsw
 
 from diptych.errors import ConfigurationError
 from diptych.events.recorded import StoredEvent
-from diptych.store.outside import CommandTrace, KindCount
+from diptych.store.outside import CommandTrace, KindCount, Sought
 from diptych.store.protocols import Head, Page
 from diptych.store.sqlite import log
 from diptych.store.sqlite.connection import DatabaseFile, check_ours, open_reader, translate
@@ -26,8 +27,14 @@ T = TypeVar("T")
 _COMMANDS: Final = """
 SELECT command_type, tenant, user_id, position, recorded_at FROM commands WHERE command_id = ? ORDER BY position
 """
-_MENTIONING: Final = """
-SELECT position FROM events WHERE position > ? AND position <= ? AND instr(metadata, ?) ORDER BY position
+_POSITIONS: Final = """
+SELECT position FROM events e WHERE position > :after AND position <= :through
+    AND (:types = '[]' OR type IN (SELECT id FROM event_types WHERE name IN (SELECT value FROM json_each(:types))))
+    AND (:is_any_stream OR (SELECT coalesce(:tenant, tenant) = tenant AND coalesce(:stream_id, stream_id) = stream_id
+         AND lower(coalesce(:category, category)) = lower(category) FROM streams WHERE id = e.stream))
+    AND NOT EXISTS (SELECT 1 FROM json_each(:beside) WHERE NOT instr(e.metadata, value))
+    AND (:payload = '' OR instr(payload, :payload))
+ORDER BY position DESC
 """
 _KINDS: Final = """
 SELECT t.name, e.schema_version, count(*), min(e.position), max(e.position)
@@ -92,11 +99,21 @@ class OutsideFile:
         found = self._rows(_COMMANDS, id.bytes)
         return [CommandTrace(kind, id, tenant, user, at, time) for kind, tenant, user, at, time in found]
 
-    async def mentioning(self, text: str, *, after: int, through: int) -> Sequence[StoredEvent]:
-        """Return the events whose metadata have this text."""
-        positions = [row[0] for row in self._rows(_MENTIONING, after, through, text)]
-        pages = [await self.read_log(after=position - 1, limit=1) for position in positions]
-        return [page.events[0] for page in pages]
+    async def positions(self, sought: Sought, *, after: int, through: int) -> Sequence[int]:
+        """Return where such events are, the newest first."""
+        types, tenant, category, stream_id, beside, payload = sought
+        values = {
+            "after": after,
+            "through": through,
+            "types": json.dumps(types),
+            "is_any_stream": (tenant, category, stream_id) == (None, None, None),
+            "tenant": tenant,
+            "category": category,
+            "stream_id": None if stream_id is None else str(stream_id),
+            "beside": json.dumps(beside),
+            "payload": payload,
+        }
+        return self._read(lambda connection: [row[0] for row in connection.execute(_POSITIONS, values)])
 
     async def kinds(self, *, after: int = 0) -> Sequence[KindCount]:
         """Count the events after a position by stored name and schema version."""
