@@ -228,3 +228,13 @@ def test_a_service_that_never_ran_is_one_sentence(tmp_path: Path) -> None:
     told = diptych(tmp_path, "trace", "5", DIPTYCH_APP="ledger.py")
     assert told.returncode == 2
     assert told.stderr.startswith("diptych: ledger.db is not there")
+
+
+def test_what_began_a_conversation_is_named_as_metadata_names_it(ledger: Ledger) -> None:
+    """It is not written beside its events: the command is its own conversation, and the cause of what it records."""
+    told = rows(ledger.tells("stream", "events", f"Account-{ADA}", "--json"))
+    first, of_request = told[0], next(line for line in told if line["command_id"] == PAY)
+    assert first["command_id"] == first["correlation_id"] == first["causation_id"] is not None
+    found = (of_request["command_id"], of_request["correlation_id"], of_request["causation_id"], of_request["user_id"])
+    assert found == (PAY, REQUEST, PAY, "bob")
+    assert rows(ledger.tells("event", "show", first["event_id"], "--json"))[0]["correlation_id"] == first["command_id"]

@@ -16,7 +16,7 @@ from diptych.cli.discovery import find
 from diptych.cli.output import talk
 from diptych.errors import DiptychError
 from diptych.events.codec import Codec
-from diptych.events.recorded import StoredEvent, from_microseconds, to_microseconds
+from diptych.events.recorded import StoredEvent, StoredMetadata, from_microseconds, to_microseconds
 from diptych.store.opening import log_from_outside
 from diptych.store.outside import OutsideLog
 
@@ -56,9 +56,10 @@ def readable(row: StoredEvent, codec: Codec) -> tuple[Any, str | None]:
 
 
 def beside(row: StoredEvent) -> dict[str, Any]:
-    """What was written beside an event, under the names it has in `Metadata`."""
-    found = json.loads(row.metadata)
-    return {f"{name}_id": found.get(name) for name in ("command", "correlation", "causation", "user")}
+    """Whose an event is and what it came of, as `Metadata` says it: who begins a conversation is not written down."""
+    meta = StoredMetadata(row)
+    ids = {"command_id": meta.command_id, "correlation_id": meta.correlation_id, "causation_id": meta.causation_id}
+    return {**{name: id and str(id) for name, id in ids.items()}, "user_id": meta.user_id}
 
 
 def event_id(row: StoredEvent) -> str:
