@@ -68,6 +68,13 @@ class Holding:
             self._had = frozenset(self._carrier.lanes)
             self._has_other_lanes()
 
+    async def mark(self, trouble: str = "", *, tried: int = 0) -> None:
+        """Note why all of it stands, and at which event if the next worker is to take care; nothing: it goes on."""
+        lanes = self._carrier.lanes
+        for number in self.share.lanes:
+            attempt = lanes[number].tried(tried) if tried and number in lanes else 0
+            await self._tenure.mark(number, attempt=attempt, trouble=trouble)
+
     async def leave(self, trouble: str | None, backoff: Backoff) -> None:
         """Let go of everything, however long the store is away: another worker may wait for it."""
         lanes = list(self._carrier.lanes)

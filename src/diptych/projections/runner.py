@@ -208,9 +208,7 @@ class Runner:
         self.carrier.progress.stop(why)
         hangs = failure.position if failure is not None and self.carrier.hung else 0
         with suppress(Exception):  # the store may be what is wrong
-            for number in self._holding.share.lanes:
-                attempt = self.carrier.lanes[number].tried(hangs) if hangs and self._listener.ends_when_hung else 0
-                await self._work.tenure.mark(number, attempt=attempt, trouble=why)
+            await self._holding.mark(why, tried=hangs if self._listener.ends_when_hung else 0)
         if hangs:
             self._listener.has_hung(False)
 
@@ -222,8 +220,7 @@ class Runner:
 
     async def _is_mended(self) -> None:
         """Go on, and have nothing said of the lanes any more."""
-        for number in self._holding.share.lanes:
-            await self._work.tenure.mark(number)
+        await self._holding.mark()
         self._goes_on()
 
     def _show_state(self) -> None:
