@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ settings.register_profile(
     "diptych", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("diptych")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; what it starts would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")
 

@@ -28,10 +28,10 @@ async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_when_it_w
 
 
 async def test_a_store_that_took_a_late_commit_would_be_found(url: str) -> None:
-    """The same trial, over a store that knows no epochs."""
+    """The same trial, over a store that knows no epochs: what it wrote twice is seen, or the lanes never settle."""
     with pytest.raises(ExceptionGroup) as found:
         await stop_and_wake(url, ["before"] * 10, Random(1), forges=True)
-    assert found.group_contains(AssertionError, match="P1|P5")
+    assert found.group_contains(AssertionError, match="P1|P5") or found.group_contains(TimeoutError, match="Board")
 
 
 @pytest.mark.parametrize("is_elsewhere", [False, True], ids=["of this machine", "of another"])

@@ -118,9 +118,8 @@ class Stall:
         command = [sys.executable, "-m", "diptych.cli", "projection", "rebuild", name, "--yes"]
         slowly, pipe = self.environment(SLOW="0.0005"), subprocess.PIPE
         process = subprocess.Popen(
-            command, cwd=self.folder, env=slowly, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell's background job ignores it
-        )  # fmt: skip
+            command, cwd=self.folder, env=slowly, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        )
         assert process.stderr is not None
         while not (line := process.stderr.readline()).startswith("begin"):
             assert line, "it ended"
