@@ -1,6 +1,7 @@
 """P5, P6: a process as a worker: it beats, looks at the board, and hears which lanes are its share."""
 
 import asyncio
+import faulthandler
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -184,3 +185,31 @@ async def test_it_hurries_only_for_lanes_that_others_still_have(
         assert not coordinator._due.is_set()
     else:
         await until(coordinator._due.is_set)
+
+
+async def test_a_store_that_does_not_answer_is_nobody_who_holds_the_interpreter(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P7: nothing hangs here, and the process is there when the store is back."""
+    set_, cancelled = list[float](), list[bool]()
+
+    def later(seconds: float, *, exit: bool) -> None:
+        assert exit
+        set_.append(seconds)
+
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", later)
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: cancelled.append(True))
+    coordinator = Coordinator(leases, SLOW._replace(handler_seconds=0.04), exits_when_hung=True)
+
+    async def silent(*_: object, **__: object) -> Board:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(leases, "beat", silent)
+    async with running(coordinator, Seeing(1)):
+        await until(lambda: len(set_) > 8)
+        assert set(set_) == {0.04}
+    assert cancelled
+    known = len(set_)
+    await asyncio.sleep(0.03)
+    assert len(set_) == known

@@ -46,6 +46,7 @@ class Coordinator:
         self._leases, self._pace, self._exits_when_hung = leases, pace, exits_when_hung
         self._place, self._takes = this_place(), frozenset[int]()
         self._turn, self._due = asyncio.Lock(), asyncio.Event()
+        self._watching: asyncio.TimerHandle | None = None
 
     async def run(self, crew: Crew) -> None:
         """Beat until cancelled. While the store is away nothing is decided."""
@@ -76,8 +77,8 @@ class Coordinator:
         async with self._turn:
             self._due.clear()
             comes(self.id)
-            if self._exits_when_hung:
-                faulthandler.dump_traceback_later(self._pace.handler_seconds, exit=True)
+            if self._exits_when_hung and self._watching is None:
+                self._watch()
             board = await self._board([])
             for _ in range(_LOOKS):
                 dead = [one.id for one in board.workers if has_ended(one)] if self.id else []
@@ -96,12 +97,23 @@ class Coordinator:
 
     async def leave(self) -> None:
         """Let go of every lane. A store that is away learns it when the lease is over."""
-        if self._exits_when_hung:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
             faulthandler.cancel_dump_traceback_later()
         if self.id and self.has_looked.is_set():
             with suppress(StoreError):
                 await self._leases.leave(self.id)
             goes(self.id)
+
+    def _watch(self) -> None:
+        """Have the process end if its event loop stands for as long as no handler may take: one holds the interpreter.
+
+        It goes by the loop and not by the beats, which wait where the store does not answer.
+        """
+        faulthandler.dump_traceback_later(self._pace.handler_seconds, exit=True)
+        pause = self._pace.handler_seconds / _BEATS
+        self._watching = asyncio.get_running_loop().call_later(pause, self._watch)
 
     async def _board(self, dead: list[str]) -> Board:
         if not self.id:
