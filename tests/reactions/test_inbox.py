@@ -360,3 +360,30 @@ async def test_a_function_that_makes_no_command_is_named(source: MemorySource) -
         await until(lambda: source.acknowledged == 1)
         (parked,) = await aside(app)
     assert parked.error == "ProgrammingError: received made 5, which is no command. Mend it."
+
+
+@pytest.mark.parametrize("ends", [SystemExit(3), KeyError("id")], ids=["exits", "raises"])
+async def test_what_reads_messages_may_not_end_the_process(source: MemorySource, ends: BaseException) -> None:
+    """I2: whoever was started again would have read the same message."""
+
+    def read(incoming: Incoming) -> IntegrationMessage:
+        if incoming.raw == b"poison":
+            raise ends
+        return decode(incoming.raw)
+
+    bank, app, order = Inbox("bank", source, decode=read), App("memory:"), new_id()
+
+    @bank.message
+    def received(event: PaymentReceived) -> PayOrder:
+        return PayOrder(order_id=event.order_id)
+
+    app.include(shop())
+    app.consume(bank)
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        source.put(b"poison")
+        source.put(paid(order))
+        await until(lambda: source.acknowledged == 2)
+        assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+        (parked,) = await aside(app)
+    assert type(ends).__name__ in parked.error

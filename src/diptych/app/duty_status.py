@@ -154,7 +154,7 @@ class Looker(NamedTuple):
     def _is_owed(self, duty: KnownDuty, at: Mapping[int, int], row: StoredEvent) -> bool:
         try:
             key = duty.key_of(self.codec.recorded(row))
-        except Exception:  # what cannot be read stops the lane that has it
+        except (Exception, SystemExit):  # what cannot be read stops the lane that has it
             return row.position > min(at.values())
         return key is not None and row.position > at.get(lane_of(key, duty.kept.lanes), 0)
 

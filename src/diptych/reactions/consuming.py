@@ -140,7 +140,7 @@ class ConsumingWork:
         try:
             message = self._duty.read(incoming)
             return full_key(message.tenant, message.key)
-        except Exception:
+        except (Exception, SystemExit):
             return ""
 
     async def _take_each(self, chain: Sequence[Incoming]) -> None:
@@ -185,7 +185,7 @@ class ConsumingWork:
             message = self._duty.read(incoming)
             known_by, name = message.known_by, message.type
             key = as_key(full_key(message.tenant, message.key or str(message.id)))
-        except Exception:  # by its bytes alone: the broker's id may be used again, and need not be text
+        except (Exception, SystemExit):  # by its bytes alone: the broker's id may be used again, and need not be text
             known_by = key = sha256(incoming.raw).hexdigest()
             name = "?"
         body = {"id": incoming.id, "place": incoming.place, "raw": base64.b64encode(incoming.raw).decode()}
