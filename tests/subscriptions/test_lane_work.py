@@ -261,6 +261,33 @@ async def test_an_event_whose_key_cannot_be_told_stops_the_lane(lane: Lane, monk
     assert work.position == 0
 
 
+@pytest.mark.parametrize("fault", [KeyError("customer"), SystemExit(3)], ids=["raises", "exits"])
+async def test_what_is_before_an_event_that_stops_the_lane_is_done_first(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """S1: it was broken off, and begun again after each minute, for as long as the lane stood."""
+    work, key_of = await lane.claimed(), lane.duty.key_of  # type: ignore[attr-defined]
+    first, second, poison, _ = await lane.placed(4)
+
+    def key(recorded: Any) -> str:
+        if recorded.row.stream.id == poison:
+            raise fault
+        return str(key_of(recorded))
+
+    monkeypatch.setattr(lane.duty, "key_of", key, raising=False)
+    lane.gate.clear()
+    assert await work._turn()
+    for _ in range(3):  # what is in hand is not over
+        assert not await work._turn()
+    lane.gate.set()
+    await until(lambda: len(work._in_hand.finished(10)) == 2)
+    assert await work._turn()
+    with pytest.raises(ProgrammingError, match=f"at position {work.position + 1} cannot be told: {fault!r:.8}"):
+        await work._turn()
+    assert sorted(lane.done) == sorted([first, second])
+    assert [task.state for task in await lane.kept()] == [DONE, DONE]
+
+
 async def test_a_page_with_very_many_events_is_taken_in_several_turns(lane: Lane) -> None:
     """P8: and the lane stands behind the last that was taken, not behind the page."""
     work = await lane.claimed()
