@@ -117,6 +117,11 @@ def failed_first(aside: Sequence[Task]) -> Sequence[Task]:
     return [one for one in aside if one.error][:1] or aside[:1]
 
 
+def seconds_to(task: Task, now: int) -> float:
+    """Return how long it is until a task is due; by a clock that was set back no longer than was meant."""
+    return max(0.0, min(task.due_at - now, task.due_at - task.changed_at) / 1_000_000)
+
+
 def undone(name: str, key: str, error: str) -> str:
     """Say that a task is not done, and why, as far as is known."""
     return f"{name} of {key} is not done{f', and is tried again: {error}' if error else ' yet'}"
