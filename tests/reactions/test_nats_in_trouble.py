@@ -88,6 +88,24 @@ async def test_who_follows_a_consumer_that_died_sees_what_that_had_in_hand_first
     await publisher.close()
 
 
+async def test_a_consumer_that_takes_other_subjects_than_the_source_says_is_told(server: NatsServer) -> None:
+    """What the new subject has would never come, and nobody would be told."""
+    publisher = NatsPublisher(server.url, STREAM)
+    await publisher.publish([message("a", 1)])
+    before, after = (NatsSource(server.url, "SHOP", durable="d", subject=each) for each in ("shop.old.>", "shop.>"))
+    assert list(await before.fetch(10, 0.1)) == []
+    for _ in range(2):
+        with pytest.raises(PublishError, match=r"the consumer d of SHOP takes shop\.old\.> and not shop\.>"):
+            await after.fetch(10, 0.1)
+    client = await nats.connect(server.url)
+    await client.jetstream().delete_consumer("SHOP", "d")
+    await client.close()
+    assert len(await _fetched(after, 1)) == 1
+    for each in (before, after):
+        await each.close()
+    await publisher.close()
+
+
 async def _until_published(publisher: NatsPublisher, number: int) -> None:
     for last in (False, False, False, True):
         try:

@@ -230,6 +230,9 @@ class NatsSource:
             self._subject, durable=self._durable, stream=self._stream, config=config
         )
         info = await subscription.consumer_info()
+        if (taken := info.config.filter_subject or "") != self._subject:  # it is there, and is never changed
+            await subscription.unsubscribe()
+            raise PublishError("NATS", f"the consumer {self._durable} of {self._stream} {_other(taken, self._subject)}")
         if info.num_ack_pending:  # in the hands of one that may be dead; a second more, for the broker's own timer
             wait = (info.config.ack_wait or self._ack_wait) + 1
             self._not_before = asyncio.get_running_loop().time() + wait
@@ -264,6 +267,13 @@ async def ensure(context: JetStreamContext, stream: JetStream) -> None:
 
 async def _heard(error: Exception) -> None:
     _log.debug("NATS: %r", error)
+
+
+def _other(taken: str, wanted: str) -> str:
+    return (
+        f"takes {taken or 'all subjects'} and not {wanted or 'all'}, so that what is wanted would never come. "
+        "Delete that consumer, or give this source another durable name"
+    )
 
 
 def _why(error: BaseException) -> str:
