@@ -362,6 +362,31 @@ async def test_a_function_that_makes_no_command_is_named(source: MemorySource) -
     assert parked.error == "ProgrammingError: received made 5, which is no command. Mend it."
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"id": "2026/117"}, {"id": None}, {"correlation_id": "x"}, {"causation_id": 5}],
+    ids=lambda wrong: str(*wrong.values()),
+)
+async def test_an_id_that_is_no_uuid_does_not_get_into_the_log(source: MemorySource, wrong: dict[str, Any]) -> None:
+    """L8, I2: what reads messages is not checked, and an event that was caused by it could never be read again."""
+    bank, app = Inbox("bank", source, decode=lambda incoming: decode(incoming.raw)._replace(**wrong)), App("memory:")
+    order = new_id()
+
+    @bank.message
+    def received(event: PaymentReceived) -> PayOrder:
+        return PayOrder(order_id=event.order_id)
+
+    app.include(shop())
+    app.consume(bank)
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        source.put(paid(order))
+        await until(lambda: source.acknowledged == 1)
+        assert await events_of(app, order) == ["OrderPlaced"]
+        (parked,) = await aside(app)
+    assert f"ValueError: {next(iter(wrong))} is no UUID" in parked.error
+
+
 @pytest.mark.parametrize("ends", [SystemExit(3), KeyError("id")], ids=["exits", "raises"])
 async def test_what_reads_messages_may_not_end_the_process(source: MemorySource, ends: BaseException) -> None:
     """I2: whoever was started again would have read the same message."""
