@@ -132,8 +132,9 @@ class LaneWork:
             while finished := self._in_hand.finished(_AT_ONCE):
                 turn = self._new_turn()
                 turn.rests_on(_failed(finished))
-                await self.duty.take(Given(finished), turn, self._load)
-                await self._commit(turn, Given(finished))
+                given = Given(finished, failed=self._parked)
+                await self.duty.take(given, turn, self._load)
+                await self._commit(turn, given)
             await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
