@@ -347,6 +347,25 @@ async def test_a_paused_lane_begins_nothing_and_goes_on_when_it_may(lane: Lane) 
     assert work._wake not in lane.desk.reader._listeners
 
 
+async def test_what_was_begun_before_a_pause_is_written_down_when_it_ends(lane: Lane) -> None:
+    """S1: a pause may be long, and whoever came after a crash in it did all of that again."""
+    work = await lane.claimed()
+    orders = await lane.placed(2)
+    lane.gate.clear()
+    running = asyncio.create_task(work.run())
+    await until(lambda: len(work._in_hand._performing) == 2)
+    work.is_paused = True
+    work.wake()
+    lane.failing.add(orders[1])
+    lane.gate.set()
+    await until(lambda: lane.done and not work._in_hand.finished(10) and not work._in_hand._performing)
+    first, second = await lane.kept()
+    assert (first.state, second.state, second.attempts) == (DONE, WAITING, 1)
+    assert work.is_paused
+    running.cancel()
+    await asyncio.wait((running,))
+
+
 def test_a_turn_rests_on_what_failed_and_not_on_what_another_has_done() -> None:
     """S1: whoever sees that a task took effect under another owner goes on with that."""
     failed, changed, fine = owed(1), owed(2), owed(3)

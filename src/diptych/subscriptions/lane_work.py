@@ -118,6 +118,8 @@ class LaneWork:
             while True:
                 self._wake.clear()
                 self._is_at_rest = False
+                if self.is_paused:  # what was begun before ends, and is not to be done again
+                    await self._write_down()
                 if self.is_paused or not await self._turn():
                     self._is_at_rest = True
                     await self._sleep()
@@ -129,13 +131,17 @@ class LaneWork:
         await self._in_hand.end(self.desk.patience)
         if await self._place.is_sure(self.desk.patience):
             self._in_hand.settled(self._taking)
-            while finished := self._in_hand.finished(_AT_ONCE):
-                turn = self._new_turn()
-                turn.rests_on(_failed(finished))
-                given = Given(finished, failed=self._parked)
-                await self.duty.take(given, turn, self._load)
-                await self._commit(turn, given)
+            await self._write_down()
             await self._place.commit(self._new_turn())
+
+    async def _write_down(self) -> None:
+        """Take in what was performed, and nothing new."""
+        while finished := self._in_hand.finished(_AT_ONCE):
+            turn = self._new_turn()
+            turn.rests_on(_failed(finished))
+            given = Given(finished, failed=self._parked)
+            await self.duty.take(given, turn, self._load)
+            await self._commit(turn, given)
 
     async def _begin(self) -> None:
         await self._place.begin()
