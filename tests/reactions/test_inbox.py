@@ -226,6 +226,26 @@ async def test_what_is_refused_is_put_aside_and_taken_again_when_somebody_says_s
     assert await aside(app) == []
 
 
+async def test_of_a_key_what_was_put_aside_first_is_left_out_and_the_rest_is_taken_again_in_its_order(
+    app: App, source: MemorySource, taken: list[int]
+) -> None:
+    """I2: all of the key was left out, for ever, when an operator had been asked for one; a retry was in any order."""
+    order, amounts = new_id(), [4, 1, 3, 2, 6, 5]
+    for amount in amounts:
+        source.put(paid(order, amount))
+    await until(lambda: source.acknowledged == 6)
+    for verb in ("skip", "retry"):
+        taken.clear()
+        await app.events.inline.leases.ask_lane("bank", verb, 0, key=str(order), reason="a test")
+        async with asyncio.timeout(10):
+            while (await app.events.inline.leases.board()).requests:  # noqa: ASYNC110 - it is looked at, not told
+                await anyio.sleep(0.01)
+    assert taken == amounts[1:]
+    assert len(await aside(app)) == 5
+    outcomes = [one.outcome for one in await app.events.inline.leases.requests()]
+    assert sorted(outcomes) == ["0 of 5 taken", "1 of 6 left out"]
+
+
 async def until_paid(app: App, order: UUID) -> None:
     """Wait for what was put aside to be gone."""
     with anyio.fail_after(10):

@@ -30,7 +30,7 @@ _OPEN: Final = (
 )
 _PARKED: Final = (
     "SELECT key, name, error FROM {table} WHERE lane IN ({lanes}) AND state = 'parked' AND error <> '' "
-    "ORDER BY number LIMIT 1"
+    "ORDER BY number, changed_at LIMIT 1"
 )
 _UNDONE: Final = (
     "SELECT CASE WHEN due_at > changed_at THEN due_at ELSE changed_at END AS since, name, key, error FROM {table} "

@@ -29,7 +29,17 @@ from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
 from diptych.subscriptions.shelf import Shelf
-from diptych.subscriptions.tasks import DONE, PARKED, SKIPPED, Task, as_key, as_text, full_key, tasks_table
+from diptych.subscriptions.tasks import (
+    DONE,
+    PARKED,
+    SKIPPED,
+    Task,
+    as_key,
+    as_text,
+    failed_first,
+    full_key,
+    tasks_table,
+)
 
 _log: Final = logging.getLogger("diptych.consuming")
 MESSAGE: Final = "message"
@@ -198,11 +208,11 @@ class ConsumingWork:
             await self._place.commit(turn)
 
     async def _do_requests(self) -> None:
-        """Do what an operator asks: take again what was put aside, or leave it out."""
+        """Do what an operator asks: take again what was put aside, in its order, or leave the first of a key out."""
         for request in [one for one in self._requests if one.id not in self._answered]:
             done = 0
             aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
-            for task in aside:
+            for task in failed_first(aside) if request.verb == "skip" else aside:
                 body = json.loads(task.body)
                 incoming = Incoming(body["id"], body["place"], base64.b64decode(body["raw"]))
                 if request.verb == "skip":
