@@ -347,6 +347,24 @@ async def test_a_paused_lane_begins_nothing_and_goes_on_when_it_may(lane: Lane) 
     assert work._wake not in lane.desk.reader._listeners
 
 
+async def test_what_an_operator_asks_in_a_pause_is_done_in_it(lane: Lane) -> None:
+    """He stops it, leaves something out, and lets it go on: he was told that its owner was not there."""
+    work = await lane.claimed()
+    await lane.put(owed(1, PARKED, key="k", error="no", attempts=3), owed(2, PARKED, key="k"))
+    work = await lane.claimed()
+    work.is_paused = True
+    running = asyncio.create_task(work.run())
+    await until(lambda: work._is_at_rest)
+    (request,) = await lane.leases.ask_lane("send_receipt", "skip", LANE, key="k", reason="why")
+    work.is_asked([request])
+    async with asyncio.timeout(5):
+        while [task.state for task in await lane.kept()] != [SKIPPED, WAITING]:  # noqa: ASYNC110 - looked at, not told
+            await asyncio.sleep(0.002)
+    assert not work._in_hand._performing
+    running.cancel()
+    await asyncio.wait((running,))
+
+
 async def test_what_was_begun_before_a_pause_is_written_down_when_it_ends(lane: Lane) -> None:
     """S1: a pause may be long, and whoever came after a crash in it did all of that again."""
     work = await lane.claimed()

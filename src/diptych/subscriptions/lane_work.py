@@ -118,8 +118,9 @@ class LaneWork:
             while True:
                 self._wake.clear()
                 self._is_at_rest = False
-                if self.is_paused:  # what was begun before ends, and is not to be done again
+                if self.is_paused:  # what was begun before ends, and what an operator asks is done
                     await self._write_down()
+                    await self._do_requests()
                 if self.is_paused or not await self._turn():
                     self._is_at_rest = True
                     await self._sleep()
