@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import anyio
 import nats
 import pytest
 
@@ -60,6 +61,29 @@ async def test_a_broker_that_was_wiped_gets_its_stream_again(server: NatsServer)
     assert [each.position for each in await all_of(server.url, "SHOP")] == [2]
     assert [decode(each.raw).position for each in await _fetched(source, 1)] == [2]
     await source.close()
+    await publisher.close()
+
+
+async def test_what_a_purged_stream_takes_for_a_repetition_is_not_taken_for_confirmed(server: NatsServer) -> None:
+    """D2: it confirmed, and dropped, what was published again within its duplicate window."""
+    publisher = NatsPublisher(server.url, STREAM._replace(duplicate_window=2.0))
+    sent = [message("a", number) for number in range(1, 4)]
+    await publisher.publish(sent[:2])
+    await publisher.publish(sent[:2])  # a repetition, and there
+    client = await nats.connect(server.url)
+    await client.jetstream().purge_stream("SHOP")
+    await client.close()
+    with pytest.raises(PublishError, match="SHOP was purged"):
+        await publisher.publish(sent)
+    assert await all_of(server.url, "SHOP") == []
+    with anyio.fail_after(15):
+        while True:
+            try:
+                await publisher.publish(sent)
+                break
+            except PublishError:
+                await anyio.sleep(0.1)
+    assert await all_of(server.url, "SHOP") == sent
     await publisher.close()
 
 
