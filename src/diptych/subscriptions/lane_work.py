@@ -119,7 +119,7 @@ class LaneWork:
                 self._wake.clear()
                 self._is_at_rest = False
                 if self.is_paused:  # what was begun before ends, and what an operator asks is done
-                    await self._write_down()
+                    await _write_down(self)
                     await self._do_requests()
                 if self.is_paused or not await self._turn():
                     self._is_at_rest = True
@@ -132,17 +132,8 @@ class LaneWork:
         await self._in_hand.end(self.desk.patience)
         if await self._place.is_sure(self.desk.patience):
             self._in_hand.settled(self._taking)
-            await self._write_down()
+            await _write_down(self)
             await self._place.commit(self._new_turn())
-
-    async def _write_down(self) -> None:
-        """Take in what was performed, and nothing new."""
-        while finished := self._in_hand.finished(_AT_ONCE):
-            turn = self._new_turn()
-            turn.rests_on(_failed(finished))
-            given = Given(finished, failed=self._parked)
-            await self.duty.take(given, turn, self._load)
-            await self._commit(turn, given)
 
     async def _begin(self) -> None:
         await self._place.begin()
@@ -251,6 +242,16 @@ class LaneWork:
 
     def _new_turn(self) -> Turn:
         return self.desk.turn(self.lane, self.duty.tasks)
+
+
+async def _write_down(work: LaneWork) -> None:
+    """Take in what was performed, and nothing new."""
+    while finished := work._in_hand.finished(_AT_ONCE):
+        turn = work._new_turn()
+        turn.rests_on(_failed(finished))
+        given = Given(finished, failed=work._parked)
+        await work.duty.take(given, turn, work._load)
+        await work._commit(turn, given)
 
 
 async def _clean(work: LaneWork, now: int) -> None:
