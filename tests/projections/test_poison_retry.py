@@ -72,6 +72,39 @@ async def test_a_parked_key_whose_value_still_does_not_fit_stops_nobody_when_tri
         assert shop_.engine.progress["wide"].state == "parked"
 
 
+class UntoldError(Exception):
+    """One whose own code has a fault."""
+
+    def __str__(self) -> str:
+        return self.message  # type: ignore[attr-defined, no-any-return]
+
+
+class Untold(Projection[Basket]):
+    """Fails, and cannot say why."""
+
+    @on
+    def placed(self, event: Placed, meta: Metadata) -> Basket:
+        return Basket(id=meta.stream.id, total=Decimal(0), items=0)
+
+    @on
+    def added(self, row: Basket, event: Added) -> Basket:
+        if event.product == "poison":
+            raise UntoldError
+        return row.replace(items=row.items + 1)
+
+
+async def test_a_failure_that_cannot_say_itself_is_parked_like_any_other() -> None:
+    """P7: what was said was the fault in its message, and not that it was raised."""
+    async with running("memory:", Untold) as shop_:
+        await shop_.append([(shop.order("1"), shop.placed()), (shop.order("2"), shop.placed())])
+        await shop_.append([(shop.order("1"), shop.added("poison"))])
+        last = await shop_.append([(shop.order("2"), shop.added())])
+        assert await shop_.engine.progress["untold"].wait_for(last.position, 5.0)
+        assert shop_.engine.progress["untold"].state == "parked"
+        (parked,) = await shop_.views.parked("untold")
+        assert "UntoldError: what it says cannot be told, for that raised AttributeError" in parked.error
+
+
 @pytest.mark.usefixtures("mended")
 async def test_which_event_is_tried_again_is_noted_beforehand() -> None:
     """P7: if the try ends the process, whoever has the lane next knows by that what not to try again."""

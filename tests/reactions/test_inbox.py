@@ -226,6 +226,26 @@ async def test_what_is_refused_is_put_aside_and_taken_again_when_somebody_says_s
     assert await aside(app) == []
 
 
+async def test_of_a_key_what_was_put_aside_first_is_left_out_and_the_rest_is_taken_again_in_its_order(
+    app: App, source: MemorySource, taken: list[int]
+) -> None:
+    """I2: all of the key was left out, for ever, when an operator had been asked for one; a retry was in any order."""
+    order, amounts = new_id(), [4, 1, 3, 2, 6, 5]
+    for amount in amounts:
+        source.put(paid(order, amount))
+    await until(lambda: source.acknowledged == 6)
+    for verb in ("skip", "retry"):
+        taken.clear()
+        await app.events.inline.leases.ask_lane("bank", verb, 0, key=str(order), reason="a test")
+        async with asyncio.timeout(10):
+            while (await app.events.inline.leases.board()).requests:  # noqa: ASYNC110 - it is looked at, not told
+                await anyio.sleep(0.01)
+    assert taken == amounts[1:]
+    assert len(await aside(app)) == 5
+    outcomes = [one.outcome for one in await app.events.inline.leases.requests()]
+    assert sorted(outcomes) == ["0 of 5 taken", "1 of 6 left out"]
+
+
 async def until_paid(app: App, order: UUID) -> None:
     """Wait for what was put aside to be gone."""
     with anyio.fail_after(10):
@@ -360,3 +380,55 @@ async def test_a_function_that_makes_no_command_is_named(source: MemorySource) -
         await until(lambda: source.acknowledged == 1)
         (parked,) = await aside(app)
     assert parked.error == "ProgrammingError: received made 5, which is no command. Mend it."
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"id": "2026/117"}, {"id": None}, {"correlation_id": "x"}, {"causation_id": 5}],
+    ids=lambda wrong: str(*wrong.values()),
+)
+async def test_an_id_that_is_no_uuid_does_not_get_into_the_log(source: MemorySource, wrong: dict[str, Any]) -> None:
+    """L8, I2: what reads messages is not checked, and an event that was caused by it could never be read again."""
+    bank, app = Inbox("bank", source, decode=lambda incoming: decode(incoming.raw)._replace(**wrong)), App("memory:")
+    order = new_id()
+
+    @bank.message
+    def received(event: PaymentReceived) -> PayOrder:
+        return PayOrder(order_id=event.order_id)
+
+    app.include(shop())
+    app.consume(bank)
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        source.put(paid(order))
+        await until(lambda: source.acknowledged == 1)
+        assert await events_of(app, order) == ["OrderPlaced"]
+        (parked,) = await aside(app)
+    assert f"ValueError: {next(iter(wrong))} is no UUID" in parked.error
+
+
+@pytest.mark.parametrize("ends", [SystemExit(3), KeyError("id")], ids=["exits", "raises"])
+async def test_what_reads_messages_may_not_end_the_process(source: MemorySource, ends: BaseException) -> None:
+    """I2: whoever was started again would have read the same message."""
+
+    def read(incoming: Incoming) -> IntegrationMessage:
+        if incoming.raw == b"poison":
+            raise ends
+        return decode(incoming.raw)
+
+    bank, app, order = Inbox("bank", source, decode=read), App("memory:"), new_id()
+
+    @bank.message
+    def received(event: PaymentReceived) -> PayOrder:
+        return PayOrder(order_id=event.order_id)
+
+    app.include(shop())
+    app.consume(bank)
+    async with app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        source.put(b"poison")
+        source.put(paid(order))
+        await until(lambda: source.acknowledged == 2)
+        assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
+        (parked,) = await aside(app)
+    assert type(ends).__name__ in parked.error

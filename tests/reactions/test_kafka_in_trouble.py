@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from diptych.errors import PublishError
 from diptych.reactions.kafka import KafkaPublisher, KafkaSource
 from diptych.reactions.messages import decode
+from diptych.reactions.source import Incoming
 from diptych.testing.contracts.publishers import message
 from tests.kafka_peer import kafka_peer
 
@@ -70,3 +72,53 @@ async def test_a_confirmation_that_does_not_come_is_an_error_and_leaves_nothing_
     await publisher.publish([message("a", 1)])
     await publisher.close()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_source_whose_brokers_went_away_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message and no broker are two things: the inbox was said to be caught up."""
+    monkeypatch.setattr("diptych.reactions.kafka._LOOK", 0.0)
+    monkeypatch.setattr("diptych.reactions.kafka._ANSWER", 1.0)
+    with ExitStack() as stack:
+        brokers = stack.enter_context(kafka_peer(1))
+        publisher, source = KafkaPublisher(brokers, "t"), KafkaSource(brokers, "t", group="g")
+        await publisher.publish([message("a", 1)])
+        await publisher.close()
+        (first,) = await all_of(source, 1)
+        await source.done(first)
+        assert list(await source.fetch(100, 0.1)) == []
+        stack.pop_all().close()
+        with pytest.raises(PublishError, match="Kafka"):
+            await all_of(source, 1)
+        await source.close()
+
+
+async def test_an_acknowledgement_without_an_answer_is_told_and_begun_anew(
+    brokers: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: all stood, in silence. What was not acknowledged comes again to who connects again, here at once."""
+    monkeypatch.setattr("diptych.reactions.kafka._ANSWER", 0.5)
+    publisher, source = KafkaPublisher(brokers, "t"), KafkaSource(brokers, "t", group="g")
+    await publisher.publish([message("a", 1)])
+    await publisher.close()
+    (first,) = await all_of(source, 1)
+    consumer = source._consumer
+
+    async def silent(consumer: AIOKafkaConsumer, offsets: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", silent)
+    with pytest.raises(PublishError, match="TimeoutError"):
+        await source.done(first)
+    assert consumer is not None
+    assert consumer._closed
+    assert source._consumer is None
+
+
+async def all_of(source: KafkaSource, wanted: int) -> list[Incoming]:
+    """What comes, until there is so much."""
+    found: list[Incoming] = []
+    for _ in range(100):
+        found += await source.fetch(100, 0.3)
+        if len(found) >= wanted:
+            break
+    return found

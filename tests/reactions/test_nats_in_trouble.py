@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import anyio
 import nats
 import pytest
 
@@ -63,6 +64,29 @@ async def test_a_broker_that_was_wiped_gets_its_stream_again(server: NatsServer)
     await publisher.close()
 
 
+async def test_what_a_purged_stream_takes_for_a_repetition_is_not_taken_for_confirmed(server: NatsServer) -> None:
+    """D2: it confirmed, and dropped, what was published again within its duplicate window."""
+    publisher = NatsPublisher(server.url, STREAM._replace(duplicate_window=2.0))
+    sent = [message("a", number) for number in range(1, 4)]
+    await publisher.publish(sent[:2])
+    await publisher.publish(sent[:2])  # a repetition, and there
+    client = await nats.connect(server.url)
+    await client.jetstream().purge_stream("SHOP")
+    await client.close()
+    with pytest.raises(PublishError, match="SHOP was purged"):
+        await publisher.publish(sent)
+    assert await all_of(server.url, "SHOP") == []
+    with anyio.fail_after(15):
+        while True:
+            try:
+                await publisher.publish(sent)
+                break
+            except PublishError:
+                await anyio.sleep(0.1)
+    assert await all_of(server.url, "SHOP") == sent
+    await publisher.close()
+
+
 async def test_two_systems_may_publish_under_one_id(server: NatsServer) -> None:
     """D1: the broker takes for a repetition what has the same Nats-Msg-Id, so it names the source, too."""
     publisher = NatsPublisher(server.url, STREAM)
@@ -84,6 +108,24 @@ async def test_who_follows_a_consumer_that_died_sees_what_that_had_in_hand_first
     seen = [decode(each.raw).position for each in await _fetched(heir, 7)]
     assert seen == [2, 3, 4, 5, 6, 7, 8]
     for each in (dead, heir):
+        await each.close()
+    await publisher.close()
+
+
+async def test_a_consumer_that_takes_other_subjects_than_the_source_says_is_told(server: NatsServer) -> None:
+    """What the new subject has would never come, and nobody would be told."""
+    publisher = NatsPublisher(server.url, STREAM)
+    await publisher.publish([message("a", 1)])
+    before, after = (NatsSource(server.url, "SHOP", durable="d", subject=each) for each in ("shop.old.>", "shop.>"))
+    assert list(await before.fetch(10, 0.1)) == []
+    for _ in range(2):
+        with pytest.raises(PublishError, match=r"the consumer d of SHOP takes shop\.old\.> and not shop\.>"):
+            await after.fetch(10, 0.1)
+    client = await nats.connect(server.url)
+    await client.jetstream().delete_consumer("SHOP", "d")
+    await client.close()
+    assert len(await _fetched(after, 1)) == 1
+    for each in (before, after):
         await each.close()
     await publisher.close()
 

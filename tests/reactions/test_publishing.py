@@ -1,7 +1,8 @@
 """Publishing as its user sees it, on every store: what is told, in which order, and however long the broker is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,11 +11,18 @@ import anyio
 import pytest
 
 from diptych import App, ConfigurationError, new_id
-from diptych.reactions.messages import IntegrationEvent, decode, encode
+from diptych.app.tuning import Tuning
+from diptych.errors import ProgrammingError, PublishError
+from diptych.events.recorded import RecordedEvent
+from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode, encode
 from diptych.reactions.publication import Publication
 from diptych.reactions.publisher import MemoryPublisher
+from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.lanes import lane_of
+from diptych.subscriptions.reading import Pace
 from tests.sagas.shop import OrderCancelled, OrderPaid, OrderPlaced, PayOrder, PlaceOrder, shop
 from tests.urls import url_for
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +148,89 @@ async def test_what_is_wrong_with_a_publication_is_said_at_start() -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)cancelled: it returns.*empty: it tells nothing"):
         async with app:
             pass
+
+
+class Choosy(MemoryPublisher):
+    """Never takes the messages of some orders, as a broker does to which they are too large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+        self.tries: dict[str, int] = {}
+
+    async def publish(self, messages: Sequence[IntegrationMessage]) -> None:
+        """Take those before the first of them, and say no."""
+        for one in messages:
+            self.tries[one.key] = self.tries.get(one.key, 0) + 1
+            if one.key in self.refused:
+                raise PublishError("it", "too large")
+            await super().publish([one])
+
+
+async def placed_in_one_lane(app: App, count: int) -> list[str]:
+    """Place orders whose messages go out one after another."""
+    orders: list[str] = []
+    while len(orders) < count:
+        order = new_id()
+        if lane_of(str(order), LANES) == 0:
+            await app.commands.dispatch(PlaceOrder(order_id=order, product_id=order, quantity=1))
+            orders.append(str(order))
+    return orders
+
+
+@asynccontextmanager
+async def held(app: App) -> AsyncIterator[None]:
+    """Have the lanes of its only publication stand meanwhile, so that all that is recorded is in one page."""
+    (keeper,) = app._started().duties.keepers
+    await until(lambda: keeper.has_all)
+    for work in keeper.works.values():
+        work.is_paused = True
+    await until(lambda: keeper.is_settled(0))
+    yield
+    for work in keeper.works.values():
+        work.is_paused = False
+        work.wake()
+
+
+async def test_what_the_broker_never_takes_has_nothing_else_sent_again_and_again(url: str) -> None:
+    """D1: all that was sent with it was sent again at each try, past the time in which a broker knows it, for ever."""
+    broker, app = Choosy(), App(url, tuning=Tuning(pace=Pace(first_pause=0.001, longest_pause=0.001)))
+    app.include(shop())
+    app.publish(publication(begins="beginning"), broker)
+    async with app:
+        async with held(app):
+            orders = await placed_in_one_lane(app, 20)
+            poison = orders[11]
+            broker.refused.add(poison)
+        await until(lambda: broker.tries.get(poison, 0) > 100)
+        assert [one.key for one in broker.messages] == orders[:11]
+        assert max(broker.tries.get(one, 0) for one in orders if one != poison) < 10
+        (status,) = (await app.status()).duties
+        assert status.state == "away"
+        assert status.error is not None
+        assert status.error.endswith("; the first that waits is OrderPlaced at position 12")
+        broker.refused.clear()
+        await app.settled()
+    assert [one.key for one in broker.messages] == orders
+
+
+async def test_what_is_before_an_event_that_cannot_be_told_goes_out(app: App, broker: MemoryPublisher) -> None:
+    """D1: it was held back with it, though only what comes later has to wait."""
+    (keeper,) = app._started().duties.keepers
+    message = keeper.duty.message  # type: ignore[attr-defined]
+    poison: list[str] = []
+
+    def broken(recorded: RecordedEvent) -> IntegrationMessage | None:
+        if str(recorded.row.stream.id) in poison:
+            raise ProgrammingError("boom")
+        return message(recorded)  # type: ignore[no-any-return]
+
+    keeper.duty.message = broken  # type: ignore[attr-defined]
+    async with held(app):
+        orders = await placed_in_one_lane(app, 3)
+        poison.append(orders[2])
+    await until(lambda: keeper.error is not None)
+    assert [one.key for one in broker.messages] == orders[:2]
 
 
 async def told_wrongly(make: Callable[[OrderPlaced], Any]) -> str:

@@ -170,6 +170,23 @@ async def test_what_follows_is_put_aside_in_the_turn_that_puts_the_failing_one_a
         assert mailer.of(order) == (["OrderPlaced"] if put_aside else ["OrderPlaced", "OrderPlaced", "OrderPaid"])
 
 
+class UntoldError(Exception):
+    """One whose own code has a fault."""
+
+    def __str__(self) -> str:
+        return self.message  # type: ignore[attr-defined, no-any-return]
+
+
+async def test_a_failure_that_cannot_say_itself_is_put_aside_like_any_other(app: App, mailer: Mailer) -> None:
+    """P7: it stopped the lane, and was tried again each minute with all that was in hand there, for ever."""
+    mailer.failures = [UntoldError() for _ in range(3)]
+    failing = await place(app)
+    await app.settled()
+    assert len(mailer.of(failing)) == 3
+    (task,) = await tasks(app, "parked")
+    assert task.error == "UntoldError: what it says cannot be told, for that raised AttributeError"
+
+
 async def test_what_is_tried_again_is_tried_as_often_as_at_first(app: App, mailer: Mailer) -> None:
     mailer.failures = [OSError("the line is dead")] * 3
     order = await place(app)

@@ -11,6 +11,7 @@ import pytest
 from diptych import App, Command, FixedClock, Rejected, Saga, new_id, on
 from diptych.sagas.row import saga_table
 from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.tasks import tasks_table
 from tests.sagas.faults import rows
@@ -192,6 +193,44 @@ async def test_a_saga_that_cancels_the_timer_that_failed_is_stuck_no_more(
             ["PaymentDue"] if instead == "longer" else [],
         )
         assert await rows(app, tasks_table("Hasty"), "state = 'parked'") == []
+        assert (await app.status()).problems == ()
+
+
+@pytest.mark.parametrize("is_paid", [False, True], ids=["alone", "with what waits behind it"])
+async def test_a_saga_that_cancels_what_failed_as_its_worker_ends_is_stuck_no_more(
+    tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, is_paid: bool
+) -> None:
+    """S1, S2: whoever is next found nothing that could be tried again, and it was stuck for ever."""
+    gate, order, end = asyncio.Event(), new_id(), InHand.end
+
+    async def ending(self: InHand, seconds: float) -> None:
+        gate.set()
+        await end(self, seconds)
+
+    def service() -> App:
+        app = shop_app(f"sqlite:///{tmp_path}/shop.db", clock, Hasty)
+
+        @app.command_handler
+        async def ask(command: Ask) -> None:
+            await gate.wait()
+            raise AlreadyShippedError("no")
+
+        return app
+
+    monkeypatch.setattr(InHand, "end", ending)
+    async with service() as app:
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        await until_there(app, "running")
+        clock.advance(timedelta(hours=1))
+        await until_there(app, "stuck")
+        if is_paid:
+            await app.commands.dispatch(PayOrder(order_id=order))
+    async with service() as app:
+        seen = '{"seen":["refused","paid"]}' if is_paid else '{"seen":["refused"]}'
+        async with asyncio.timeout(10):
+            while [(row.status, row.state) for row in await rows(app, saga_table("Hasty"))] != [("running", seen)]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await app.settled()
         assert (await app.status()).problems == ()
 
 

@@ -1,18 +1,23 @@
-"""What a saga and a reaction owe moves with the store from a file to a server, and is done there (S1, S2)."""
+"""What a saga, a reaction and an inbox owe moves with the store from a file to a server, and is done there (S1, S2)."""
 
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from diptych import FixedClock, new_id
+from diptych import App, FixedClock, new_id
 from diptych.app.known_duties import known_duties
 from diptych.clock import Clock
-from diptych.store.copying import copy
+from diptych.reactions.inbox import Inbox
+from diptych.reactions.messages import IntegrationEvent
+from diptych.reactions.source import MemorySource
+from diptych.store.copying import StoreCopy, copy
 from diptych.stream import StreamName
 from tests.cli.fulfilling import poisoned, service
-from tests.sagas.shop import AddStock, PlaceOrder
+from tests.sagas.shop import AddStock, PayOrder, PlaceOrder, shop
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -48,3 +53,45 @@ async def test_a_running_saga_a_timer_and_a_parked_task_go_on_in_the_new_store(
         await new.settled()
         names = [row.type for row in await new.events.read_stream(StreamName("", "Order", order))]
         assert names == ["OrderPlaced", "OrderCancelled"]
+
+
+class Received(IntegrationEvent, name="bank.received"):
+    pass
+
+
+async def test_what_is_put_aside_while_the_store_is_copied_is_not_left_behind(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I2: a message that was put aside is acknowledged, and its broker has it no more."""
+    source, bank = f"sqlite:///{tmp_path}/shop.db", MemorySource()
+    compare = StoreCopy._compare_streams
+
+    def service(url: str) -> App:
+        app, inbox = App(url, mode="development"), Inbox("bank", bank)
+
+        @inbox.message
+        def received(event: Received) -> PayOrder | None:
+            return None
+
+        app.include(shop())
+        app.consume(inbox)
+        return app
+
+    async def meanwhile(self: StoreCopy, checked: int) -> Any:
+        if not bank.acknowledged:
+            bank.put(b"rubbish")
+            await until(lambda: bank.acknowledged)
+        return await compare(self, checked)
+
+    monkeypatch.setattr(StoreCopy, "_compare_streams", meanwhile)
+    async with service(source) as old:
+        await old.commands.dispatch(AddStock(product_id=new_id(), quantity=5))
+        moved = await copy(source, postgres_url, [one.kept for one in known_duties(old.everything(), [])], _silent)
+    assert moved.left_out == []
+    async with service(postgres_url) as new:
+        (status,) = [one for one in (await new.status()).duties if one.name == "bank"]
+        assert status.parked == 1
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

@@ -191,6 +191,13 @@ async def test_the_end_waits_for_nothing_that_is_only_to_come(doing: Doing) -> N
     assert not doing.in_hand._running
 
 
+async def test_by_a_clock_that_was_set_back_a_retry_waits_no_longer_than_was_meant(doing: Doing) -> None:
+    """S1: it waited as long as the clock had been ahead when it failed, a year perhaps."""
+    ahead = 365 * 86_400 * 1_000_000
+    doing.in_hand.add(task(1)._replace(due_at=ahead + 1000, changed_at=ahead), 0)
+    await until(lambda: doing.begun == [1])
+
+
 async def test_what_takes_too_long_at_the_end_is_stopped(doing: Doing) -> None:
     doing.gates[1] = asyncio.Event()
     doing.in_hand.add(task(1), 0)

@@ -261,6 +261,33 @@ async def test_an_event_whose_key_cannot_be_told_stops_the_lane(lane: Lane, monk
     assert work.position == 0
 
 
+@pytest.mark.parametrize("fault", [KeyError("customer"), SystemExit(3)], ids=["raises", "exits"])
+async def test_what_is_before_an_event_that_stops_the_lane_is_done_first(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """S1: it was broken off, and begun again after each minute, for as long as the lane stood."""
+    work, key_of = await lane.claimed(), lane.duty.key_of  # type: ignore[attr-defined]
+    first, second, poison, _ = await lane.placed(4)
+
+    def key(recorded: Any) -> str:
+        if recorded.row.stream.id == poison:
+            raise fault
+        return str(key_of(recorded))
+
+    monkeypatch.setattr(lane.duty, "key_of", key, raising=False)
+    lane.gate.clear()
+    assert await work._turn()
+    for _ in range(3):  # what is in hand is not over
+        assert not await work._turn()
+    lane.gate.set()
+    await until(lambda: len(work._in_hand.finished(10)) == 2)
+    assert await work._turn()
+    with pytest.raises(ProgrammingError, match=f"at position {work.position + 1} cannot be told: {fault!r:.8}"):
+        await work._turn()
+    assert sorted(lane.done) == sorted([first, second])
+    assert [task.state for task in await lane.kept()] == [DONE, DONE]
+
+
 async def test_a_page_with_very_many_events_is_taken_in_several_turns(lane: Lane) -> None:
     """P8: and the lane stands behind the last that was taken, not behind the page."""
     work = await lane.claimed()
@@ -318,6 +345,43 @@ async def test_a_paused_lane_begins_nothing_and_goes_on_when_it_may(lane: Lane) 
     running.cancel()
     await asyncio.wait((running,))
     assert work._wake not in lane.desk.reader._listeners
+
+
+async def test_what_an_operator_asks_in_a_pause_is_done_in_it(lane: Lane) -> None:
+    """He stops it, leaves something out, and lets it go on: he was told that its owner was not there."""
+    work = await lane.claimed()
+    await lane.put(owed(1, PARKED, key="k", error="no", attempts=3), owed(2, PARKED, key="k"))
+    work = await lane.claimed()
+    work.is_paused = True
+    running = asyncio.create_task(work.run())
+    await until(lambda: work._is_at_rest)
+    (request,) = await lane.leases.ask_lane("send_receipt", "skip", LANE, key="k", reason="why")
+    work.is_asked([request])
+    async with asyncio.timeout(5):
+        while [task.state for task in await lane.kept()] != [SKIPPED, WAITING]:  # noqa: ASYNC110 - looked at, not told
+            await asyncio.sleep(0.002)
+    assert not work._in_hand._performing
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_what_was_begun_before_a_pause_is_written_down_when_it_ends(lane: Lane) -> None:
+    """S1: a pause may be long, and whoever came after a crash in it did all of that again."""
+    work = await lane.claimed()
+    orders = await lane.placed(2)
+    lane.gate.clear()
+    running = asyncio.create_task(work.run())
+    await until(lambda: len(work._in_hand._performing) == 2)
+    work.is_paused = True
+    work.wake()
+    lane.failing.add(orders[1])
+    lane.gate.set()
+    await until(lambda: lane.done and not work._in_hand.finished(10) and not work._in_hand._performing)
+    first, second = await lane.kept()
+    assert (first.state, second.state, second.attempts) == (DONE, WAITING, 1)
+    assert work.is_paused
+    running.cancel()
+    await asyncio.wait((running,))
 
 
 def test_a_turn_rests_on_what_failed_and_not_on_what_another_has_done() -> None:

@@ -79,7 +79,7 @@ class DutyOperator(NamedTuple):
     async def tasks(self, duty: KnownDuty, key: str | None = None, state: str | None = None) -> Sequence[Task]:
         """Return tasks by their order: of one key, and in one state, or of all."""
         where = ["lane >= 0", *(["key = :key"] if key else []), *(["state = :state"] if state else [])]
-        order = f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT :most"
+        order = f"WHERE {' AND '.join(where)} ORDER BY number DESC, changed_at DESC LIMIT :most"
         rows: list[Task] = await self._rows(duty, duty.tasks, order, key=key or "", state=state or "", most=_MOST)
         return rows[::-1]
 

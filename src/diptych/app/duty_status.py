@@ -30,7 +30,7 @@ _OPEN: Final = (
 )
 _PARKED: Final = (
     "SELECT key, name, error FROM {table} WHERE lane IN ({lanes}) AND state = 'parked' AND error <> '' "
-    "ORDER BY number LIMIT 1"
+    "ORDER BY number, changed_at LIMIT 1"
 )
 _UNDONE: Final = (
     "SELECT CASE WHEN due_at > changed_at THEN due_at ELSE changed_at END AS since, name, key, error FROM {table} "
@@ -154,7 +154,7 @@ class Looker(NamedTuple):
     def _is_owed(self, duty: KnownDuty, at: Mapping[int, int], row: StoredEvent) -> bool:
         try:
             key = duty.key_of(self.codec.recorded(row))
-        except Exception:  # what cannot be read stops the lane that has it
+        except (Exception, SystemExit):  # what cannot be read stops the lane that has it
             return row.position > min(at.values())
         return key is not None and row.position > at.get(lane_of(key, duty.kept.lanes), 0)
 

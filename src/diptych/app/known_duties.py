@@ -122,7 +122,7 @@ def _saga(saga: type[Saga]) -> KnownDuty:
     parts += [f"rejections of {_listed(command.__name__ for command in plan.rejections)}"] if plan.rejections else []
     steps = steps_of(saga)
     parts += [f"steps {_listed(steps)}"] if steps else []
-    kept = ProjectionTables(plan.name, (sagas, tasks), lanes=LANES)
+    kept = ProjectionTables(plan.name, (sagas, tasks), lanes=LANES, is_owed=True)
     return KnownDuty(
         "saga", plan.name, kept, tasks, sagas, tuple(plan.events), _keys(plan), "; ".join(parts), where(saga)
     )
@@ -155,9 +155,8 @@ def _plain(
     kind: DutyKind, name: str, events: tuple[type[DomainEvent], ...], detail: str, place: str, *, lanes: int = LANES
 ) -> KnownDuty:
     tasks = tasks_table(name)
-    return KnownDuty(
-        kind, name, ProjectionTables(name, (tasks,), lanes=lanes), tasks, None, events, _by_stream, detail, place
-    )
+    kept = ProjectionTables(name, (tasks,), lanes=lanes, is_owed=True)
+    return KnownDuty(kind, name, kept, tasks, None, events, _by_stream, detail, place)
 
 
 def _by_stream(recorded: RecordedEvent) -> str:

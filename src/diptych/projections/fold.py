@@ -16,7 +16,7 @@ from diptych.projections.plan import Definition, Each, Handler
 from diptych.read.models import ReadModel
 from diptych.store.batches import Load, RowChanges
 from diptych.store.tables import Kind
-from diptych.subscriptions.failures import EventFailure
+from diptych.subscriptions.failures import EventFailure, words
 
 _ALL_WELL: Final = object()
 
@@ -137,7 +137,9 @@ class BatchFold:
         if handler is None:
             return EventFailure(stored.position, error) if isinstance(error, DataError | ConfigurationError) else error
         name = "" if isinstance(error, _BrokenPromise) else f"{type(error).__name__}: "
-        cause = ProjectionError(self._definition.name, stored.position, stored.type, f"{handler.name}: {name}{error}")
+        cause = ProjectionError(
+            self._definition.name, stored.position, stored.type, f"{handler.name}: {name}{words(error)}"
+        )
         cause.__cause__ = error
         return EventFailure(stored.position, cause)
 

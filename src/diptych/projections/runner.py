@@ -15,7 +15,7 @@ from diptych.projections.mending import Done, Mender
 from diptych.projections.observed import carrier_of
 from diptych.projections.work import Work
 from diptych.store.leases import Request
-from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy
+from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy, words
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.spreading import Share
 from diptych.telemetry.observer import QUIET, Observer
@@ -198,7 +198,7 @@ class Runner:
 
     async def _fail(self, error: Exception, failure: EventFailure | None = None) -> None:
         """Stand still until somebody asks for another try; what newer code may know is left to that."""
-        why = str(error) if isinstance(error, DiptychError) else f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, DiptychError) else f"{type(error).__name__}: {words(error)}"
         self._trouble, self._halted = why, failure
         _log.error("%s stopped: %s", self._work.name, why, exc_info=error)
         if remedy(error) is Remedy.GIVE_UP:  # what it means for the projection is told by who else takes it

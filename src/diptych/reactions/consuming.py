@@ -29,7 +29,17 @@ from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
 from diptych.subscriptions.shelf import Shelf
-from diptych.subscriptions.tasks import DONE, PARKED, SKIPPED, Task, as_key, as_text, full_key, tasks_table
+from diptych.subscriptions.tasks import (
+    DONE,
+    PARKED,
+    SKIPPED,
+    Task,
+    as_key,
+    as_text,
+    failed_first,
+    full_key,
+    tasks_table,
+)
 
 _log: Final = logging.getLogger("diptych.consuming")
 MESSAGE: Final = "message"
@@ -140,7 +150,7 @@ class ConsumingWork:
         try:
             message = self._duty.read(incoming)
             return full_key(message.tenant, message.key)
-        except Exception:
+        except (Exception, SystemExit):
             return ""
 
     async def _take_each(self, chain: Sequence[Incoming]) -> None:
@@ -185,7 +195,7 @@ class ConsumingWork:
             message = self._duty.read(incoming)
             known_by, name = message.known_by, message.type
             key = as_key(full_key(message.tenant, message.key or str(message.id)))
-        except Exception:  # by its bytes alone: the broker's id may be used again, and need not be text
+        except (Exception, SystemExit):  # by its bytes alone: the broker's id may be used again, and need not be text
             known_by = key = sha256(incoming.raw).hexdigest()
             name = "?"
         body = {"id": incoming.id, "place": incoming.place, "raw": base64.b64encode(incoming.raw).decode()}
@@ -198,11 +208,11 @@ class ConsumingWork:
             await self._place.commit(turn)
 
     async def _do_requests(self) -> None:
-        """Do what an operator asks: take again what was put aside, or leave it out."""
+        """Do what an operator asks: take again what was put aside, in its order, or leave the first of a key out."""
         for request in [one for one in self._requests if one.id not in self._answered]:
             done = 0
             aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
-            for task in aside:
+            for task in failed_first(aside) if request.verb == "skip" else aside:
                 body = json.loads(task.body)
                 incoming = Incoming(body["id"], body["place"], base64.b64decode(body["raw"]))
                 if request.verb == "skip":

@@ -16,8 +16,11 @@ from diptych.errors import PublishError
 from diptych.reactions.messages import CONTENT_TYPE, IntegrationMessage, encode
 from diptych.reactions.publisher import chains_of
 from diptych.reactions.source import Incoming
+from diptych.subscriptions.apart import heard
 
 _AWAY: Final = (KafkaError, OSError, TimeoutError)
+_ANSWER: Final = 5.0  # seconds; a driver that waits for brokers that are away says nothing
+_LOOK: Final = 5.0  # seconds without a message to the next question whether the brokers are there
 _HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
 
 
@@ -105,6 +108,7 @@ class KafkaSource:
         self._consumer: AIOKafkaConsumer | None = None
         self._out: set[tuple[TopicPartition, int]] = set()
         self._ends: dict[TopicPartition, int] = {}
+        self._heard_at = 0.0
 
     @property
     def address(self) -> str:
@@ -127,6 +131,7 @@ class KafkaSource:
         try:
             consumer = await self._connected()
             found = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=most)
+            await self._hear(consumer, is_quiet=not found)
         except _AWAY as error:
             await self.close()
             raise PublishError("Kafka", _why(error)) from error
@@ -140,18 +145,30 @@ class KafkaSource:
                 incoming.append(Incoming(named, named, record.value or b"", place))
         return incoming
 
+    async def _hear(self, consumer: AIOKafkaConsumer, *, is_quiet: bool) -> None:
+        """Ask now and then, where no message comes, whether there are brokers: the driver waits for them in silence."""
+        now = asyncio.get_running_loop().time()
+        if is_quiet and now >= self._heard_at + _LOOK:
+            async with asyncio.timeout(_ANSWER):
+                await consumer.end_offsets(consumer.assignment())
+            is_quiet = False
+        if not is_quiet:
+            self._heard_at = now
+
     async def done(self, incoming: Incoming) -> None:
         """Note it; with the last of those that were handed out, their place is committed.
 
-        :raises PublishError: the brokers are away, and they come again.
+        :raises PublishError: the brokers are away, and they come again: it begins anew at the place they have.
         """
         self._out.discard(incoming.handle)
         if self._out or self._consumer is None or not self._ends:
             return
         ends, self._ends = self._ends, {}
         try:
-            await self._consumer.commit(ends)
+            async with asyncio.timeout(_ANSWER):
+                await self._consumer.commit(ends)
         except _AWAY as error:
+            await self.close()
             raise PublishError("Kafka", _why(error)) from error
 
     async def _connected(self) -> AIOKafkaConsumer:
@@ -170,16 +187,21 @@ class KafkaSource:
             except BaseException:
                 await _stop(consumer)
                 raise
-            self._consumer = consumer
+            self._consumer, self._heard_at = consumer, asyncio.get_running_loop().time()
         return self._consumer
 
 
 async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Let go of a client, which may wait for brokers that are away: then it ends with what it still has."""
-    with suppress(*_AWAY):
-        async with asyncio.timeout(2):
-            await client.stop()
-            return
+    """Let go of a client, which may wait for brokers that are away: then it ends with what it still has.
+
+    Apart: the driver cancels what it then awaits, and whoever awaits the driver would take that for his own end.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    stopping.add_done_callback(heard)
+    await asyncio.wait((stopping,), timeout=2)
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
+    stopping.cancel()
     with suppress(*_AWAY):
         if isinstance(client, AIOKafkaProducer):
             await _end_sender(client)
@@ -196,4 +218,4 @@ async def _end_sender(producer: AIOKafkaProducer) -> None:
 
 
 def _why(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -109,11 +109,19 @@ def decode(raw: bytes) -> IntegrationMessage:
 
 
 def checked(message: IntegrationMessage) -> IntegrationMessage:
-    """Return a message from elsewhere. :raises ValueError: an attribute of it is no text that every store keeps."""
+    """Return a message from elsewhere, which code of the service may have read.
+
+    :raises ValueError: an attribute of it is no text that every store keeps; or an id is no UUID, and would be written
+    into the log with the events of its command, which nobody could read then.
+    """
     for name in ("type", "source", "key", "tenant"):
         value = getattr(message, name)
         if not isinstance(value, str) or "\0" in value or len(value.encode()) > _LONGEST:
             raise ValueError(f"{name} is no text of at most {_LONGEST} bytes without a NUL: {value!r:.80}")
+    for name in ("id", "correlation_id", "causation_id"):
+        value = getattr(message, name)
+        if not isinstance(value, UUID) and (name == "id" or value is not None):
+            raise ValueError(f"{name} is no UUID: {value!r:.80}")
     return message
 
 

@@ -17,7 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from diptych.errors import PublishError
@@ -29,6 +29,10 @@ _log: Final = logging.getLogger("diptych.nats")
 _AWAY: Final = (nats.errors.Error, OSError, TimeoutError, asyncio.InvalidStateError)
 _NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _AT_ONCE: Final = 256  # keys
+
+
+class _PurgedError(nats.errors.Error):
+    """The broker confirms what it does not have."""
 
 
 class JetStream(NamedTuple):
@@ -151,8 +155,18 @@ class NatsPublisher:
         for message in chain:
             subject = subject_of(self._stream.prefix, message)
             headers = {"Nats-Msg-Id": message.known_by, "Content-Type": CONTENT_TYPE}
-            await context.publish(
+            told = await context.publish(
                 subject, encode(message), timeout=self._seconds, stream=self._stream.name, headers=headers
+            )
+            if told.duplicate:
+                await self._check(context, told.seq)
+
+    async def _check(self, context: JetStreamContext, at: int) -> None:
+        """Ask for what the broker says it has: a stream that was purged goes on to drop what it had."""
+        info = await context.stream_info(self._stream.name)
+        if info.config.retention == RetentionPolicy.LIMITS and at < info.state.first_seq:
+            raise _PurgedError(
+                f"{self._stream.name} was purged, and drops until its duplicate_window is over what it had before"
             )
 
 
@@ -230,6 +244,9 @@ class NatsSource:
             self._subject, durable=self._durable, stream=self._stream, config=config
         )
         info = await subscription.consumer_info()
+        if (taken := info.config.filter_subject or "") != self._subject:  # it is there, and is never changed
+            await subscription.unsubscribe()
+            raise PublishError("NATS", f"the consumer {self._durable} of {self._stream} {_other(taken, self._subject)}")
         if info.num_ack_pending:  # in the hands of one that may be dead; a second more, for the broker's own timer
             wait = (info.config.ack_wait or self._ack_wait) + 1
             self._not_before = asyncio.get_running_loop().time() + wait
@@ -264,6 +281,13 @@ async def ensure(context: JetStreamContext, stream: JetStream) -> None:
 
 async def _heard(error: Exception) -> None:
     _log.debug("NATS: %r", error)
+
+
+def _other(taken: str, wanted: str) -> str:
+    return (
+        f"takes {taken or 'all subjects'} and not {wanted or 'all'}, so that what is wanted would never come. "
+        "Delete that consumer, or give this source another durable name"
+    )
 
 
 def _why(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 A page is read, then something is written (which proves, where there is a standby, that what was read will last), then
 the messages go out, and when all of them are confirmed the lane moves on. A broker that is away keeps one page of one
-lane in memory, and no append waits for it (D3).
+lane in memory, and no append waits for it (D3). After it took some not, fewer are sent at once: one that it never takes
+is soon sent alone, and has no other sent again and again.
 Rule: the log is the truth; publishing it again from the beginning changes nothing for who knows the ids (D2).
 """
 
@@ -60,6 +61,7 @@ class PublishingWork:
         self._duty, self._desk, self.lane = duty, desk, held.lane
         self._place = LanePlace(duty, desk, held)
         self._wake = asyncio.Event()
+        self._most = _AT_ONCE
         self.is_paused = self._is_at_rest = False
         self.error: str | None = None
 
@@ -110,40 +112,51 @@ class PublishingWork:
         messages, last = self._messages(page)
         if messages:
             await self._place.commit(self._turn(), at_once=True)
-            await self._publish(messages)
+            await self._publish(page, messages)
         await self._place.commit(self._turn(), to=page.rows[last], at_once=bool(messages))
         return True
 
-    def _messages(self, page: SharedPage) -> tuple[list[IntegrationMessage], int]:
-        """Return what to tell of a page, and the index of the last event that was looked at."""
-        found: list[IntegrationMessage] = []
+    def _messages(self, page: SharedPage) -> tuple[list[tuple[int, IntegrationMessage]], int]:
+        """Return what to tell of a page, by index, and the index of the last event that was looked at."""
+        found: list[tuple[int, IntegrationMessage]] = []
         first = index = self._place.position - page.after
         for index in range(first, len(page.rows)):
             if page.types[index] not in self._duty.takes or lane_of(page.stream_ids[index], LANES) != self.lane:
                 continue
             row = page.rows[index]
-            message = self._duty.message(RecordedEvent(page.event(index), StoredMetadata(row), row))
+            try:
+                message = self._duty.message(RecordedEvent(page.event(index), StoredMetadata(row), row))
+            except Exception:
+                if index == first:
+                    raise
+                return found, index - 1  # what is before it goes out; it is the first the next time
             if message is not None:
-                found.append(message)
+                found.append((index, message))
             if len(found) == _AT_ONCE:
                 break
         return found, index
 
-    async def _publish(self, messages: Sequence[IntegrationMessage]) -> None:
-        """Return when the broker has them, however long it is away."""
+    async def _publish(self, page: SharedPage, messages: Sequence[tuple[int, IntegrationMessage]]) -> None:
+        """Return when the broker has them, however long it is away. The lane moves with each piece that it took."""
         pace = self._desk.pace
         backoff = Backoff(pace.first_pause, pace.longest_pause)
-        while True:
+        while messages:
+            some, later = messages[: self._most], messages[self._most :]
+            (first, _), (last, _) = some[0], some[-1]
             try:
-                await apart(self._duty.publisher.publish(messages))
+                await apart(self._duty.publisher.publish([message for _, message in some]))
             except PublishError as error:
-                if self.error is None:
-                    _log.warning("%s, lane %d: %s", self._duty.name, self.lane, error)
-                self.error = str(error)
+                row, is_new = page.rows[first], self.error is None
+                self.error = f"{str(error).rstrip('. ')}; the first that waits is {row.type} at position {row.position}"
+                if is_new:
+                    _log.warning("%s, lane %d: %s", self._duty.name, self.lane, self.error)
+                self._most = max(1, len(some) // 2)
                 await asyncio.sleep(backoff.next())
-            else:
-                self.error = None
-                return
+                continue
+            backoff.reset()
+            self.error, self._most, messages = None, min(2 * self._most, _AT_ONCE), later
+            if later:
+                await self._place.commit(self._turn(), to=page.rows[last], at_once=True)
 
     def _turn(self) -> Turn:
         return self._desk.turn(self.lane, self._duty.tasks)

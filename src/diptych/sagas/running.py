@@ -34,6 +34,7 @@ from diptych.subscriptions.duty import (
     Taken,
     Work,
 )
+from diptych.subscriptions.failures import words
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import (
     EVENT,
@@ -211,7 +212,7 @@ class _Taking:
             self._park(task, error)
             return
         cause = Cause(kind="rejection", name=task.name, id=task.id, detail=as_text(error))
-        rejected = Rejected(self._duty.command(task), type(error).__name__, str(error))
+        rejected = Rejected(self._duty.command(task), type(error).__name__, words(error))
         step = Intake(cause, way, rejected, None, task.number // STEP, self._turn.now)
         if self._step(row, step, task):
             self._turn.drop(task.id)

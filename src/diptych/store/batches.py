@@ -128,6 +128,7 @@ class ProjectionTables(NamedTuple):
     version: int = 1
     lanes: int = 1
     code: str = ""  # a hash of what its methods do, a hint
+    is_owed: bool = False  # a saga's or a reaction's: what it holds cannot be built again of the log
 
     @property
     def shape(self) -> str:

@@ -88,7 +88,7 @@ class StoreCopy:
         if is_whole:
             return Moved(self._to, [], was_done=True)
         await self._catch_up(1 if moved_to else _ROUNDS)
-        await rows.copy(self._tell)
+        await rows.copy(self._tell, owed=False)
         checked = 0
         try:
             if moved_to is None:
@@ -97,6 +97,7 @@ class StoreCopy:
                 await in_thread(self._source.mark, self._to)
                 self._tell("source closed", 1, 1)
             await self._catch_up(1)
+            await rows.copy(self._tell, owed=True)
             lines = await self._compare(checked)
         except (CorruptedEventError, StoreCorruptedError) as error:
             await in_thread(self._source.unmark)  # the target never took an append, nor does it now

@@ -64,12 +64,17 @@ class RowsCopy:
         self.lines: list[Line] = []
         self.left_out: list[str] = []
 
-    async def copy(self, tell: Tell) -> None:
-        """Copy what is not there yet. Services may go on: each projection is as far as its checkpoint says."""
-        if not self._projections:
+    async def copy(self, tell: Tell, *, owed: bool) -> None:
+        """Copy what is not there yet of read models, or of what is `owed`.
+
+        Services may go on while read models are copied: each is as far as its checkpoint says, and catches up. What is
+        owed is copied when the source is closed: what was done, or put aside, after that would be known there alone.
+        """
+        projections = [one for one in self._projections if one.is_owed == owed]
+        if not projections:
             return
         await make_tables(self._target.database, self._projections, self._store_id)
-        for projection in self._projections:
+        for projection in projections:
             with snapshot(*self._files, self._store_id, projection) as found:
                 if found is None:
                     self.left_out.append(f"{projection.name}: its tables are not in the files as the code has them")

@@ -74,6 +74,14 @@ def may_be_tried_unasked(error: str) -> bool:
     return ENDED not in error and HANGS not in error
 
 
+def words(error: BaseException) -> str:
+    """Return what an error says. One whose own code cannot say it has failed like any other, and stops nobody else."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"what it says cannot be told, for that raised {type(worse).__name__}"
+
+
 def is_passing(error: Exception) -> bool:
     """Whether a command failed only because a database was away, or somebody was faster again and again."""
     is_of_store = isinstance(error, StoreError | UnknownOutcomeError | ConflictError)

@@ -18,7 +18,7 @@ from diptych.subscriptions.apart import LEFT, kept
 from diptych.subscriptions.duty import Finished
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import EVENT, TIMER, Task, undone
+from diptych.subscriptions.tasks import EVENT, TIMER, Task, seconds_to, undone
 
 Perform = Callable[[Task, RecordedEvent | None], Awaitable[Any]]
 _AT_ONCE: Final = 64
@@ -70,7 +70,7 @@ class InHand:
         else:
             queue.append(task)
         if len(queue) == 1 or queue[0] is task:
-            self._start(task.key, max(0.0, (task.due_at - now) / 1_000_000))
+            self._start(task.key, seconds_to(task, now))
 
     def finished(self, most: int) -> list[Finished]:
         """Return what was performed since, and not settled."""
@@ -89,7 +89,7 @@ class InHand:
         if queue and queue[0].id == task.id:
             queue.popleft()
             if queue:
-                self._start(task.key, max(0.0, (queue[0].due_at - now) / 1_000_000))
+                self._start(task.key, seconds_to(queue[0], now))
             else:
                 del self._queues[task.key]
 

@@ -17,6 +17,7 @@ from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata
 from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
+from diptych.subscriptions.failures import words
 from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
@@ -117,6 +118,9 @@ class LaneWork:
             while True:
                 self._wake.clear()
                 self._is_at_rest = False
+                if self.is_paused:  # what was begun before ends, and what an operator asks is done
+                    await _write_down(self)
+                    await self._do_requests()
                 if self.is_paused or not await self._turn():
                     self._is_at_rest = True
                     await self._sleep()
@@ -128,11 +132,7 @@ class LaneWork:
         await self._in_hand.end(self.desk.patience)
         if await self._place.is_sure(self.desk.patience):
             self._in_hand.settled(self._taking)
-            while finished := self._in_hand.finished(_AT_ONCE):
-                turn = self._new_turn()
-                turn.rests_on(_failed(finished))
-                await self.duty.take(Given(finished), turn, self._load)
-                await self._commit(turn, Given(finished))
+            await _write_down(self)
             await self._place.commit(self._new_turn())
 
     async def _begin(self) -> None:
@@ -154,14 +154,13 @@ class LaneWork:
         place, is_full = self._place, len(self._in_hand) >= _MOST
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn)
-        events = [] if page is None else _events_of(self, page, place.position, self._parked, turn)
-        last = events[-1].recorded.row if len(events) == _AT_ONCE else None if page is None else page.rows[-1]
+        events, last = ([], None) if page is None else _events_of(self, page, turn)
         given = Given(finished, timers, events, awaited=self._in_hand.awaited, failed=self._parked)
         await self.duty.take(given, turn, self._load)
         await self._commit(turn, given, last)
-        if page is None:
+        if last is None:
             await _clean(self, turn.now)
-        return page is not None or not turn.is_empty or bool(finished)
+        return last is not None or not turn.is_empty or bool(finished)
 
     async def _due(self, turn: Turn) -> Sequence[Task]:
         """Return timers that act now; those of a key that was put aside are put aside, too."""
@@ -245,6 +244,16 @@ class LaneWork:
         return self.desk.turn(self.lane, self.duty.tasks)
 
 
+async def _write_down(work: LaneWork) -> None:
+    """Take in what was performed, and nothing new."""
+    while finished := work._in_hand.finished(_AT_ONCE):
+        turn = work._new_turn()
+        turn.rests_on(_failed(finished))
+        given = Given(finished, failed=work._parked)
+        await work.duty.take(given, turn, work._load)
+        await work._commit(turn, given)
+
+
 async def _clean(work: LaneWork, now: int) -> None:
     """Throw old outcomes away, now and then."""
     if now < work._cleaned_at + _CLEAN:
@@ -315,29 +324,39 @@ def _is_through(task: Task, turn: Turn) -> bool:
 def _key_of(duty: TaskDuty, recorded: RecordedEvent) -> str | None:
     try:
         return duty.key_of(recorded)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it may not end the process
         where = f"the key of {recorded.row.type} at position {recorded.row.position}"
-        why = f"{duty.name}: {where} cannot be told: {type(error).__name__}: {error}"
+        why = f"{duty.name}: {where} cannot be told: {type(error).__name__}: {words(error)}"
         raise ProgrammingError(
             f"{why}. It stands there, for the event may be of any lane; mend the function."
         ) from error
 
 
-def _events_of(work: LaneWork, page: SharedPage, position: int, parked: Collection[str], turn: Turn) -> list[Taken]:
-    """Choose the events of a page that are this lane's; those of a key that was put aside are put aside, too."""
+def _events_of(work: LaneWork, page: SharedPage, turn: Turn) -> tuple[list[Taken], StoredEvent | None]:
+    """Choose the events of a page that are this lane's, and say which was looked at last, None if none could be.
+
+    Those of a key that was put aside are put aside, too. What is before one that stops the lane is taken in, and what
+    is in hand is done, before it does: after each stop all of that would be begun again, and broken off again.
+    """
     found: list[Taken] = []
-    for index in range(position - page.after, len(page.rows)):
+    first = index = work.position - page.after
+    for index in range(first, len(page.rows)):
         if page.types[index] not in work.duty.takes:
             continue
         row = page.rows[index]
-        recorded = RecordedEvent(page.event(index), StoredMetadata(row), row)
-        key = _key_of(work.duty, recorded)
+        try:
+            recorded = RecordedEvent(page.event(index), StoredMetadata(row), row)
+            key = _key_of(work.duty, recorded)
+        except Exception:
+            if index == first and not len(work._in_hand):
+                raise
+            return found, page.rows[index - 1] if index > first else None
         if key is None or lane_of(key, LANES) != work.lane:
             continue
-        if key in parked:
+        if key in work._parked:
             turn.put(event_task(key, recorded, work.lane)._replace(state=PARKED))
             continue
         found.append(Taken(key, recorded))
         if len(found) == _AT_ONCE:
             break
-    return found
+    return found, page.rows[index]

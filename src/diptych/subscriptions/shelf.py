@@ -18,7 +18,7 @@ _TIMER: Final = (  # events of its key that are still to be taken were in the lo
 )
 _DUE: Final = f"{_TIMER} AND due_at <= :now ORDER BY due_at, number LIMIT :most"
 _NEXT: Final = f"{_TIMER} ORDER BY due_at LIMIT 1"
-_PARKED: Final = "lane = :lane AND state = 'parked' ORDER BY number"
+_PARKED: Final = "lane = :lane AND state = 'parked' ORDER BY number, changed_at"  # messages have no number
 _OLD: Final = "lane = :lane AND state IN ('done', 'skipped') AND changed_at < :before LIMIT :most"
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
 from diptych.store.tables import Column, Kind, Table, check_identifier, snake_case
+from diptych.subscriptions.failures import words
 
 TIMER: Final = "timer"
 EVENT: Final = "event"
@@ -108,12 +109,17 @@ def start_of(duty: str) -> UUID:
 
 def as_text(error: BaseException) -> str:
     """Return an error as a row keeps it."""
-    return f"{type(error).__name__}: {error}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
+    return f"{type(error).__name__}: {words(error)}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
 
 
 def failed_first(aside: Sequence[Task]) -> Sequence[Task]:
     """Return the one that failed, of those of a key that were put aside: a timer that waits for it may be before it."""
     return [one for one in aside if one.error][:1] or aside[:1]
+
+
+def seconds_to(task: Task, now: int) -> float:
+    """Return how long it is until a task is due; by a clock that was set back no longer than was meant."""
+    return max(0.0, min(task.due_at - now, task.due_at - task.changed_at) / 1_000_000)
 
 
 def undone(name: str, key: str, error: str) -> str:
