@@ -45,10 +45,19 @@ Rule: no driver exception leaves `store/`, and no HTTP status lives here (see `w
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class DiptychError(Exception):
     """Anything Diptych raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with its sentence alone. What cannot be made again in a process pool breaks it.
+        return _made_again, (type(self), *self.args), self.__dict__
+
+
+def _made_again(cls: type[DiptychError], *args: Any) -> DiptychError:
+    return cls.__new__(cls, *args)
 
 
 class DomainError(DiptychError):
