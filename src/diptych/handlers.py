@@ -180,6 +180,15 @@ def not_started(message: type) -> ProgrammingError:
     )
 
 
+def not_awaited(message: type, returned: Any) -> ProgrammingError:
+    """Return what to raise when a handler returns something that it should have waited for; it is not run."""
+    returned.close()
+    return ProgrammingError(
+        f"The handler of {message.__name__} returned {returned.__qualname__}(...) without waiting for it, so that "
+        "nothing of it happened. Write await before it."
+    )
+
+
 class Handlers:
     """Message types and their one handler each, in the order they were registered.
 

@@ -77,6 +77,9 @@ class Aggregate:
         applier = appliers(type(self)).get(type(event))
         if applier is not None:
             apply_one(self, applier, event)
+        elif not isinstance(event, DomainEvent):
+            what = f"the class {event.__name__}" if isinstance(event, type) else f"a {type(event).__name__}"
+            raise ProgrammingError(f"{self} recorded {what}. Record an object of a DomainEvent of yours.")
         recorded.append(event)
 
     def __repr__(self) -> str:
