@@ -140,9 +140,8 @@ class BuildStoppedError(DiptychError):
     """A projection's rebuild ended before it was done. What it built is kept, and it goes on from there."""
 
     def __init__(self, projection: str, why: str) -> None:
-        super().__init__(
-            f"{projection}: {why} What is built is kept. Once it is mended: diptych projection rebuild {projection}"
-        )
+        how = f"What is built is kept. Once it is mended: diptych projection rebuild {projection}"
+        super().__init__(f"{projection}: {why.rstrip('.')}. {how}")
         self.projection, self.why = projection, why
 
 
