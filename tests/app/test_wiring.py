@@ -229,3 +229,9 @@ async def test_a_handler_that_surely_returns_another_type_is_refused(
     else:
         async with app:
             assert app.is_running
+
+
+@pytest.mark.parametrize("decorator", ["command_handler", "query_handler"])
+def test_what_a_handler_takes_is_said_by_its_parameter_alone(decorator: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^@app\.{decorator}\(Pay\): write @app\.{decorator} alone"):
+        getattr(App(), decorator)(Pay)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from diptych import Aggregate, App, Command, DomainEvent, Query, ReadModels, Repository, new_id
+from diptych import Aggregate, App, Command, DomainEvent, IdempotencyKey, Query, ReadModels, Repository, new_id
 from diptych.errors import ProgrammingError
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ async def test_what_is_no_query_is_not_dispatched(app: App, sent: Any, sentence:
             assert str(refused.value) == sentence
 
 
-@pytest.mark.parametrize("given", [{"command_id": "7"}, {"user_id": 7}])
+@pytest.mark.parametrize("given", [{"command_id": IdempotencyKey(UUID(int=7))}, {"command_id": "7"}, {"user_id": 7}])
 async def test_who_sends_a_command_is_told_by_a_uuid_and_a_text(app: App, given: dict[str, Any]) -> None:
     async with app:
         with pytest.raises(ProgrammingError, match="7"):

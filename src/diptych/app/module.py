@@ -58,6 +58,7 @@ class Module:
         self, handler: Callable[Concatenate[C, P], Coroutine[Any, Any, T]]
     ) -> Callable[Concatenate[C, P], Coroutine[Any, Any, T]]:
         """Register an async function whose first parameter is the command it handles."""
+        _refuse_message(handler, "command_handler")
         self.command_handlers.decorate(handler, local_names())
         return handler
 
@@ -65,6 +66,7 @@ class Module:
         self, handler: Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]
     ) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]:
         """Register an async function whose first parameter is the query it answers."""
+        _refuse_message(handler, "query_handler")
         self.query_handlers.decorate(handler, local_names())
         return handler
 
@@ -197,6 +199,15 @@ class Module:
                 found.append(module)
                 waiting.extend(module.included)
         return found
+
+
+def _refuse_message(handler: Any, decorator: str) -> None:
+    """:raises ConfigurationError: it is what a handler takes, as in `@app.command_handler(PlaceOrder)`."""
+    if isinstance(handler, type) and issubclass(handler, Command | Query):
+        what = f"@app.{decorator}({handler.__name__})"
+        raise ConfigurationError(
+            f"{what}: write @app.{decorator} alone. The function's first parameter says what it takes."
+        )
 
 
 def check_limit(seconds: float, of: str) -> float:

@@ -124,7 +124,9 @@ class CommandBus:
         """
         known = envelope_of(command)
         if not (command_id is None or isinstance(command_id, UUID)):
-            raise ProgrammingError(f"command_id={command_id!r} is no UUID. Write UUID(...), or make one with id_for.")
+            raise ProgrammingError(
+                f"command_id={command_id!r} is no UUID. Write UUID(...), or key.id of an IdempotencyKey."
+            )
         if not (user_id is None or isinstance(user_id, str)):
             raise _no_user(user_id)
         if command_id is None and known is not None:
