@@ -45,10 +45,19 @@ Rule: no driver exception leaves `store/`, and no HTTP status lives here (see `w
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class DiptychError(Exception):
     """Anything Diptych raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with its sentence alone. What cannot be made again in a process pool breaks it.
+        return _made_again, (type(self), *self.args), self.__dict__
+
+
+def _made_again(cls: type[DiptychError], *args: Any) -> DiptychError:
+    return cls.__new__(cls, *args)
 
 
 class DomainError(DiptychError):
@@ -131,9 +140,8 @@ class BuildStoppedError(DiptychError):
     """A projection's rebuild ended before it was done. What it built is kept, and it goes on from there."""
 
     def __init__(self, projection: str, why: str) -> None:
-        super().__init__(
-            f"{projection}: {why} What is built is kept. Once it is mended: diptych projection rebuild {projection}"
-        )
+        how = f"What is built is kept. Once it is mended: diptych projection rebuild {projection}"
+        super().__init__(f"{projection}: {why.rstrip('.')}. {how}")
         self.projection, self.why = projection, why
 
 

@@ -121,6 +121,12 @@ def where(function: Any) -> str:
     return f"{path}:{line} {name}" if line else name
 
 
+def at(function: Any, fault: object) -> str:
+    """Say where something is wrong and what, naming the place once: `signature` names it, annotations do not."""
+    place = where(function)
+    return f"{place}: {str(fault).removeprefix(f'{place}: ')}"
+
+
 def written_at(function: Any) -> tuple[str, int, str]:
     """Return the file, the line and the qualified name of a function or class; line 0 where nobody knows."""
     target = inspect.unwrap(function)
@@ -138,6 +144,13 @@ def is_async(function: Any) -> bool:
     """Whether it is an async function, or an object that is called like one."""
     inner = inspect.unwrap(getattr(function, "func", function))
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+
+
+def name_of(annotation: Any) -> str:
+    """Return an annotation as one would write it."""
+    if annotation is type(None):
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
 def alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -177,6 +190,15 @@ def not_started(message: type) -> ProgrammingError:
     return ProgrammingError(
         f"{message.__name__} was dispatched before the app had started. Write `async with app:`, or let "
         "FastAPI run the lifespan (install(app, api); TestClient needs `with`)."
+    )
+
+
+def not_awaited(message: type, returned: Any) -> ProgrammingError:
+    """Return what to raise when a handler returns something that it should have waited for; it is not run."""
+    returned.close()
+    return ProgrammingError(
+        f"The handler of {message.__name__} returned {returned.__qualname__}(...) without waiting for it, so that "
+        "nothing of it happened. Write await before it."
     )
 
 

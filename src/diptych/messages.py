@@ -19,6 +19,7 @@ from pydantic._internal._model_construction import ModelMetaclass
 from typing_extensions import TypeVar, dataclass_transform
 
 from diptych.clock import new_id
+from diptych.errors import ProgrammingError
 from diptych.stream import StreamName, token
 
 R = TypeVar("R", default=None)
@@ -144,12 +145,30 @@ _slot: Any = Command.__dict__["_envelope"]  # asked directly: pydantic takes lon
 
 
 def envelope_of(command: Command[Any]) -> Envelope | None:
-    """Return the envelope of a command, or None if it was never dispatched nor asked for its id."""
+    """Return the envelope of a command, or None if it was never dispatched nor asked for its id.
+
+    :raises ProgrammingError: it is no command.
+    """
     try:
         envelope: Envelope = _slot.__get__(command)
     except AttributeError:
         return None
+    except TypeError:
+        raise not_a(Command, command) from None
     return envelope
+
+
+def not_a(kind: type[Any], sent: Any) -> ProgrammingError:
+    """Return what to raise when something else than a command, or a query, is dispatched; its values are not told."""
+    if isinstance(sent, type):
+        return ProgrammingError(
+            f"The class {sent.__name__} was dispatched. Dispatch an object of it: {sent.__name__}(...)."
+        )
+    what = f"{type(sent).__name__} was dispatched to the {'command' if kind is Command else 'query'} bus"
+    if isinstance(sent, Command | Query):
+        bus = "app.commands" if isinstance(sent, Command) else "app.queries"
+        return ProgrammingError(f"{what}, and is none. Write {bus}.dispatch(...).")
+    return ProgrammingError(f"{what}, and is none. Dispatch an object of a {kind.__name__} of yours.")
 
 
 def with_envelope(command: Command[Any], envelope: Envelope, *, is_first: bool) -> Command[Any]:

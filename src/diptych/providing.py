@@ -10,7 +10,7 @@ from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
 from diptych.errors import ConfigurationError
-from diptych.handlers import Signature, signature, where
+from diptych.handlers import Signature, at, name_of, signature, where
 
 Resolver = Callable[[Any], Any]
 
@@ -31,7 +31,9 @@ class Providers:
     def add(self, type: Any, factory: Any, names: Mapping[str, Any]) -> None:
         """Say what provides a type. :raises ConfigurationError: something else does already."""
         if type in self._factories:
-            raise ConfigurationError(f"{_name(type)} is provided twice. Delete one app.provide({_name(type)}, ...).")
+            raise ConfigurationError(
+                f"{name_of(type)} is provided twice. Delete one app.provide({name_of(type)}, ...)."
+            )
         self._factories[type] = (factory, names)
 
     async def resolve(self, annotation: Any, stack: AsyncExitStack, otherwise: Resolver) -> Any:
@@ -47,12 +49,13 @@ class Providers:
                 return otherwise(annotation)
             except LookupError as missing:
                 why = (
-                    str(missing) or f"nobody provides {_name(annotation)}; write app.provide({_name(annotation)}, ...)"
+                    str(missing)
+                    or f"nobody provides {name_of(annotation)}; write app.provide({name_of(annotation)}, ...)"
                 )
                 raise MissingError(why) from missing
         if annotation in self._in_making:
-            chain = " -> ".join(_name(one) for one in [*self._in_making, annotation])
-            raise MissingError(f"{_name(annotation)} needs itself: {chain}")
+            chain = " -> ".join(name_of(one) for one in [*self._in_making, annotation])
+            raise MissingError(f"{name_of(annotation)} needs itself: {chain}")
         self._in_making.append(annotation)
         try:
             factory, names = self._factories[annotation]
@@ -108,7 +111,7 @@ def _signature(factory: Any, names: Mapping[str, Any]) -> Signature:
     except (NameError, TypeError, ValueError) as error:
         if _needs_nothing(factory):
             return Signature((), factory, where(factory))
-        raise MissingError(f"{where(factory)}: {error}; provide a function of your own that makes it") from error
+        raise MissingError(at(factory, f"{error}; provide a function of your own that makes it")) from error
 
 
 def _needs_nothing(factory: Any) -> bool:
@@ -119,7 +122,3 @@ def _needs_nothing(factory: Any) -> bool:
     return all(
         each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters
     )
-
-
-def _name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -91,7 +91,7 @@ _TOKEN: Final = struct.Struct(">BBQ8s")  # format, shard, position, the random h
 
 
 def token(position: int, event_id: bytes) -> str:
-    """Make an opaque string of a place in the log; it carries the event there, so that another history is noticed."""
+    """Make an opaque string of a place in the log; it carries the event there, so that another history can be told."""
     return urlsafe_b64encode(_TOKEN.pack(1, 0, position, event_id[8:])).rstrip(b"=").decode()
 
 

@@ -5,13 +5,26 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
 
-from diptych import Aggregate, App, Command, DomainEvent, Key, Metadata, Projection, ReadModel, Repository, new_id, on
-from diptych.errors import OtherHistoryError, ProgrammingError, StoreUnavailableError
+from diptych import (
+    Aggregate,
+    App,
+    Command,
+    DomainEvent,
+    Key,
+    Metadata,
+    Module,
+    Projection,
+    ReadModel,
+    Repository,
+    new_id,
+    on,
+)
+from diptych.errors import ConfigurationError, OtherHistoryError, ProgrammingError, StoreUnavailableError
 from diptych.projections.engine import ProjectionEngine
 from diptych.store.sqlite.events import SqliteEventStore
 
@@ -148,3 +161,45 @@ async def test_nothing_is_watched_any_more_when_the_last_app_in_development_has_
         with pytest.raises(ProgrammingError, match="set outside @on"):
             Bell(new_id()).times = 3
     Bell(new_id()).times = 3
+
+
+@pytest.mark.parametrize("url", [None, Path("shop.db")])
+def test_what_is_no_url_is_refused_when_the_app_is_made(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"is no URL\. Give a text such as sqlite:///shop\.db"):
+        App(url)
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    app = App(f"sqlite:///{tmp_path}/data/shop.db")
+    with pytest.raises(StoreUnavailableError, match=f"there is no folder {tmp_path}/data. Make it, or mend the URL"):
+        await app.__aenter__()
+
+
+async def test_a_projection_is_decorated_with_its_mode() -> None:
+    app = App()
+
+    @app.project(mode="inline", lag_limit=2.0)
+    class Rings(Projection[Bells]):
+        @on
+        def rung(self, event: Rung, meta: Metadata) -> Bells:
+            return Bells(id=meta.stream.id, times=event.times)
+
+    assert app.projected == {Rings: "inline"}
+    assert app.limited == {Rings: 2.0}
+    async with app:
+        assert (await app.status()).projections[0].mode == "inline"
+
+
+def test_a_projection_has_one_of_two_modes() -> None:
+    mode: Any = "inlined"
+    with pytest.raises(ConfigurationError, match="mode='inlined': a projection is async or inline"):
+        App().project(mode=mode)
+
+
+def test_what_is_included_is_a_module() -> None:
+    package: Any = os
+    module: Any = "bells"
+    with pytest.raises(ConfigurationError, match="os is no Module of Diptych"):
+        App().include(package)
+    with pytest.raises(ConfigurationError, match="str is no Module of Diptych"):
+        Module("shop").include(module)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from diptych import new_id
 from diptych.app.tracing import Scan, trace
+from diptych.errors import NotFoundError
 from diptych.store.opening import log_from_outside
 from tests.stories.purses import Pay, purses
 
@@ -41,3 +43,20 @@ async def test_what_was_found_far_back_is_looked_around_at(tmp_path: Path) -> No
         found = await trace(log, str(first.command_id), Scan(limit=3))
     assert (found.scanned, found.head) == ((1, 3), 7)
     assert [step.position for step in found.steps if step.kind == "event"] == [1, 2]
+
+
+async def test_a_stream_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    url, missing = f"sqlite:///{tmp_path}/purses.db", str(new_id())
+    async with purses(url) as app:
+        paid = await app.commands.dispatch(Pay(amount=Decimal(1)))
+        await app.commands.dispatch(Pay(amount=Decimal(2)))
+    stream = next(iter(paid.streams))
+    async with log_from_outside(url) as log:
+        with pytest.raises(NotFoundError, match=f"diptych stream events {stream.category}/{stream.id}$"):
+            await trace(log, str(stream.id), Scan())
+        with pytest.raises(NotFoundError, match=f"has nothing of {missing} at positions 1 to 2 of 2.$"):
+            await trace(log, missing, Scan())
+        with pytest.raises(
+            NotFoundError, match=f"nothing of {missing} at positions 2 to 2 of 2; --limit looks further"
+        ):
+            await trace(log, missing, Scan(limit=1))

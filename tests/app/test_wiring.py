@@ -1,14 +1,16 @@
 """Faults of wiring: each found at the start, with its place and what to write."""
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
-from diptych import App, Command, CommandHandler, Repository
+from diptych import Aggregate, App, Command, CommandHandler, IdempotencyKey, Query, Repository, on
 from diptych.errors import ConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -157,3 +159,79 @@ async def test_a_default_does_not_hide_that_what_is_provided_is_broken() -> None
 
     (fault,) = await faults(app)
     assert "nobody provides Decimal" in fault
+
+
+async def test_a_fault_names_its_place_once_and_types_as_one_writes_them() -> None:
+    app = App()
+
+    class Weigh(Query[int]):
+        pass
+
+    class Count(Query):
+        pass
+
+    class Tagged(Aggregate):
+        @on
+        def _paid(self, event: Pay) -> None: ...
+
+    @app.command_handler
+    async def pay(command) -> None: ...  # type: ignore[no-untyped-def]
+
+    @app.command_handler  # type: ignore[type-var]
+    async def weigh(query: Weigh) -> int: ...  # type: ignore[empty-body]
+
+    @app.query_handler
+    async def count(query: Count) -> int: ...  # type: ignore[empty-body]
+
+    @app.command_handler
+    async def refund(command: Refund, tagged: Repository[Tagged]) -> None: ...
+
+    found = await faults(app)
+    for sentence in (
+        ".pay: parameter command needs an annotation; annotate it with names that can be imported",
+        ".weigh: its first parameter is Weigh; write @app.query_handler",
+        ".count: it returns int, Count declares None; make them agree, as in class Count(Query[int])",
+        "._paid: takes Pay; write def _paid(self, event: YourEvent)",
+    ):
+        assert [one for one in found if one.endswith(sentence)], sentence
+    assert all(one.count("test_wiring.py:") == 1 for one in found)
+
+
+@pytest.mark.parametrize(
+    ("returns", "declared", "is_refused"),
+    [
+        (str, UUID, True),
+        (UUID, str, True),
+        (int, UUID, True),
+        (int, float, False),
+        (bool, int, False),
+        (datetime, date, False),
+        (IdempotencyKey, str, False),
+        (Any, UUID, False),
+        (UUID | None, UUID, False),
+    ],
+)
+async def test_a_handler_that_surely_returns_another_type_is_refused(
+    returns: Any, declared: Any, is_refused: bool
+) -> None:
+    class Make(Command[declared]):
+        pass
+
+    async def make(command: Make) -> Any: ...
+
+    make.__annotations__["return"] = returns
+    app = App()
+    app.commands.register(Make, make)
+    if is_refused:
+        assert (await faults(app))[0].endswith(
+            f"it returns {returns.__name__}, Make declares {declared.__name__}; make them agree"
+        )
+    else:
+        async with app:
+            assert app.is_running
+
+
+@pytest.mark.parametrize("decorator", ["command_handler", "query_handler"])
+def test_what_a_handler_takes_is_said_by_its_parameter_alone(decorator: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^@app\.{decorator}\(Pay\): write @app\.{decorator} alone"):
+        getattr(App(), decorator)(Pay)

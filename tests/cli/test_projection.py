@@ -375,7 +375,7 @@ def test_an_event_that_stops_a_build_is_named_with_the_command_that_goes_on(stal
     assert told.returncode == 2
     last = told.stderr.strip().rpartition("\n")[2]
     assert last.startswith("diptych: sales: sales failed on position ")
-    assert last.endswith("What is built is kept. Once it is mended: diptych projection rebuild sales")
+    assert last.endswith(". What is built is kept. Once it is mended: diptych projection rebuild sales")
     assert stall.live("sales") == 1
     told = stall.types("rebuild", "sales", "--yes", "--no-compare")
     assert told.returncode == 0, told.stderr

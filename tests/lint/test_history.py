@@ -179,7 +179,8 @@ def test_a_lock_says_what_was_added_and_reads_back() -> None:
     assert second.added == ["OrderPlaced v2"]
     assert read_lock(write_lock(second.lock)) == second.lock
     assert set(second.lock["OrderPlaced"]) == {1, 2}
-    assert grow(second.lock, []).lock == second.lock
+    bare = grow(second.lock, [])
+    assert (bare.lock, bare.gone) == (second.lock, ["OrderPlaced"])
 
 
 def test_a_lock_refuses_what_would_change_the_past() -> None:
@@ -211,7 +212,7 @@ def test_the_lock_of_the_order_service_is_up_to_date() -> None:
     assert isinstance(facts, Facts), facts
     assert facts.lock
     grown = grow(read_lock(facts.lock), stored_classes(facts))
-    assert (grown.added, grown.refused) == ([], [])
+    assert (grown.added, grown.refused, grown.gone) == ([], [], [])
 
 
 def test_the_command_says_what_it_added_and_refuses_what_would_be_lost(tmp_path: Path) -> None:
@@ -225,3 +226,19 @@ def test_the_command_says_what_it_added_and_refuses_what_would_be_lost(tmp_path:
     refused = lock(app)
     assert (refused.returncode, refused.stdout, at.read_bytes()) == (1, "", written)
     assert "OrderPlaced v1: a is gone. Old events cannot be read so" in refused.stderr
+
+
+def test_the_command_writes_no_new_name_of_a_class_that_was_renamed(tmp_path: Path) -> None:
+    """The new name would be in the lock for ever, and the old one is still to be read."""
+    app, at = tmp_path / "app.py", tmp_path / "events.lock"
+    app.write_text(HEAD + placed("a: int"))
+    lock(app)
+    written = at.read_bytes()
+    app.write_text(HEAD + placed("a: int").replace("OrderPlaced", "OrderTaken"))
+    renamed = lock(app)
+    assert (renamed.returncode, renamed.stdout, at.read_bytes()) == (1, "", written)
+    assert 'Write name="OrderPlaced" on the class that it became;' in renamed.stderr
+    app.write_text(
+        HEAD + placed("a: int", args=', name="OrderPlaced"').replace("class OrderPlaced", "class OrderTaken")
+    )
+    assert lock(app).returncode == 0

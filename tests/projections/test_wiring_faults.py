@@ -305,7 +305,7 @@ def test_own_sql_takes_two_named_parameters() -> None:
     class Numbers(Projection[Basket]):
         async def handle(self, event: Placed | int, db: Db) -> None: ...
 
-    assert "<class 'int'> is not an event; annotate `event` with DomainEvent classes, joined by |" in faults(Numbers)
+    assert "int is not an event; annotate `event` with DomainEvent classes, joined by |" in faults(Numbers)
     assert "it must take an event and a db" in faults(Greedy)
     assert "it must take an event and a db" in faults(Positional)
     assert "has no attribute 'Missing'" in faults(Misspelt)

@@ -182,6 +182,18 @@ def test_an_app_on_disk_is_refused() -> None:
         Scenario(Purse, App("sqlite:///shop.db"))
 
 
+def test_an_app_on_disk_is_played_by_one_in_memory_that_includes_it() -> None:
+    shop, memory = App("sqlite:///shop.db"), App("memory:")
+
+    @shop.command_handler
+    async def withdraw(command: Withdraw, purses: Repository[Purse]) -> int:
+        return (await purses.get(command.purse_id)).withdraw(command.cents)
+
+    memory.include(shop)
+    scenario = Scenario(Purse, memory).given(Deposited(cents=2))
+    scenario.when(Withdraw(purse_id=scenario.id, cents=1)).then(Withdrawn)
+
+
 def test_a_class_beside_an_event_hides_no_field_of_it() -> None:
     scenario = Scenario(Purse).when(lambda purse: [purse.deposit(1), purse.deposit(2)])
     with pytest.raises(AssertionError) as failure:

@@ -218,9 +218,11 @@ async def test_strange_text_is_data_and_nothing_else(client: httpx.AsyncClient, 
 async def test_a_malformed_header_is_400(client: httpx.AsyncClient, account: str, header: str, value: str) -> None:
     headers = {header.encode(): value.encode("latin-1")}
     if header == "Diptych-After":
-        assert_problem(await client.get(account, headers=headers), 400)
+        problem = assert_problem(await client.get(account, headers=headers), 400)
     else:
-        assert_problem(await client.post(f"{account}/moves", json={"amount": 1}, headers=headers), 400)
+        problem = assert_problem(await client.post(f"{account}/moves", json={"amount": 1}, headers=headers), 400)
+    assert problem["title"] == "A header is malformed"
+    assert str(problem["detail"]).startswith(f"{header} takes ")
 
 
 async def test_a_thousand_faults_are_answered_with_fifty(client: httpx.AsyncClient, account: str) -> None:

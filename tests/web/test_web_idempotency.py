@@ -52,6 +52,7 @@ async def test_another_body_under_the_same_key_is_422(client: httpx.AsyncClient,
     answer = await client.post(f"{account}/moves", json={"amount": 6}, headers=headers)
     assert answer.status_code == 422
     assert answer.json()["type"] == "urn:diptych:problem:idempotency-key-reused"
+    assert answer.json()["detail"].endswith("or take a new key.")
 
 
 async def test_a_rejection_is_not_remembered(client: httpx.AsyncClient, account: str) -> None:

@@ -191,6 +191,12 @@ def test_a_second_install_is_refused(app: App, api: FastAPI) -> None:
         install(app, api)
 
 
+def test_the_two_of_an_install_are_told_apart(app: App) -> None:
+    swapped: Any = (FastAPI(), app)
+    with pytest.raises(ConfigurationError, match="in this order, not FastAPI and App"):
+        install(*swapped)
+
+
 async def test_an_install_after_the_first_request_is_refused(app: App) -> None:
     api = FastAPI()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=SHOP) as client:

@@ -234,3 +234,16 @@ async def test_a_field_in_the_prefix_of_the_router_is_seen(app: App) -> None:
 def test_a_path_that_names_no_field_is_a_fault_at_once() -> None:
     with pytest.raises(ConfigurationError, match=r"\['id'\] is not one of \['account_id'\]"):
         APIRouter(route_class=routes_as()).post("/accounts/{id}/close")(Close)
+
+
+@pytest.mark.parametrize("message", [Move, FindAccounts])
+async def test_a_message_in_a_router_without_routes_as_is_refused(app: App, message: Any) -> None:
+    """FastAPI would make an object of it and answer with that, and nothing would happen."""
+    api = FastAPI()
+    install(app, api)
+    api.post("/moves")(message)
+    with pytest.raises(
+        ConfigurationError, match=rf"{message.__name__} stands under /moves in a router without routes_as"
+    ):
+        async with client_of(api):
+            pass

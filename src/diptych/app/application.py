@@ -82,6 +82,8 @@ class App(Module):
         tuning: Tuning = _TUNING,
     ) -> None:
         super().__init__("app")
+        if not isinstance(url, str):
+            raise ConfigurationError(f"{url!r} is no URL. Give a text such as sqlite:///shop.db.")
         self.url, self.views_url, self._read_from = url, views, read_from
         self.mode: Environment = mode or _environment()
         self.on_change: OnChange = on_change

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from math import inf
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args, overload
 
 from typing_extensions import TypeForm
 
@@ -24,6 +24,7 @@ C = TypeVar("C", bound=Command[Any])
 Q = TypeVar("Q", bound=Query[Any])
 P = ParamSpec("P")
 U = TypeVar("U", bound=Upcaster)
+V = TypeVar("V", bound=type[Projection[Any]])
 S = TypeVar("S", bound=Saga)
 R = TypeVar("R", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -57,6 +58,7 @@ class Module:
         self, handler: Callable[Concatenate[C, P], Coroutine[Any, Any, T]]
     ) -> Callable[Concatenate[C, P], Coroutine[Any, Any, T]]:
         """Register an async function whose first parameter is the command it handles."""
+        _refuse_message(handler, "command_handler")
         self.command_handlers.decorate(handler, local_names())
         return handler
 
@@ -64,23 +66,34 @@ class Module:
         self, handler: Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]
     ) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]:
         """Register an async function whose first parameter is the query it answers."""
+        _refuse_message(handler, "query_handler")
         self.query_handlers.decorate(handler, local_names())
         return handler
 
-    def project(
-        self, projection: type[Projection[Any]], *, mode: Mode = "async", lag_limit: float | None = None
-    ) -> type[Projection[Any]]:
+    @overload
+    def project(self, projection: V, /, *, mode: Mode = "async", lag_limit: float | None = None) -> V: ...
+    @overload
+    def project(self, /, *, mode: Mode = "async", lag_limit: float | None = None) -> Callable[[V], V]: ...
+    def project(self, projection: Any = None, /, *, mode: Mode = "async", lag_limit: float | None = None) -> Any:
         """Keep a projection's read models: behind the log by milliseconds (`async`) or within each command (`inline`).
 
         When it is further behind than `lag_limit` seconds, an alert is raised and `/health/ready` fails; if you do not
-        say, the limit is the app's. May be used as a decorator.
+        say, the limit is the app's. May be used as a decorator, `@app.project(mode="inline")` too.
 
-        :raises ConfigurationError: the limit is no number above 0.
+        :raises ConfigurationError: the limit is no number above 0, or there is no such mode.
         """
-        self.projected[projection] = mode
+        if mode not in get_args(Mode):
+            raise ConfigurationError(f"mode={mode!r}: a projection is async or inline. Correct it.")
         if lag_limit is not None:
-            self.limited[projection] = check_limit(lag_limit, projection.__name__)
-        return projection
+            check_limit(lag_limit, getattr(projection, "__name__", "project"))
+
+        def register(chosen: Any) -> Any:
+            self.projected[chosen] = mode
+            if lag_limit is not None:
+                self.limited[chosen] = lag_limit
+            return chosen
+
+        return register if projection is None else register(projection)
 
     def saga(self, saga: type[S]) -> type[S]:
         """Have a saga carry work across aggregates. May be used as a decorator."""
@@ -170,7 +183,10 @@ class Module:
         return register
 
     def include(self, module: "Module") -> None:
-        """Make another module part of this one."""
+        """Make another module part of this one. :raises ConfigurationError: it is none, such as a file of Python."""
+        if not isinstance(module, Module):
+            what = getattr(module, "__name__", type(module).__name__)
+            raise ConfigurationError(f'{what} is no Module of Diptych. Include an object made by Module("...").')
         self.included.append(module)
 
     def everything(self) -> list["Module"]:
@@ -183,6 +199,15 @@ class Module:
                 found.append(module)
                 waiting.extend(module.included)
         return found
+
+
+def _refuse_message(handler: Any, decorator: str) -> None:
+    """:raises ConfigurationError: it is what a handler takes, as in `@app.command_handler(PlaceOrder)`."""
+    if isinstance(handler, type) and issubclass(handler, Command | Query):
+        what = f"@app.{decorator}({handler.__name__})"
+        raise ConfigurationError(
+            f"{what}: write @app.{decorator} alone. The function's first parameter says what it takes."
+        )
 
 
 def check_limit(seconds: float, of: str) -> float:

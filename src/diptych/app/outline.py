@@ -11,7 +11,7 @@ from diptych.app.known_duties import KnownDuty, known_duties, namesakes
 from diptych.errors import ConfigurationError, TwoHandlersError, UpcastError
 from diptych.events.codec import Codec
 from diptych.events.upcasting import Upcasters
-from diptych.handlers import signature, where
+from diptych.handlers import at, signature, where
 from diptych.projections.definition import define_all
 from diptych.projections.plan import Definition
 from diptych.sagas.stepped import SagaStepped
@@ -93,7 +93,7 @@ def _asked_for(app: App, problems: list[str]) -> Iterator[type[Aggregate]]:
             try:
                 read = signature(function, names)
             except (NameError, TypeError) as error:
-                problems.append(f"{where(function)}: {error}")
+                problems.append(at(function, error))
                 continue
             for parameter in read.parameters[1:]:
                 found: Any = (

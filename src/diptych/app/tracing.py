@@ -69,11 +69,21 @@ async def trace(log: OutsideLog, asked: str, scan: Scan) -> Trace:
         end, start = start, max(start - _CHUNK, low)
         found.update({row.position: row for row in await _mentioning(log, conversation, after=start, through=end)})
     if not found:
-        wider = "--limit looks further back, --since TIME sets where to stop"
-        raise NotFoundError(f"{log.place} has nothing of {asked} at positions {low + 1} to {high} of {head}; {wider}.")
+        raise await _nothing(log, asked, (low + 1, high), head)
     rows = [found[position] for position in sorted(found)]
     commands = {id: await log.commands_of(UUID(id)) for row in rows if (id := _beside(row).get("command"))}
     return Trace(conversation, _steps(rows, commands, conversation), (low + 1, high), head)
+
+
+async def _nothing(log: OutsideLog, asked: str, scanned: tuple[int, int], head: int) -> NotFoundError:
+    """Say what was looked through, or that what was asked for is no command but a stream."""
+    for stream in await log.streams_of(UUID(asked)):
+        what = "is the id of a stream, and a trace begins with a command, an event or a request"
+        return NotFoundError(f"{asked} {what}. Find one: diptych stream events {stream.category}/{asked}")
+    first, last = scanned
+    what = f"{log.place} has nothing of {asked} at positions {first} to {last} of {head}"
+    wider = "; --limit looks further back, --since TIME sets where to stop" if first > 1 else ""
+    return NotFoundError(f"{what}{wider}.")
 
 
 async def _seeds(log: OutsideLog, asked: str) -> Sequence[StoredEvent]:

@@ -3,14 +3,17 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import date
+from decimal import Decimal
 from typing import Any, get_args, get_origin
+from uuid import UUID
 
 from pydantic import BaseModel
 
 from diptych.clock import Clock, SystemClock
 from diptych.errors import ConfigurationError, DiptychError
 from diptych.events.codec import Codec
-from diptych.handlers import Handlers, Signature, is_async, signature, where
+from diptych.handlers import Handlers, Signature, at, is_async, name_of, signature, where
 from diptych.messages import Command, Query, is_parametrised, result_type
 from diptych.providing import MissingError, Providers
 from diptych.read.bus import QueryBus, Reading
@@ -92,8 +95,7 @@ class Wiring:
             if not (
                 isinstance(found, type) and issubclass(found, BaseModel) and issubclass(found, kind)
             ) or is_parametrised(found):
-                what = f"its first parameter is {found!r}; write a {kind.__name__} of your own there"
-                self.wired.problems.append(_at(handler, what))
+                self.wired.problems.append(_at(handler, _no_message(found, kind)))
                 continue
             complete.add(found, handler, names)
         self.wired.problems.extend(str(fault) for fault in complete.faults)
@@ -124,13 +126,13 @@ class Wiring:
             return None
         taken = read.message.annotation if read.message is not None else None
         if not isinstance(taken, type) or taken not in message.__mro__:
-            what = f"its first parameter is {_name(taken)}, but it is registered for {message.__name__}"
+            what = f"its first parameter is {name_of(taken)}, but it is registered for {message.__name__}"
             self.wired.problems.append(_at(handler, f"{what}; make them agree"))
             return None
         declared = result_type(message)
-        if read.returns is not inspect.Signature.empty and (read.returns is type(None)) != (declared is type(None)):
-            what = f"it returns {_name(read.returns)}, {message.__name__} declares {_name(declared)}; make them agree"
-            self.wired.problems.append(_at(handler, what))
+        if _is_another(read.returns, declared):
+            what = f"it returns {name_of(read.returns)}, {message.__name__} declares {name_of(declared)}"
+            self.wired.problems.append(_at(handler, f"{what}; make them agree{_how(message, declared, read.returns)}"))
         return read
 
     async def _arguments(
@@ -160,7 +162,7 @@ class Wiring:
         if annotation in _READ_SIDE:
             rule = "DP105" if annotation is QueryBus else "DP104"
             raise MissingError(
-                f"a command handler may not ask for {_name(annotation)}, which may be behind; load the aggregate "
+                f"a command handler may not ask for {name_of(annotation)}, which may be behind; load the aggregate "
                 f"(rule {rule})"
             )
         return either_side(annotation)
@@ -171,7 +173,7 @@ class Wiring:
         if annotation in _WRITE_SIDE or get_origin(annotation) is Repository:
             rule = "DP102" if annotation is CommandBus else "DP101"
             raise MissingError(
-                f"a query handler may not ask for {_name(annotation)}, which is the write side; ask for ReadModels "
+                f"a query handler may not ask for {name_of(annotation)}, which is the write side; ask for ReadModels "
                 f"(rule {rule})"
             )
         return either_side(annotation)
@@ -184,13 +186,37 @@ def either_side(annotation: Any) -> Any:
     raise LookupError
 
 
+def _no_message(found: Any, kind: type) -> str:
+    what = f"its first parameter is {name_of(found)}"
+    if isinstance(found, type) and found not in (Command, Query) and issubclass(found, Command | Query):
+        return f"{what}; write @app.{'command' if kind is Query else 'query'}_handler"
+    return f"{what}; write a {kind.__name__} of your own there"
+
+
+_KINDS: tuple[type | tuple[type, ...], ...] = (type(None), str, bytes, UUID, (int, float, Decimal), date, BaseModel)
+
+
+def _is_another(returns: Any, declared: Any) -> bool:
+    """Whether what a handler returns is surely not what its message declares; the finer cases are a type checker's."""
+    if returns is inspect.Signature.empty or (returns is type(None)) != (declared is type(None)):
+        return returns is not inspect.Signature.empty
+    kinds = [
+        next((kind for kind in _KINDS if isinstance(one, type) and issubclass(one, kind)), None)
+        for one in (returns, declared)
+    ]
+    return None not in kinds and kinds[0] != kinds[1]
+
+
+def _how(message: type, declared: Any, returns: Any) -> str:
+    if declared is not type(None):
+        return ""
+    kind = "Command" if issubclass(message, Command) else "Query"
+    return f", as in class {message.__name__}({kind}[{name_of(returns)}])"
+
+
 def _function(handler: Any) -> Any:
     return handler.handle if hasattr(handler, "handle") else handler
 
 
 def _at(handler: Any, what: str) -> str:
-    return f"{where(_function(handler))}: {what}"
-
-
-def _name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return at(_function(handler), what)

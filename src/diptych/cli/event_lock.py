@@ -9,7 +9,7 @@ from diptych.cli.discovery import find
 from diptych.cli.output import talk
 from diptych.lint.facts import facts_of
 from diptych.lint.inspecting import told
-from diptych.lint.lock import find_lock, grow, lock_text, read_lock, stored_classes, write_lock
+from diptych.lint.lock import FILE, find_lock, grow, lock_text, read_lock, stored_classes, write_lock
 
 
 def write_down(said: str | None) -> int:
@@ -19,7 +19,10 @@ def write_down(said: str | None) -> int:
     grown = grow(read_lock(lock_text(found.target.path)), stored_classes(facts_of(told(found.app))))
     for line in grown.refused:
         talk(f"{line}. Old events cannot be read so: give the class a new version, and an upcaster.")
-    if grown.refused:
+    for name in grown.gone:
+        how = f'Write name="{name}" on the class that it became; if it was never stored, take it out of {FILE}.'
+        talk(f"{name} is in the lock, and no class has this name. {how}")
+    if grown.refused or grown.gone:
         return 1
     for line in grown.added:
         print(line)

@@ -27,11 +27,15 @@ Lock = Mapping[str, Mapping[int, Locked]]
 
 
 class Grown(NamedTuple):
-    """A lock with what is new in it. `added` are sentences for people; `refused` what would change what is stored."""
+    """A lock with what is new in it. `added` are sentences for people; `refused` what would change what is stored.
+
+    `gone` are names that no class has any more.
+    """
 
     lock: Lock
     added: list[str]
     refused: list[str]
+    gone: list[str]
 
 
 def find_lock(file: Path) -> Path:
@@ -101,8 +105,9 @@ def grow(lock: Lock, events: Iterable[StoredClass]) -> Grown:
     less is refused: old payloads have it, so the class needs a new version.
     """
     grown = {name: dict(versions) for name, versions in lock.items()}
-    added, refused = list[str](), list[str]()
+    added, refused, classes = list[str](), list[str](), set[str]()
     for event in sorted(events, key=lambda one: (one.event, one.version)):
+        classes.add(event.event)
         mine = {name: json.loads(shape) for name, shape in event.fields.items()}
         versions = grown.setdefault(event.event, {})
         known, called = versions.get(event.version), f"{event.event} v{event.version}"
@@ -116,7 +121,7 @@ def grow(lock: Lock, events: Iterable[StoredClass]) -> Grown:
             versions[event.version] = Locked({**known.fields, **mine})
             new = [name for name in mine if name not in known.fields]
             added.append(f"{called}: {', '.join(new)}" if new else f"{called}: its fields take more than before")
-    return Grown(grown, added, refused)
+    return Grown(grown, added, refused, [name for name in lock if name not in classes])
 
 
 def removed(known: Locked, event: StoredClass) -> list[tuple[str, str]]:

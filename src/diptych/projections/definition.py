@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from diptych.errors import ConfigurationError
-from diptych.handlers import alternatives, annotations, marked, where
+from diptych.handlers import alternatives, annotations, marked, name_of, where
 from diptych.messages import DomainEvent, Metadata, declared_events
 from diptych.projections.faults import Faults
 from diptych.projections.hashing import hash_of
@@ -167,7 +167,9 @@ def _script_events(hint: Any, place: str, faults: Faults) -> tuple[type[DomainEv
     named = alternatives(hint)
     wrong = [one for one in named if not (isinstance(one, type) and issubclass(one, DomainEvent))]
     if wrong:
-        faults.add(place, f"{wrong[0]!r} is not an event", "annotate `event` with DomainEvent classes, joined by |")
+        faults.add(
+            place, f"{name_of(wrong[0])} is not an event", "annotate `event` with DomainEvent classes, joined by |"
+        )
     return tuple(one for one in named if one not in wrong)
 
 

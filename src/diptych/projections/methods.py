@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 from uuid import UUID
 
 from diptych.events.recorded import StoredEvent
-from diptych.handlers import On, Parameter, Signature, alternatives, marked, signature, where
+from diptych.handlers import On, Parameter, Signature, alternatives, marked, name_of, signature, where
 from diptych.messages import DomainEvent, Metadata
 from diptych.projections.faults import Faults
 from diptych.projections.keys import RowKeys, comparable
@@ -229,7 +229,7 @@ def _returned(returns: Any, models: Models) -> tuple[type[ReadModel], bool, bool
     if kind not in models.at:
         if isinstance(kind, type) and issubclass(kind, ReadModel):
             raise _not_owned(kind)
-        raise _Misfit(f"it returns {kind!r}, which is no read model", "return a row, rows, or None")
+        raise _Misfit(f"it returns {name_of(kind)}, which is no read model", "return a row, rows, or None")
     return kind, is_sequence, is_none_allowed
 
 

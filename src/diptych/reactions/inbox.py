@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any, Final, NamedTuple, TypeVar
 
 from diptych.errors import ProgrammingError
-from diptych.handlers import alternatives, is_async, local_names, signature
+from diptych.handlers import alternatives, is_async, local_names, name_of, signature
 from diptych.messages import Command
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode
 from diptych.reactions.source import Incoming, Source
@@ -81,7 +81,9 @@ class Inbox:
                 raise TypeError(f"{read.where}: write (event: YourMessage) or (event, message: IntegrationMessage)")
             event = taken[0]
             if not (isinstance(event, type) and issubclass(event, IntegrationEvent)):
-                raise TypeError(f"{read.where}: its first parameter is {event}; write an IntegrationEvent of yours")
+                raise TypeError(
+                    f"{read.where}: its first parameter is {name_of(event)}; write an IntegrationEvent of yours"
+                )
             makes = [one for one in alternatives(read.returns) if one is not NoneType]
             if not all(isinstance(one, type) and issubclass(one, Command) for one in makes):
                 raise TypeError(f"{read.where}: {read.returning}; annotate the Command it makes")

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from diptych.errors import ConfigurationError, ProgrammingError
 from diptych.events.recorded import RecordedEvent
-from diptych.handlers import alternatives, is_async, local_names, signature
+from diptych.handlers import alternatives, is_async, local_names, name_of, signature
 from diptych.messages import DomainEvent, Metadata
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage
 from diptych.reactions.publisher import Publisher
@@ -64,7 +64,9 @@ class Publication:
                 raise TypeError(f"{read.where}: {read.returning}; annotate the IntegrationEvent it makes")
             for event in alternatives(taken[0]):
                 if not (isinstance(event, type) and issubclass(event, DomainEvent)):
-                    raise TypeError(f"{read.where}: its first parameter is {event}; write a DomainEvent of yours")
+                    raise TypeError(
+                        f"{read.where}: its first parameter is {name_of(event)}; write a DomainEvent of yours"
+                    )
                 if event in found:
                     raise TypeError(f"{read.where}: {event.__name__} is told by another function of {self.name}")
                 found[event] = Mapped(function, len(taken) == 2, tuple(makes))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
-from diptych.handlers import Parameter, Signature, alternatives, is_async, signature, where
+from diptych.handlers import Parameter, Signature, alternatives, is_async, name_of, signature, where
 from diptych.messages import DomainEvent, IdempotencyKey, Metadata
 from diptych.subscriptions.tasks import as_key, full_key
 
@@ -73,7 +73,9 @@ def read_reaction(declared: Declared) -> Reaction:
         raise TypeError(f"{read.where}: it takes nothing; write an event as its first parameter")
     events = _events(read.message.annotation)
     if not events:
-        raise TypeError(f"{read.where}: its first parameter is {read.message.annotation}; write a DomainEvent of yours")
+        raise TypeError(
+            f"{read.where}: its first parameter is {name_of(read.message.annotation)}; write a DomainEvent of yours"
+        )
     if declared.begins not in get_args(Begins):
         raise TypeError(f"{read.where}: begins={declared.begins!r}; it is head or beginning")
     if type(declared.attempts) is not int or declared.attempts < 1:

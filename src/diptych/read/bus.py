@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from types import CoroutineType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from diptych.errors import (
@@ -17,8 +18,8 @@ from diptych.errors import (
     StaleReadError,
 )
 from diptych.events.recorded import from_microseconds
-from diptych.handlers import Handlers, local_names, not_started
-from diptych.messages import Query, Receipt
+from diptych.handlers import Handlers, local_names, not_awaited, not_started
+from diptych.messages import Query, Receipt, not_a
 from diptych.read.freshness import NOT_ASKED, NOTHING_KNOWN, Fresh, fresh, known_of
 from diptych.read.read_models import ReadModels
 from diptych.read.waiting import Waited, Wanted, wait
@@ -140,14 +141,16 @@ class QueryRoutes:
         """Stop: from now on queries are refused."""
         self.side, self.calls = None, {}
 
-    def reading(self, query: type[Query[Any]]) -> Reading:
+    def reading(self, query: Query[Any]) -> Reading:
         """Return who answers. :raises NoHandlerFoundError: nobody does."""
-        found = self.calls.get(query)
+        found = self.calls.get(type(query))
         if found is not None:
             return found
+        if not isinstance(query, Query):
+            raise not_a(Query, query)
         if self.side is None:
-            raise not_started(query)
-        raise NoHandlerFoundError(query.__name__)
+            raise not_started(type(query))
+        raise NoHandlerFoundError(type(query).__name__)
 
     async def ask(self, query: Query[Any], call: Ask) -> Any:
         """Run a query through the middleware."""
@@ -175,7 +178,7 @@ class QueryBus:
         :raises StaleReadError: it could not, `within` so many seconds.
         :raises NoHandlerFoundError: nobody answers it.
         """
-        reading = self._routes.reading(type(query))
+        reading = self._routes.reading(query)
         if after is not None:
             value, _, waited = await self._fresh(reading, query, Wanted.of(after), within)
             waited.or_raise()
@@ -183,6 +186,8 @@ class QueryBus:
             return result
         if reading.parameter is None and not self._routes.middleware:
             direct: R = await reading.call(query)
+            if type(direct) is CoroutineType:
+                raise not_awaited(type(query), direct)
             return direct
         result, _ = await self._run(reading, query, with_freshness=False)
         return result
@@ -191,7 +196,7 @@ class QueryBus:
         self, query: Query[R], *, after: Receipt[Any] | str | None = None, within: float = 1.0
     ) -> Answer[R]:
         """Answer a query and say how old the answer is; a stale one is an answer too, with its reason."""
-        reading = self._routes.reading(type(query))
+        reading = self._routes.reading(query)
         if after is None:
             value, found = await self._run(reading, query, with_freshness=True)
             return Answer(_or_raise(value), found, found.reason)
@@ -234,6 +239,8 @@ class QueryBus:
         try:
             try:
                 value = await (self._routes.ask(query, call) if self._routes.middleware else call(query))
+                if type(value) is CoroutineType:
+                    raise not_awaited(type(query), value)
             except (NotFoundError, DomainError) as error:
                 if not with_freshness:
                     raise

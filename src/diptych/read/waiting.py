@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-from diptych.errors import StaleReadError
+from diptych.errors import ProgrammingError, StaleReadError
 from diptych.messages import Receipt
 from diptych.store.protocols import ViewStore
 from diptych.stream import read_token
@@ -25,9 +25,14 @@ class Wanted(NamedTuple):
 
     @classmethod
     def of(cls, after: Receipt[Any] | str) -> "Wanted":
-        """Read a receipt or a token. :raises InvalidInputError: the token is none of ours."""
+        """Read a receipt or a token.
+
+        :raises InvalidInputError: the token is none of ours. :raises ProgrammingError: it is neither.
+        """
         if isinstance(after, Receipt):
             return cls(after.position, after.event_types or None)
+        if not isinstance(after, str):
+            raise ProgrammingError(f"after={after!r} is no place in the log. Give a command's receipt, or its token.")
         return cls(read_token(after)[0])
 
     def concerns(self, progress: Progress) -> bool:

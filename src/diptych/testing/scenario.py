@@ -282,4 +282,5 @@ def _refuse_wrong(subject: Any, app: App | None, api: Any) -> None:
         name = subject.__name__
         raise ConfigurationError(f"A projection alone needs no app. Write Scenario({name}), or name an aggregate.")
     if app is not None and not app.url.startswith("memory:"):
-        raise ConfigurationError(f"A scenario plays in memory, not in {shown(app.url)}. Give it an App('memory:').")
+        how = "Give it one in memory with all that is in yours: memory = App('memory:'); memory.include(app)"
+        raise ConfigurationError(f"A scenario plays in memory, not in {shown(app.url)}. {how}.")

@@ -10,7 +10,7 @@ from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.read.freshness import NOT_ASKED
 from diptych.web.exchange import Exchange
-from diptych.web.request_headers import command_id_of, correlation_of, tag_of, version_of
+from diptych.web.request_headers import command_id_of, correlation_of, place_of, tag_of, version_of
 from diptych.write.bus import CommandBus, CommandHandler, Expected
 
 R = TypeVar("R")
@@ -100,7 +100,8 @@ class RequestQueries(QueryBus):
 
     def __init__(self, exchange: Exchange) -> None:
         self._bus, self._exchange = exchange.app.queries, exchange
-        self._after = exchange.header(b"diptych-after")
+        after = exchange.header(b"diptych-after")
+        self._after = None if after is None else place_of(after)
 
     def register(self, query: type[Query[R]], handler: QueryHandler[Any, R] | Callable[..., Awaitable[R]]) -> None:
         """Say who answers a query; before the app starts, as on the app's own bus."""

@@ -42,8 +42,12 @@ def install(app: App, api: FastAPI, *, settings: WebSettings = _DEFAULTS) -> Non
     registered before stay yours. FastAPI applications that are mounted in this one are served with it. Call it right
     after `api = FastAPI()`.
 
-    :raises ConfigurationError: it was called before for this application, or the application has served a request.
+    :raises ConfigurationError: it was called before for this application, the application has served a request, or
+        one of the two is none.
     """
+    if not isinstance(app, App) or not isinstance(api, FastAPI):
+        given = f"{type(app).__name__} and {type(api).__name__}"
+        raise ConfigurationError(f"install takes an App and a FastAPI application, in this order, not {given}.")
     if api in _installed:
         raise ConfigurationError(
             "install(app, api) was called twice for one FastAPI application. Delete one of the calls; "

@@ -71,7 +71,10 @@ KINDS: Mapping[type[DiptychError], Kind] = {
     ReadModelNotFoundError: Kind(404, "not-found", "There is no such thing"),
     ConflictError: Kind(409, "conflict", "Somebody else was first"),
     WrongExpectedVersionError: Kind(409, "conflict", "Somebody else was first"),
-    CommandIdReusedError: Kind(422, "idempotency-key-reused", "The idempotency key belongs to another request"),
+    CommandIdReusedError: Kind(
+        422, "idempotency-key-reused", "The idempotency key belongs to another request",
+        "It came with other fields before. Send those again to get the first answer, or take a new key.",
+    ),
     OtherHistoryError: Kind(
         503, "other-history", "The data was restored from elsewhere", "An operator has to start the service anew.", 60
     ),

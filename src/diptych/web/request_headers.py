@@ -8,6 +8,8 @@ from typing import Final
 from uuid import UUID
 
 from diptych.clock import id_for
+from diptych.errors import InvalidInputError
+from diptych.stream import read_token
 from diptych.web.problems import PRECONDITION_FAILED, RefusedError
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -47,6 +49,16 @@ def version_of(if_match: str) -> int | None:
         failed = PRECONDITION_FAILED
         raise RefusedError(failed.status, failed.name, failed.title, "No version has this tag. Read it again.")
     return int(version)
+
+
+def place_of(after: str) -> str:
+    """Return what Diptych-After names. :raises RefusedError: with 400, it is no place in a log."""
+    try:
+        read_token(after)
+    except InvalidInputError as error:
+        detail = "Diptych-After takes what an answer gave as Diptych-Position."
+        raise RefusedError(400, "malformed-header", "A header is malformed", detail) from error
+    return after
 
 
 def tag_of(version: int) -> str:

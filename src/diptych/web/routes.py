@@ -41,6 +41,11 @@ def uses(api: FastAPI) -> Iterator[Use]:
             _look(dependant, use)
             if written is not route.endpoint:
                 use.fault = _fault(use, written)
+            elif isclass(written) and issubclass(written, Command | Query):
+                use.fault = (
+                    f"{use.where}: {written.__name__} stands under {use.path} in a router without routes_as, so "
+                    "that nobody would be sent it. Write APIRouter(route_class=routes_as())."
+                )
             yield use
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from diptych.errors import ConfigurationError, ProgrammingError
-from diptych.handlers import alternatives, marked, signature, where
+from diptych.handlers import alternatives, at, marked, name_of, signature
 from diptych.messages import DomainEvent
 
 _RESERVED = ("id", "version", "record", "aggregate_name")
@@ -77,6 +77,9 @@ class Aggregate:
         applier = appliers(type(self)).get(type(event))
         if applier is not None:
             apply_one(self, applier, event)
+        elif not isinstance(event, DomainEvent):
+            what = f"the class {event.__name__}" if isinstance(event, type) else f"a {type(event).__name__}"
+            raise ProgrammingError(f"{self} recorded {what}. Record an object of a DomainEvent of yours.")
         recorded.append(event)
 
     def __repr__(self) -> str:
@@ -109,14 +112,16 @@ def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:
             try:
                 read = signature(method, mark.names, skip=1)
             except (NameError, TypeError) as error:
-                problems.append(f"{where(method)}: {error}; annotate it with names that can be imported")
+                problems.append(at(method, f"{error}; annotate it with names that can be imported"))
                 continue
             taken = [parameter.annotation for parameter in read.parameters]
             events = _events(taken[0]) if len(taken) == 1 else ()
             if any(is_one(method) for is_one in _NOT_PLAIN):
                 problems.append(f"{read.where}: @on takes a plain method, called at once; write def, and await nothing")
             elif not events:
-                problems.append(f"{read.where}: takes {taken}; write def {method.__name__}(self, event: YourEvent)")
+                problems.append(
+                    f"{read.where}: takes {_list(taken)}; write def {method.__name__}(self, event: YourEvent)"
+                )
             for event in events:
                 if found.setdefault(event, method) is not method:
                     problems.append(f"{read.where}: {event.__name__} has an @on method already; delete one of the two")
@@ -124,6 +129,10 @@ def appliers(cls: type[Aggregate]) -> dict[type[DomainEvent], Applier]:
             raise ConfigurationError(problems)
         cls._appliers = found
     return cls._appliers
+
+
+def _list(taken: list[Any]) -> str:
+    return ", ".join(map(name_of, taken)) or "no event"
 
 
 def _events(annotation: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
-from diptych.errors import NoHandlerFoundError
+from diptych.errors import NoHandlerFoundError, ProgrammingError
 from diptych.handlers import Handlers, local_names, not_started
 from diptych.messages import Command, Envelope, Receipt, envelope_of, tenant_here, with_envelope
 from diptych.write.handling import Call, Handling
@@ -90,7 +90,9 @@ class CommandBus:
         self._routes, self._user_id = routes, user_id
 
     def as_user(self, user_id: str | None) -> "CommandBus":
-        """Return a bus whose commands are sent by this user."""
+        """Return a bus whose commands are sent by this user. :raises ProgrammingError: it is no text."""
+        if not (user_id is None or isinstance(user_id, str)):
+            raise _no_user(user_id)
         return CommandBus(self._routes, user_id)
 
     def register(self, command: type[C], handler: CommandHandler[C] | Callable[..., Awaitable[Any]]) -> None:
@@ -121,6 +123,12 @@ class CommandBus:
         :raises UnknownOutcomeError: the commit was not confirmed; send the same command again.
         """
         known = envelope_of(command)
+        if not (command_id is None or isinstance(command_id, UUID)):
+            raise ProgrammingError(
+                f"command_id={command_id!r} is no UUID. Write UUID(...), or key.id of an IdempotencyKey."
+            )
+        if not (user_id is None or isinstance(user_id, str)):
+            raise _no_user(user_id)
         if command_id is None and known is not None:
             command_id, known.is_known = known.command_id, True
         envelope = Envelope(command_id, user_id=self._user_id if user_id is None else user_id)
@@ -134,6 +142,10 @@ class CommandBus:
         else:
             envelope.tenant, envelope.correlation_id = tenant_here(), correlation_id
         return await self._routes.dispatch(with_envelope(command, envelope, is_first=known is None))
+
+
+def _no_user(user_id: object) -> ProgrammingError:
+    return ProgrammingError(f"A user id is text, and {user_id!r} is {type(user_id).__name__}. Write str(...).")
 
 
 def bound(function: Callable[..., Awaitable[Any]], arguments: Mapping[str, Any]) -> Call:

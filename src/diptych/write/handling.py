@@ -3,9 +3,11 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from diptych.errors import StoreError, UnknownOutcomeError, WrongExpectedVersionError
+from diptych.handlers import not_awaited
 from diptych.messages import Command, Envelope, Receipt
 from diptych.store.batches import Fold
 from diptych.store.protocols import Append, Appended, CommandKeyTaken, StreamWrite
@@ -87,6 +89,8 @@ class Handling:
 
     async def _attempt(self, call: Call, command: Command[Any], work: UnitOfWork) -> Receipt[Any]:
         result = await run(work, call, command)
+        if type(result) is CoroutineType:
+            raise not_awaited(type(command), result)
         writes = work.writes()
         if not writes and not work.envelope.is_known:
             work.unchanged()

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from diptych.errors import CommandIdReusedError, DataError, InvalidInputError, ProgrammingError
+from diptych.handlers import name_of
 from diptych.messages import Command, Envelope, Receipt, result_type
 from diptych.store.protocols import CommandKey, CommandRecord, StoredCommand
 
@@ -102,5 +103,5 @@ def _dump(command: type[Command[Any]], result: Any) -> str:
     except (PydanticSerializationError, UserWarning, ValidationError) as error:
         raise ProgrammingError(
             f"The handler of {command.__name__} returned {result!r}, but {command.__name__} declares "
-            f"{result_type(command)}. Nothing was stored. Correct the handler, or write Command[...]."
+            f"{name_of(result_type(command))}. Nothing was stored. Correct the handler, or write Command[...]."
         ) from error

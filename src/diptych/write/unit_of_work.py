@@ -56,7 +56,7 @@ class UnitOfWork:
 
     async def load(self, cls: type[Aggregate], id: UUID) -> Aggregate | None:
         """Return the aggregate as it is in the log now, or None; the same object every time in one command."""
-        key = (self.envelope.tenant, cls.aggregate_name, id.int)
+        key = _key(self.envelope.tenant, cls.aggregate_name, id)
         cached = self._loaded.get(key)
         if cached is None:
             stream = StreamName(self.envelope.tenant, cls.aggregate_name, id)
@@ -76,7 +76,7 @@ class UnitOfWork:
     def add(self, aggregate: Aggregate) -> None:
         """Take a new aggregate in. :raises ConflictError: one with this id is there already."""
         stream = StreamName(self.envelope.tenant, aggregate.aggregate_name, aggregate.id)
-        key = (stream.tenant, stream.category, stream.id.int)
+        key = _key(stream.tenant, stream.category, stream.id)
         known = self._loaded.get(key)
         if known is not None and known.aggregate is not aggregate:
             if known.aggregate.version or pending(known.aggregate):
@@ -206,6 +206,16 @@ class UnitOfWork:
         if self._held is not None:
             self.side.queues.leave(self._held)
             self._held = None
+
+
+def _key(tenant: str, category: str, id: UUID) -> Key:
+    try:
+        return tenant, category, id.int
+    except AttributeError:
+        raise ProgrammingError(
+            f"{category}: {id!r} is no UUID, as the id of an aggregate is. Write UUID(...), or make one of a name of "
+            f'yours: id_for("{category.lower()}", ...).'
+        ) from None
 
 
 _current: ContextVar[UnitOfWork | None] = ContextVar("diptych_unit_of_work", default=None)

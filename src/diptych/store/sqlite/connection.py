@@ -169,6 +169,9 @@ def _from_system(error: OSError, path: str) -> StoreError:
         return _full(error, path)
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return _read_only(error, path)
+    if error.errno == errno.ENOENT:
+        folder = os.path.dirname(os.path.abspath(path))
+        return StoreUnavailableError(f"{path} cannot be opened: there is no folder {folder}. Make it, or mend the URL.")
     return StoreUnavailableError(f"{path}: {error}. Nothing was stored; try again when the cause is gone.")
 
 
