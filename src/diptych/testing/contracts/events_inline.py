@@ -74,6 +74,13 @@ class InlineContract(EventStoreHarness):
         assert await _standing(inline) == (0, 0)
         assert (await inline.head()).position == 2
 
+    async def test_a_projection_of_several_lanes_is_left_out(self, store: EventStore) -> None:
+        """P1: it is asynchronous in other code, whose workers would apply the event once more."""
+        await store.inline.open([TALLIES._replace(lanes=16)], store_id=store.store_id)
+        await store.append(_appending(1, Counting()))
+        assert await _standing(store) == (0, 0)
+        assert {place.position for place in await store.inline.places(TALLIES.name)} == {0}
+
     async def test_a_failing_fold_refuses_its_append_alone(self, inline: EventStore) -> None:
         """L7"""
         appends = [_appending(1, Counting(fails=turn == 1)) for turn in range(3)]
