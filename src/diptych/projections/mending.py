@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from diptych.errors import DiptychError, StoreError
+from diptych.errors import DiptychError
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft
 from diptych.projections.carrying import Carrier
@@ -17,7 +17,7 @@ from diptych.projections.held import Lane
 from diptych.projections.leaving_out import says_left_out
 from diptych.store.batches import Answer, Checkpoint, ParkedEvent
 from diptych.store.leases import Request
-from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
+from diptych.subscriptions.failures import ENDED, OF_THE_STORE, EventFailure, may_be_tried_unasked
 from diptych.subscriptions.lanes import lane_of
 
 _GOES_ON: Final = "It goes on."
@@ -109,7 +109,7 @@ class Mender:
                 await self._work.tenure.mark(lane.number, attempt=first)
                 batch = await carrier.folding.key(key, events)
                 await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
-        except StoreError:
+        except OF_THE_STORE:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
             why = _said(error)
@@ -136,7 +136,7 @@ class Mender:
                     batch = await carrier.folding.parked(await self._stored(rest))
                 said = f"{first}{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
                 await self._write(lane, batch, (), key, _answer(request, said))
-        except StoreError:
+        except OF_THE_STORE:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
             why = _said(error)
