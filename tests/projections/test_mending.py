@@ -1,11 +1,12 @@
 """P7: what becomes of parked keys and of events that are left out, as it is asked of whoever has the lane."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from diptych.errors import StoreUnavailableError, UnknownOutcomeError
 from diptych.projections.carrying import Carrier
 from diptych.projections.mending import Done, Mender
 from diptych.projections.runner import Listener, Runner
@@ -76,6 +77,30 @@ async def test_what_is_left_out_is_left_out_alone(carrier: Carrier) -> None:
     assert answered == Done(f"Position 3 is left out for ever. {KEY}: 1 event is applied.")
     assert answered.and_goes_on == f"{answered.outcome} It goes on."
     assert await parked(carrier) == []
+
+
+async def test_a_try_that_the_store_cut_short_is_not_taken_for_the_end_of_the_process(
+    carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P7, X2: the lane is claimed again by the same process."""
+    mender = Mender(carrier)
+    shop.Baskets.is_mended = True
+    for error in (StoreUnavailableError("away"), UnknownOutcomeError("no answer")):
+        with monkeypatch.context() as patched:
+            patched.setattr(carrier.work.views, "commit", _failing(error))
+            with pytest.raises(type(error)):
+                await done(carrier, "retry", key=KEY, mender=mender)
+        await carrier.take(await carrier.work.tenure.claim([LANE]))
+        await mender.look([LANE])
+        assert [error for error in carrier.parked.errors.values() if ENDED in error] == []
+    assert await done(carrier, "retry", key=KEY, mender=mender) == Done(f"{KEY}: 2 events are applied.")
+
+
+def _failing(error: Exception) -> Callable[..., Awaitable[None]]:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    return fail
 
 
 async def test_only_what_is_parked_or_stopped_the_projection_is_left_out(carrier: Carrier) -> None:

@@ -59,7 +59,7 @@ class Holding:
             await self._carrier.take(held)
             for one in held:
                 if one.lane in self.troubled:
-                    await self._tenure.mark(one.lane, attempt=one.attempt)
+                    await self._tenure.mark(one.lane, attempt=self._carrier.lanes[one.lane].attempt)
             await self._mender.look([one.lane for one in held])
             self._must_reload = False
             self._tell("taken", self._carrier.lanes.keys() - self._had)
