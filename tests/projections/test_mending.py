@@ -8,8 +8,11 @@ import pytest
 
 from diptych.errors import StoreUnavailableError, UnknownOutcomeError
 from diptych.projections.carrying import Carrier
+from diptych.projections.leaving_out import says_left_out
 from diptych.projections.mending import Done, Mender
 from diptych.projections.runner import Listener, Runner
+from diptych.read.models import table_of
+from diptych.store.batches import Load
 from diptych.store.leases import Request, Verb
 from diptych.subscriptions.failures import ENDED, EventFailure
 from diptych.subscriptions.lanes import LANES, lane_of
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.anyio
 ONE, TWO = shop.order("1"), shop.order("2")
 KEY, LANE = str(ONE.id), lane_of(str(ONE.id), LANES)
 ALL = frozenset(range(LANES))
+BASKET = table_of(shop.Basket)
 
 
 @pytest.fixture
@@ -77,6 +81,61 @@ async def test_what_is_left_out_is_left_out_alone(carrier: Carrier) -> None:
     assert answered == Done(f"Position 3 is left out for ever. {KEY}: 1 event is applied.")
     assert answered.and_goes_on == f"{answered.outcome} It goes on."
     assert await parked(carrier) == []
+
+
+async def leave_out(carrier: Carrier, position: int) -> None:
+    """Have an event left out for ever in another generation, the one that is read."""
+    leases = carrier.work.views.leases
+    for request in await leases.ask("baskets", "skip", position=position):
+        await leases.settle(request.id, says_left_out(position))
+
+
+async def test_what_was_left_out_in_another_generation_waits_no_longer_when_it_is_tried_again(carrier: Carrier) -> None:
+    """P3: as after a roll-back to a generation that had the event parked."""
+    await leave_out(carrier, 3)
+    assert await done(carrier, "retry", key=KEY) == Done(f"{KEY}: 1 event is applied.")
+    assert await parked(carrier) == []
+
+
+async def test_what_was_left_out_while_it_waited_is_not_applied_with_the_others(carrier: Carrier) -> None:
+    """P3"""
+    await leave_out(carrier, 5)
+    shop.Baskets.is_mended = True
+    assert await done(carrier, "retry", key=KEY) == Done(f"{KEY}: 1 event is applied.")
+    assert await parked(carrier) == []
+
+
+async def test_a_key_that_is_parked_for_what_is_left_out_is_tried_unasked_even_if_that_ended_the_process(
+    carrier: Carrier,
+) -> None:
+    mender = Mender(carrier)
+    await carrier.look_at_parked()  # as after a claim
+    carrier.lanes[LANE].attempt = 3
+    await mender.look([LANE])
+    await mender.try_unasked(ALL)
+    assert await parked(carrier) == [(3, True), (5, False)]
+    await leave_out(carrier, 3)
+    await mender.try_unasked(ALL)
+    assert await parked(carrier) == []
+
+
+async def test_what_is_left_out_is_left_out_of_a_key_that_is_folded_again(carrier: Carrier) -> None:
+    """P3: whether it could be applied by now or not."""
+    await leave_out(carrier, 3)
+    for is_mended in (False, True):
+        shop.Baskets.is_mended = is_mended
+        assert await done(carrier, "rebuild", key=KEY) == Done(f"{KEY}: its rows are made of its 2 events again.")
+        rows = await carrier.work.views.load(carrier.work.generation, [Load(BASKET, BASKET.key, [(ONE.id,)])])
+        assert [row.items for row in rows["basket"]] == [2]
+
+
+async def test_what_is_left_out_already_is_said_to_be(carrier: Carrier) -> None:
+    """P3: the record of it is not written over by one who is asked again, as his answer had not come through."""
+    await done(carrier, "skip", position=3)
+    await leave_out(carrier, 3)
+    for halted in (0, 3):
+        said = Done("Position 3 is left out for ever.", has_effect=halted == 3)
+        assert await done(carrier, "skip", position=3, halted=halted) == said
 
 
 async def test_a_try_that_the_store_cut_short_is_not_taken_for_the_end_of_the_process(
