@@ -160,6 +160,9 @@ class Following:
     def _steer(self, board: Board) -> None:
         for number, runner in self._runners.items():
             runner.pause(self.definition.name in board.paused)
+            if self._is_inline:
+                places = [row.checkpoint.position for row in board.lanes if row.generation == number]
+                runner.hears(max(places, default=0))
             runner.is_asked([one for one in board.requests if one.generation == number])
             runner.are_troubled([one.lane for one in board.lanes if one.generation == number and one.trouble])
 

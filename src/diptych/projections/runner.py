@@ -72,6 +72,11 @@ class Runner:
         """Learn of which lanes something is said, that is not so any more once they are claimed."""
         self._holding.troubled = lanes
 
+    def hears(self, position: int) -> None:
+        """Learn how far a lane is that is everybody's: what stands here may have been got past elsewhere."""
+        if self._halted is not None and position >= self._halted.position:
+            self._goes_on()
+
     def pause(self, is_paused: bool) -> None:
         """Stand, or go on."""
         if is_paused != self._is_paused:
@@ -187,6 +192,7 @@ class Runner:
             await self._fail(error)
             return
         self._holding.doubt()
+        self._trouble, self._halted = None, None  # what was asked may be done all the same: it tries, and stands again
         if kind is Remedy.PAUSE:
             self.carrier.progress.shows(self.carrier.progress.state, str(error))
             _log.warning("%s waits for its store: %s", self._work.name, error)
