@@ -3,6 +3,7 @@
 Rule: it decides, and has it done by its runners.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -38,6 +39,7 @@ class Following:
         self._builder = Builder(definition.tables, site)
         self._knowledge = Knowledge(definition, self.progress, site)
         self._runners: dict[int, Runner] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # the runners', also of those that are to end
         self._gave_up: dict[int, str] = {}  # generations that this code cannot go on with, and why
         ends_when_hung = site.rules.exits_when_hung
         self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer, ends_when_hung)
@@ -143,10 +145,13 @@ class Following:
                 self._runners[live].is_building = False
                 self._runners[live].shows(self.progress)
         for number in takes - self._gave_up.keys() - self._runners.keys():
+            if number in self._tasks and not self._tasks[number].done():
+                continue  # the one before has lanes to let go of yet, and would let go of those of this one, too
             progress = self.progress if number == live else Progress(self.definition.name)
             runner = Runner(self._work(number), progress, self._listener, is_building=number != live)
             self._runners[number] = runner
-            self._site.start(runner.run, f"diptych-projection-{self.definition.name}-{number}")
+            name = f"diptych-projection-{self.definition.name}-{number}"
+            self._tasks[number] = self._site.start(runner.run, name)
 
     def _work(self, number: int) -> Work:
         site, name = self._site, self.definition.name

@@ -1,0 +1,73 @@
+"""One projection over its generations: what is run of it, and when."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from diptych.store.protocols import ViewStore
+from tests.projections import shop
+from tests.projections.harmful import board_where, until
+from tests.projections.rebuilds import KEEPING, rebuild, subject_of
+from tests.projections.running import running
+from tests.projections.test_liveness import Around
+
+pytestmark = pytest.mark.anyio
+
+
+class Slow(Around):
+    """A view store in which lanes are let go of only when `may` says so."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.may, self.asked = asyncio.Event(), asyncio.Event()
+        self.may.set()
+
+    @property
+    def leases(self) -> Any:
+        return SlowRelease(self.inner.leases, self)
+
+
+class SlowRelease(Around):
+    def __init__(self, inner: Any, of: Slow) -> None:
+        super().__init__(inner)
+        self.of = of
+
+    async def release(self, *given: Any, **more: Any) -> None:
+        self.of.asked.set()
+        await self.of.may.wait()
+        await self.inner.release(*given, **more)
+
+
+async def test_a_generation_that_is_rolled_back_to_at_once_keeps_its_lanes() -> None:
+    """P5: who had them for what was read before lets go of them late, and not of those that were taken again."""
+    kept: list[Slow] = []
+
+    def wrap(views: ViewStore) -> ViewStore:
+        kept.append(Slow(views))
+        return kept[0]
+
+    async with running("memory:", shop.Sales, rules=KEEPING, wrap_views=wrap) as shop_:
+        subject, slow = subject_of(shop_, shop.Sales), kept[0]
+        await shop_.append([(shop.order("1"), shop.added())])
+        await shop_.engine.caught_up()
+        made = await rebuild(subject)
+        assert made.old is not None
+        await until(lambda: shop_.engine.progress["sales"].generation == made.new.number)
+        await board_where(shop_.views, lambda board: owners_of(board, made.new.number) != {""})
+        slow.may.clear()
+        slow.asked.clear()
+        await shop_.views.generations.swap("sales", made.old.number)
+        await slow.asked.wait()
+        await shop_.views.generations.swap("sales", made.new.number)
+        await until(lambda: shop_.engine.progress["sales"].generation == made.new.number)
+        await shop_.engine.look()
+        slow.may.set()
+        last = await shop_.append([(shop.order("1"), shop.added())])
+        assert await shop_.engine.progress["sales"].wait_for(last.position, 5.0)
+        await asyncio.sleep(0)
+        assert owners_of(await shop_.views.leases.board(), made.new.number) == {shop_.engine.worker}
+
+
+def owners_of(board: Any, generation: int) -> set[str]:
+    return {row.owner for row in board.lanes if row.generation == generation}
