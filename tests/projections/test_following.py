@@ -1,15 +1,21 @@
 """One projection over its generations: what is run of it, and when."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diptych.store.protocols import ViewStore
+from diptych.app.standing import stand
+from diptych.projections.definition import define
+from diptych.store.batches import Checkpoint
+from diptych.store.protocols import Head, ViewStore
+from diptych.store.seen import Seen
 from tests.projections import shop
 from tests.projections.harmful import board_where, until
-from tests.projections.rebuilds import KEEPING, rebuild, subject_of
+from tests.projections.rebuilds import KEEPING, StrictBySql, orders, rebuild, subject_of
 from tests.projections.running import running
+from tests.projections.shop import HandWritten
 from tests.projections.test_liveness import Around
 
 pytestmark = pytest.mark.anyio
@@ -71,3 +77,26 @@ async def test_a_generation_that_is_rolled_back_to_at_once_keeps_its_lanes() -> 
 
 def owners_of(board: Any, generation: int) -> set[str]:
     return {row.owner for row in board.lanes if row.generation == generation}
+
+
+async def test_a_build_that_stops_is_told_and_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
+    """R1: it was told as being built, and as read meanwhile, for ever."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    async with running(url, shop.SalesBySql) as before:
+        await before.append(orders(4))
+        await before.engine.caught_up()
+    StrictBySql.is_mended = False
+    async with running(url, StrictBySql, rules=KEEPING) as after:
+        progress = after.engine.progress["sales_by_sql"]
+        await until(lambda: "and that stopped" in (progress.error or ""))
+        assert progress.state == "frozen"
+        assert "and that stopped: sales_by_sql failed on position 11 (Added)" in (progress.error or "")
+        assert progress.will_not_move
+        board = await after.views.leases.board()
+        seen = Seen("sales_by_sql", Checkpoint(), None, [], board)
+        outside = stand(define(StrictBySql), seen, Head(), 0.0)  # by another machine's `diptych status`, say
+        assert (outside.state, outside.error) == ("frozen", progress.error)
+    StrictBySql.is_mended = True
+    async with running(url, StrictBySql, rules=KEEPING) as mended:
+        await mended.engine.caught_up()
+        assert (await mended.rows(HandWritten))["thing 3"].lines == 2
