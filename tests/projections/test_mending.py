@@ -298,3 +298,20 @@ async def test_what_is_asked_of_a_lane_that_is_not_here_yet_waits_for_it(carrier
     assert KEY in (await leases.requests("baskets"))[0].outcome
     runner.end()
     await task
+
+
+async def test_what_another_parked_meanwhile_is_tried_when_its_lane_comes_back(carrier: Carrier) -> None:
+    """P7: as in a rolling deploy, where older code has the lane for a while and parks what this code can take."""
+    runner = Runner(carrier.work, Progress("baskets"), Listener(lambda: None, lambda: None, lambda _: None))
+    runner.has_share(Share(ALL, free=ALL))
+    task = asyncio.create_task(runner.run())
+    await until(lambda: runner.is_caught_up)
+    assert runner.carrier.parked.since.keys() == {KEY}
+    runner.has_share(Share(ALL - {LANE}))
+    await until(lambda: LANE not in runner.carrier.lanes)
+    shop.Baskets.is_mended = True
+    runner.has_share(Share(ALL, free=frozenset([LANE])))
+    await until(lambda: LANE in runner.carrier.lanes and not runner.carrier.parked.since)
+    runner.end()
+    await task
+    assert await carrier.work.views.parked("baskets", carrier.work.generation) == []
