@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from diptych.app.standing import stand
+from diptych.errors import StoreFullError
 from diptych.projections.definition import define
 from diptych.store.batches import Checkpoint
 from diptych.store.protocols import Head, ViewStore
@@ -16,6 +17,7 @@ from tests.projections.harmful import board_where, until
 from tests.projections.rebuilds import KEEPING, StrictBySql, orders, rebuild, subject_of
 from tests.projections.running import running
 from tests.projections.shop import HandWritten
+from tests.projections.test_generations import Doubled, Tallies, Tripled
 from tests.projections.test_liveness import Around
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +102,45 @@ async def test_a_build_that_stops_is_told_and_nobody_waits_for_it_any_more(tmp_p
     async with running(url, StrictBySql, rules=KEEPING) as mended:
         await mended.engine.caught_up()
         assert (await mended.rows(HandWritten))["thing 3"].lines == 2
+
+
+class Full(Around):
+    """A view store in which nothing more can be built."""
+
+    @property
+    def generations(self) -> Any:
+        return FullDisk(self.inner.generations)
+
+
+class FullDisk(Around):
+    async def begin(self, *_: Any) -> None:
+        raise StoreFullError("no space left")
+
+
+async def test_where_nothing_can_be_built_what_is_read_is_worked_on(tmp_path: Path) -> None:
+    """X2: with changed code in development, say, and a full disk, or a lock that is not to be had."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    async with running(url, Tallies) as before:
+        await before.append([(shop.order("1"), shop.added())])
+        await before.engine.caught_up()
+    rules = KEEPING._replace(is_development=True)
+    async with running(url, Tripled, rules=rules, wrap_views=Full) as full:
+        last = await full.append([(shop.order("1"), shop.added())])
+        progress = full.engine.progress["tallies"]
+        assert await progress.wait_for(last.position, 5.0)
+        for _ in range(3):
+            await full.engine.look()
+        assert full.engine.followings["tallies"].has_lanes
+
+
+async def test_where_nothing_can_be_built_rows_of_other_code_are_told_as_such(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    async with running(url, Tallies) as before:
+        await before.append([(shop.order("1"), shop.added())])
+        await before.engine.caught_up()
+    async with running(url, Doubled, rules=KEEPING, wrap_views=Full) as full:
+        progress = full.engine.progress["tallies"]
+        await until(lambda: progress.state == "frozen")
+        assert progress.error is not None
+        assert progress.error.endswith("cannot be built again yet: no space left. It is tried again.")
+        assert not progress.will_not_move

@@ -96,3 +96,9 @@ def may_not_build(choice: Choice, name: str) -> Choice:
         f"Type `diptych projection rebuild {name}` as the owner of the schema."
     )
     return choice._replace(builds=False, why=why)
+
+
+def cannot_build(choice: Choice, name: str, trouble: str) -> Choice:
+    """Return the choice of a process whose store cannot make tables now; it is tried again."""
+    why = f"the rows of {name} were made by other code, and cannot be built again yet: {trouble.rstrip('. ')}"
+    return choice._replace(why=f"{why}. It is tried again.")

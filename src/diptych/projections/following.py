@@ -10,7 +10,7 @@ from typing import Final
 
 from diptych.errors import AccessDeniedError, StoreError
 from diptych.projections.building import Builder
-from diptych.projections.choosing import Choice, built_by_others, choose, may_not_build
+from diptych.projections.choosing import Choice, built_by_others, cannot_build, choose, may_not_build
 from diptych.projections.knowing import Knowledge
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Listener, Runner
@@ -82,6 +82,9 @@ class Following:
                 takes.add(await self._builder.begun(generations))
             except AccessDeniedError:
                 self.choice = choice = may_not_build(choice, self.definition.name)
+            except StoreError as error:  # a full disk, say: what is read is worked on all the same
+                self.choice = choice = cannot_build(choice, self.definition.name, str(error))
+                _log.warning("%s", choice.why)
         self._keep_runners(takes)
         self._steer(board)
         self._knowledge.take_in(board, choice, self._gave_up)
