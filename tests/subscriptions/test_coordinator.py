@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,39 @@ async def test_whatever_goes_wrong_it_beats_on(leases: Leases, caplog: pytest.Lo
     async with running(coordinator, crew):
         await until(lambda: crew.shares)
     assert "The board of projections cannot be read: a bug" in caplog.text
+
+
+class Silent:
+    """Leases of a server that takes what is sent and does not answer."""
+
+    def __init__(self, leases: Leases) -> None:
+        self.leases, self.asked, self.answers = leases, asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.leases, name)
+
+    async def beat(self, *given: Any, **more: Any) -> Board:
+        self.asked.set()
+        await self.answers.wait()
+        return await self.leases.beat(*given, **more)
+
+
+async def test_a_store_that_does_not_answer_does_not_end_the_process(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X2, P7: what is watched is that the loop turns; a server may be silent for as long as it likes."""
+    watched: list[float] = []
+    monkeypatch.setattr("faulthandler.dump_traceback_later", lambda seconds, exit: watched.append(seconds))
+    silent: Any = Silent(leases)
+    pace = SLOW._replace(handler_seconds=0.02)
+    coordinator = Coordinator(silent, pace, exits_when_hung=True)
+    async with running(coordinator, Seeing(1)):
+        await silent.asked.wait()
+        await until(lambda: len(watched) > 3)
+        silent.answers.set()
+    assert set(watched) == {0.02}
+    assert coordinator._turning is not None
+    assert coordinator._turning.cancelled()  # nobody watches a process that has stopped
 
 
 async def test_it_looks_often_while_something_is_held_for_a_moment(leases: Leases) -> None:

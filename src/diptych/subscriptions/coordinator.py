@@ -46,10 +46,13 @@ class Coordinator:
         self._leases, self._pace, self._exits_when_hung = leases, pace, exits_when_hung
         self._place, self._takes = this_place(), frozenset[int]()
         self._turn, self._due = asyncio.Lock(), asyncio.Event()
+        self._turning: asyncio.TimerHandle | None = None
 
     async def run(self, crew: Crew) -> None:
         """Beat until cancelled. While the store is away nothing is decided."""
         backoff = Backoff(self._pace.first_pause, self._pace.longest_pause)
+        if self._exits_when_hung:
+            self._turns()
         while True:
             pause = self._pace.lease / _BEATS
             try:
@@ -76,8 +79,6 @@ class Coordinator:
         async with self._turn:
             self._due.clear()
             comes(self.id)
-            if self._exits_when_hung:
-                faulthandler.dump_traceback_later(self._pace.handler_seconds, exit=True)
             board = await self._board([])
             for _ in range(_LOOKS):
                 dead = [one.id for one in board.workers if has_ended(one)] if self.id else []
@@ -96,12 +97,19 @@ class Coordinator:
 
     async def leave(self) -> None:
         """Let go of every lane. A store that is away learns it when the lease is over."""
-        if self._exits_when_hung:
+        if self._turning is not None:
+            self._turning.cancel()
             faulthandler.cancel_dump_traceback_later()
         if self.id and self.has_looked.is_set():
             with suppress(StoreError):
                 await self._leases.leave(self.id)
             goes(self.id)
+
+    def _turns(self) -> None:
+        """Have the process end if this is not called again in time: whatever holds the loop up, it is no store."""
+        faulthandler.dump_traceback_later(self._pace.handler_seconds, exit=True)
+        soon = min(self._pace.lease, self._pace.handler_seconds) / _BEATS
+        self._turning = asyncio.get_running_loop().call_later(soon, self._turns)
 
     async def _board(self, dead: list[str]) -> Board:
         if not self.id:
