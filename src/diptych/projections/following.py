@@ -41,7 +41,7 @@ class Following:
         self._runners: dict[int, Runner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # the runners', also of those that are to end
         self._gave_up: dict[int, str] = {}  # generations that this code cannot go on with, and why
-        ends_when_hung = site.rules.exits_when_hung
+        ends_when_hung = site.rules.exits_when_hung and not self._is_inline  # on whose lane nothing can be noted
         self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer, ends_when_hung)
         self.progress.wanted = self._is_wanted
 

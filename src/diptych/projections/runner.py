@@ -27,7 +27,8 @@ _log: Final = logging.getLogger("diptych.projections")
 class Listener(NamedTuple):
     """What a runner tells whoever started it: it has other lanes; things have to be looked at; an event hangs.
 
-    Of the last it says whether the event is put aside. With `ends_when_hung` the process ends then.
+    Of the last it says whether the event is put aside. One that is not is told of only with `ends_when_hung`: then the
+    process ends.
     """
 
     has_other_lanes: Callable[[], None]
@@ -219,7 +220,7 @@ class Runner:
             for number in self._holding.share.lanes:
                 attempt = self.carrier.lanes[number].tried(hangs) if hangs and self._listener.ends_when_hung else 0
                 await self._work.tenure.mark(number, attempt=attempt, trouble=why)
-        if hangs:
+        if hangs and self._listener.ends_when_hung:
             self._listener.has_hung(False)
 
     def _goes_on(self) -> None:
