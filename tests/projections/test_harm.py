@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from diptych.errors import StaleReadError
+from diptych.projections.engine import ProjectionEngine
 from diptych.projections.site import Rules
 from tests.projections import shop
 from tests.projections.harmful import Harmful, HarmfulSales, board_where, child, let_go, until
@@ -179,3 +180,22 @@ async def test_what_ended_a_process_is_applied_when_it_is_mended_and_somebody_as
         await shop_.views.leases.ask("harmful", "retry")
         await board_where(shop_.views, lambda board: not board.requests)
         assert await items(shop_) == {"0": 2, "1": 2, "2": 3, "3": 2, "4": 2, "5": 2}
+
+
+async def test_an_inline_projection_that_hangs_stands_and_ends_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P7: nothing can be noted on a lane that is everybody's, so that each next process would end on it, for ever."""
+    ended: list[bool] = []
+
+    async def ends(_: ProjectionEngine, is_put_aside: bool) -> None:
+        ended.append(is_put_aside)
+
+    monkeypatch.setattr(ProjectionEngine, "_end_process", ends)
+    monkeypatch.setattr("faulthandler.dump_traceback_later", lambda seconds, exit: None)
+    rules = HURRIED._replace(exits_when_hung=True)
+    async with running("memory:", (HarmfulSales, "inline"), rules=rules, is_started=False) as shop_:
+        await shop.append(shop_.events, with_harm("hang"))
+        await shop_.engine.start()
+        progress = shop_.engine.progress["harmful_sales"]
+        assert (progress.state, progress.saved) == ("stopped", 8)
+        assert "ran for more than" in (progress.error or "")
+    assert ended == []

@@ -41,3 +41,14 @@ async def test_only_what_was_skipped_is_left_out(views: ViewStore) -> None:
     await asked(views, "shop", "skip", 9, says_left_out(9))
     assert await left_out(views, "tallies") == {3, 7}
     assert await left_out(views, "shop") == {9}
+
+
+async def test_it_is_left_out_however_much_is_asked_afterwards(
+    views: ViewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: a retry of all keys is a request for each lane, and may be asked for again and again."""
+    monkeypatch.setattr("diptych.projections.leaving_out._MANY", 5)
+    await asked(views, "tallies", "skip", 3, says_left_out(3))
+    for _ in range(5):
+        await views.leases.ask("tallies", "retry")
+    assert await left_out(views, "tallies") == {3}

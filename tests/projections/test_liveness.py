@@ -6,8 +6,10 @@ from typing import Any
 import anyio
 import pytest
 
-from diptych.errors import StoreUnavailableError
+from diptych.errors import StoreUnavailableError, UnknownOutcomeError
+from diptych.projections.projection import Projection
 from diptych.projections.site import Rules
+from diptych.store.batches import ViewBatch
 from diptych.store.memory import MemoryEventStore
 from diptych.store.protocols import EventStore, ViewStore
 from tests.projections import shop
@@ -124,6 +126,41 @@ async def test_a_view_store_that_comes_back_is_written_on(method: str) -> None:
         assert await shop_.engine.progress["baskets"].wait_for(2, 5.0)
         assert (await shop_.rows(shop.Basket))[shop.order("1").id].items == 1
         assert shop_.engine.progress["baskets"].parked == 0
+
+
+@pytest.mark.parametrize("given", [shop.Baskets, shop.Sales], ids=["isolated", "not isolated"])
+async def test_a_commit_that_is_not_confirmed_is_not_the_events_fault(given: type[Projection[Any]]) -> None:
+    """X2: whether it took effect is seen when the lanes are loaded again."""
+    unsure: list[Unsure] = []
+
+    def wrap_views(views: ViewStore) -> ViewStore:
+        unsure.append(Unsure(views))
+        return unsure[0]
+
+    async with running("memory:", given, wrap_views=wrap_views) as shop_:
+        progress = shop_.engine.followings[given.__name__.lower()].progress
+        await shop_.append(FACTS)
+        await shop_.engine.caught_up()
+        for is_done in (False, True):
+            unsure[0].turns = [is_done]
+            last = await shop_.append(FACTS[1:])
+            assert await progress.wait_for(last.position, 5.0)
+            assert (unsure[0].turns, progress.state, progress.parked) == ([], "running", 0)
+
+
+class Unsure(Around):
+    """A view store that does not know of the next commits what became of them: here it says which are done."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.turns: list[bool] = []
+
+    async def commit(self, batch: ViewBatch) -> None:
+        is_sure = not self.turns
+        if is_sure or self.turns.pop(0):
+            await self.inner.commit(batch)
+        if not is_sure:
+            raise UnknownOutcomeError("disk I/O error")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,14 +1,18 @@
 """P7: what becomes of parked keys and of events that are left out, as it is asked of whoever has the lane."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from diptych.errors import StoreUnavailableError, UnknownOutcomeError
 from diptych.projections.carrying import Carrier
+from diptych.projections.leaving_out import says_left_out
 from diptych.projections.mending import Done, Mender
 from diptych.projections.runner import Listener, Runner
+from diptych.read.models import table_of
+from diptych.store.batches import Load
 from diptych.store.leases import Request, Verb
 from diptych.subscriptions.failures import ENDED, EventFailure
 from diptych.subscriptions.lanes import LANES, lane_of
@@ -25,6 +29,7 @@ pytestmark = pytest.mark.anyio
 ONE, TWO = shop.order("1"), shop.order("2")
 KEY, LANE = str(ONE.id), lane_of(str(ONE.id), LANES)
 ALL = frozenset(range(LANES))
+BASKET = table_of(shop.Basket)
 
 
 @pytest.fixture
@@ -76,6 +81,85 @@ async def test_what_is_left_out_is_left_out_alone(carrier: Carrier) -> None:
     assert answered == Done(f"Position 3 is left out for ever. {KEY}: 1 event is applied.")
     assert answered.and_goes_on == f"{answered.outcome} It goes on."
     assert await parked(carrier) == []
+
+
+async def leave_out(carrier: Carrier, position: int) -> None:
+    """Have an event left out for ever in another generation, the one that is read."""
+    leases = carrier.work.views.leases
+    for request in await leases.ask("baskets", "skip", position=position):
+        await leases.settle(request.id, says_left_out(position))
+
+
+async def test_what_was_left_out_in_another_generation_waits_no_longer_when_it_is_tried_again(carrier: Carrier) -> None:
+    """P3: as after a roll-back to a generation that had the event parked."""
+    await leave_out(carrier, 3)
+    assert await done(carrier, "retry", key=KEY) == Done(f"{KEY}: 1 event is applied.")
+    assert await parked(carrier) == []
+
+
+async def test_what_was_left_out_while_it_waited_is_not_applied_with_the_others(carrier: Carrier) -> None:
+    """P3"""
+    await leave_out(carrier, 5)
+    shop.Baskets.is_mended = True
+    assert await done(carrier, "retry", key=KEY) == Done(f"{KEY}: 1 event is applied.")
+    assert await parked(carrier) == []
+
+
+async def test_a_key_that_is_parked_for_what_is_left_out_is_tried_unasked_even_if_that_ended_the_process(
+    carrier: Carrier,
+) -> None:
+    mender = Mender(carrier)
+    await carrier.look_at_parked()  # as after a claim
+    carrier.lanes[LANE].attempt = 3
+    await mender.look([LANE])
+    await mender.try_unasked(ALL)
+    assert await parked(carrier) == [(3, True), (5, False)]
+    await leave_out(carrier, 3)
+    await mender.try_unasked(ALL)
+    assert await parked(carrier) == []
+
+
+async def test_what_is_left_out_is_left_out_of_a_key_that_is_folded_again(carrier: Carrier) -> None:
+    """P3: whether it could be applied by now or not."""
+    await leave_out(carrier, 3)
+    for is_mended in (False, True):
+        shop.Baskets.is_mended = is_mended
+        assert await done(carrier, "rebuild", key=KEY) == Done(f"{KEY}: its rows are made of its 2 events again.")
+        rows = await carrier.work.views.load(carrier.work.generation, [Load(BASKET, BASKET.key, [(ONE.id,)])])
+        assert [row.items for row in rows["basket"]] == [2]
+
+
+async def test_what_is_left_out_already_is_said_to_be(carrier: Carrier) -> None:
+    """P3: the record of it is not written over by one who is asked again, as his answer had not come through."""
+    await done(carrier, "skip", position=3)
+    await leave_out(carrier, 3)
+    for halted in (0, 3):
+        said = Done("Position 3 is left out for ever.", has_effect=halted == 3)
+        assert await done(carrier, "skip", position=3, halted=halted) == said
+
+
+async def test_a_try_that_the_store_cut_short_is_not_taken_for_the_end_of_the_process(
+    carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P7, X2: the lane is claimed again by the same process."""
+    mender = Mender(carrier)
+    shop.Baskets.is_mended = True
+    for error in (StoreUnavailableError("away"), UnknownOutcomeError("no answer")):
+        with monkeypatch.context() as patched:
+            patched.setattr(carrier.work.views, "commit", _failing(error))
+            with pytest.raises(type(error)):
+                await done(carrier, "retry", key=KEY, mender=mender)
+        await carrier.take(await carrier.work.tenure.claim([LANE]))
+        await mender.look([LANE])
+        assert [error for error in carrier.parked.errors.values() if ENDED in error] == []
+    assert await done(carrier, "retry", key=KEY, mender=mender) == Done(f"{KEY}: 2 events are applied.")
+
+
+def _failing(error: Exception) -> Callable[..., Awaitable[None]]:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    return fail
 
 
 async def test_only_what_is_parked_or_stopped_the_projection_is_left_out(carrier: Carrier) -> None:
@@ -214,3 +298,20 @@ async def test_what_is_asked_of_a_lane_that_is_not_here_yet_waits_for_it(carrier
     assert KEY in (await leases.requests("baskets"))[0].outcome
     runner.end()
     await task
+
+
+async def test_what_another_parked_meanwhile_is_tried_when_its_lane_comes_back(carrier: Carrier) -> None:
+    """P7: as in a rolling deploy, where older code has the lane for a while and parks what this code can take."""
+    runner = Runner(carrier.work, Progress("baskets"), Listener(lambda: None, lambda: None, lambda _: None))
+    runner.has_share(Share(ALL, free=ALL))
+    task = asyncio.create_task(runner.run())
+    await until(lambda: runner.is_caught_up)
+    assert runner.carrier.parked.since.keys() == {KEY}
+    runner.has_share(Share(ALL - {LANE}))
+    await until(lambda: LANE not in runner.carrier.lanes)
+    shop.Baskets.is_mended = True
+    runner.has_share(Share(ALL, free=frozenset([LANE])))
+    await until(lambda: LANE in runner.carrier.lanes and not runner.carrier.parked.since)
+    runner.end()
+    await task
+    assert await carrier.work.views.parked("baskets", carrier.work.generation) == []

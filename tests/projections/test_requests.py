@@ -1,17 +1,20 @@
 """What operators ask of a projection is done by whoever has the lane, under its epoch, and answered in a sentence."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diptych.errors import StaleReadError, StoreUnavailableError
-from diptych.store.leases import Request, Worker
+from diptych.store.batches import ViewBatch
+from diptych.store.leases import Request, Verb, Worker
+from diptych.store.protocols import ViewStore
 from diptych.subscriptions.lanes import lane_of
-from tests.projections import shop
+from tests.projections import harmful, shop
 from tests.projections.harmful import Harmful, HarmfulSales, board_where, owners, until
-from tests.projections.running import Running, running
+from tests.projections.running import Given, Running, running
 from tests.projections.shop import Basket, HandWritten
 from tests.projections.test_liveness import Around
 from tests.urls import url_for
@@ -329,3 +332,84 @@ async def test_what_is_left_out_is_said_in_the_transaction_that_leaves_it_out(ur
         await shop_.views.leases.ask("harmful", "skip", key=KEYS[0], position=last.position - 1, reason="never so")
         (_, done) = await answers(shop_)
         assert done.outcome == f"Position {last.position - 1} is left out for ever. {KEYS[0]}: 1 event is applied."
+
+
+class Forgetful(Around):
+    """A view store that fails after what is asked of it, so many times: for itself, or when the answer is given."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.left = {"settle": 0, "mark": 0, "commit": 0}
+
+    @property
+    def leases(self) -> Any:
+        return Forgotten(self.inner.leases, self.left)
+
+    async def commit(self, batch: ViewBatch) -> None:
+        await Forgotten(self.inner, self.left).commit(batch)
+
+
+class Forgotten(Around):
+    def __init__(self, inner: Any, left: dict[str, int]) -> None:
+        super().__init__(inner)
+        self.left = left
+
+    def __getattr__(self, name: str) -> Any:
+        if not self.left.get(name):
+            return getattr(self.inner, name)
+
+        async def fail(*given: Any, **more: Any) -> None:
+            self.left[name] -= 1
+            await getattr(self.inner, name)(*given, **more)
+            raise StoreUnavailableError("it has gone away, and does not say what became of it")
+
+        return fail
+
+
+@pytest.mark.parametrize("verb", ["skip", "retry"])
+@pytest.mark.parametrize("method", ["commit", "settle", "mark"])
+async def test_what_was_done_and_could_not_be_said_lets_a_stopped_projection_go_on(
+    method: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3, X2: and what is left out is written down as left out, whatever is tried once more."""
+    kept: list[Forgetful] = []
+
+    def wrap(views: ViewStore) -> ViewStore:
+        kept.append(Forgetful(views))
+        return kept[0]
+
+    async with running("memory:", HarmfulSales, wrap_views=wrap) as shop_:
+        await stopped(shop_)
+        if verb == "retry":
+            monkeypatch.setattr(harmful, "suffer", lambda _: None)
+        kept[0].left[method] = 2
+        await shop_.views.leases.ask("harmful_sales", verb, position=3, reason="it was a joke")
+        await until(lambda: shop_.engine.progress["harmful_sales"].state == "running")
+        await shop_.engine.caught_up()
+        (done,) = await answers(shop_)
+        assert verb == "retry" or done.outcome.startswith("Position 3 is left out for ever.")
+        assert (await shop_.rows(HandWritten))["pen"].lines == 3
+
+
+@pytest.mark.parametrize("verb", ["skip", "retry"])
+async def test_what_one_process_is_asked_of_an_inline_projection_lets_all_of_them_go_on(
+    url: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R1: its one lane is everybody's, and so is what stopped it."""
+    inline: Given = (HarmfulSales, "inline")
+    async with running(url, inline, is_started=False) as one, running(url, inline, is_started=False) as two:
+        facts = [(shop.order("1"), shop.placed()), (shop.order("1"), shop.added("fail"))]
+        await shop.append(one.events, [*facts, (shop.order("1"), shop.added())])
+        for each in (one, two):
+            await each.engine.start()
+            assert each.engine.progress["harmful_sales"].state == "stopped"
+        if verb == "retry":
+            monkeypatch.setattr(harmful, "suffer", lambda _: None)
+        await one.events.inline.leases.ask("harmful_sales", verb, position=2, reason="it was a joke")
+        for each in (one, two):
+            await until(partial(_runs, each))
+            await each.engine.caught_up()
+
+
+def _runs(shop_: Running) -> bool:
+    return shop_.engine.progress["harmful_sales"].state == "running"

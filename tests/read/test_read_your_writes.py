@@ -24,6 +24,7 @@ from diptych import (
     new_id,
     on,
 )
+from diptych.projections.plan import Mode
 from diptych.stream import token
 
 pytestmark = pytest.mark.anyio
@@ -65,8 +66,13 @@ class FindParcels(Query[list[ParcelRow]]):
 
 @pytest.fixture
 def app() -> App:
+    return made("async")
+
+
+def made(mode: Mode) -> App:
+    """An app that sends parcels."""
     app = App("memory:")
-    app.project(SlowParcels)
+    app.project(SlowParcels, mode=mode)
 
     @app.command_handler
     async def send(command: SendParcel, parcels: Repository[Parcel]) -> UUID:
@@ -134,3 +140,20 @@ async def test_the_deadline_is_one_for_all_that_a_query_waits_for_r1(app: App) -
         async with asyncio.timeout(5):
             with pytest.raises(StaleReadError):
                 await app.queries.dispatch(FindParcels(), after=token(10**9, bytes(16)), within=0.05)
+
+
+async def test_an_inline_row_that_an_append_did_not_write_is_not_taken_for_written_r1() -> None:
+    """Somebody has it stand, as a rebuild does for a moment, and this process has not heard of that yet."""
+    app = made("inline")
+    async with app:
+        leases = app.events.inline.leases
+        sent = await app.commands.dispatch(SendParcel(to="Ada"))
+        found = await app.queries.dispatch(FindParcels(), after=sent, within=5.0)
+        assert [row.to for row in found] == ["Ada"]
+        await leases.pause("slow_parcels", 60, reason="a look", by="ada")
+        sent = await app.commands.dispatch(SendParcel(to="Bob"))
+        answer = await app.queries.answer(FindParcels(), after=sent, within=0.05)
+        assert (len(answer.value), answer.is_stale) == (1, True)
+        await leases.resume("slow_parcels")
+        found = await app.queries.dispatch(FindParcels(), after=sent, within=5.0)
+        assert sorted(row.to for row in found) == ["Ada", "Bob"]

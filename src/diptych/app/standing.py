@@ -6,7 +6,7 @@ Rule: pure; nothing is asked of any process, and nothing is remembered.
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from diptych.projections.choosing import choose, is_same_code
+from diptych.projections.choosing import choose, is_same_code, stopped_build
 from diptych.projections.plan import Definition
 from diptych.store.generations import Generation
 from diptych.store.leases import LaneRow
@@ -79,7 +79,10 @@ def _state(
     choice = choose(definition.tables, generations, "freeze")
     taken = {number for worker in board.workers for number in worker.takes} if board else set[int]()
     if choice.live is not None and not choice.is_fitting and choice.live.number not in taken:
-        return "frozen", choice.why
+        built = {one.number for one in generations if one.state == "building" and one.fits(definition.tables)}
+        rows = board.lanes if board else ()
+        stuck = next((row.trouble for row in rows if row.generation in built and row.trouble), None)
+        return "frozen", choice.why if stuck is None else stopped_build(name, choice.live, stuck)
     trouble = next((row.trouble for row in lanes if row.trouble), None)
     if trouble is not None:
         return "stopped", _and_then(trouble, name)

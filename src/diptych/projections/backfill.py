@@ -21,7 +21,7 @@ from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
 from diptych.store.leases import Board, Worker
 from diptych.store.protocols import EventStore, ViewStore
-from diptych.subscriptions.failures import Backoff, EventFailure, LostTail, Remedy, remedy
+from diptych.subscriptions.failures import OF_THE_STORE, Backoff, EventFailure, LostTail, Remedy, remedy
 from diptych.subscriptions.lanes import slices_of
 from diptych.subscriptions.place import comes, goes, has_ended, this_place, where
 from diptych.subscriptions.progress import Progress
@@ -165,7 +165,7 @@ class Backfill:
             except (CheckpointMovedError, LostTail):
                 self._reader.forget()
                 self._carrier.drop(lanes)
-            except StoreError as error:
+            except OF_THE_STORE as error:
                 if remedy(error) is not Remedy.PAUSE:
                     raise
                 await asyncio.sleep(backoff.next())

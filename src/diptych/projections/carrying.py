@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
-from diptych.errors import DiptychError, OtherHistoryError, StoreError
+from diptych.errors import DiptychError, OtherHistoryError
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft, Portion, concerned
 from diptych.projections.held import Group, Lane, hindmost
@@ -20,7 +20,7 @@ from diptych.projections.parking import Parked
 from diptych.projections.work import Folding, Work
 from diptych.store.batches import Answer, Checkpoint, ParkedEvent, ViewBatch
 from diptych.store.leases import Held
-from diptych.subscriptions.failures import ENDED, EventFailure, may_be_parked
+from diptych.subscriptions.failures import ENDED, OF_THE_STORE, EventFailure, may_be_parked
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.progress import Place, Progress
 from diptych.subscriptions.reading import SharedPage
@@ -221,7 +221,7 @@ class Carrier:
                     lane.scanned(last)
             else:
                 await self.write(group.lanes, _place(last), batch, parked.waiting(batch))
-        except (EventFailure, StoreError, HangsError):
+        except (EventFailure, HangsError, *OF_THE_STORE):
             raise
         except Exception as error:  # a value that no column takes, say: known only after the whole batch was tried
             if len(indexes) > 1:

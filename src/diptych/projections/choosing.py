@@ -81,6 +81,14 @@ def _why(live: Generation, tables: ProjectionTables, kept: Sequence[int]) -> str
     return f"{what} and stay as they are. Type `diptych projection rebuild {name}`{back}."
 
 
+def stopped_build(name: str, live: Generation, trouble: str) -> str:
+    """Say that what is built beside the rows that are read does not get on."""
+    return (
+        f"the rows of {name} are built again for this code, and that stopped: {trouble.rstrip('. ')}. Generation "
+        f"{live.number} is read meanwhile. Mend the code, and start `diptych run` again."
+    )
+
+
 def may_not_build(choice: Choice, name: str) -> Choice:
     """Return what is left of a choice where this process has no right to make tables."""
     why = (
@@ -88,3 +96,9 @@ def may_not_build(choice: Choice, name: str) -> Choice:
         f"Type `diptych projection rebuild {name}` as the owner of the schema."
     )
     return choice._replace(builds=False, why=why)
+
+
+def cannot_build(choice: Choice, name: str, trouble: str) -> Choice:
+    """Return the choice of a process whose store cannot make tables now; it is tried again."""
+    why = f"the rows of {name} were made by other code, and cannot be built again yet: {trouble.rstrip('. ')}"
+    return choice._replace(why=f"{why}. It is tried again.")

@@ -127,10 +127,10 @@ class ProjectionEngine:
             await team.coordinator.look(team.crew)
 
     def appended(self, appended: Appended, events: int) -> None:
-        """Note an append of this process that carried the inline projections: they stand at its last event."""
-        for fold in self.inline:
-            progress = self.progress[fold.name]
-            if appended.position - events <= progress.position < appended.position and progress.state != "paused":
+        """Note an append of this process: the inline projections that it carried stand at its last event."""
+        for name in appended.folded:
+            progress = self.progress[name]
+            if appended.position - events <= progress.position < appended.position:
                 progress.advance(appended.position, appended.recorded_at, appended.event_id)
 
     async def caught_up(self, timeout: float = 5.0) -> None:

@@ -3,13 +3,14 @@
 Rule: it decides, and has it done by its runners.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from diptych.errors import AccessDeniedError, StoreError
 from diptych.projections.building import Builder
-from diptych.projections.choosing import Choice, built_by_others, choose, may_not_build
+from diptych.projections.choosing import Choice, built_by_others, cannot_build, choose, may_not_build
 from diptych.projections.knowing import Knowledge
 from diptych.projections.plan import Definition
 from diptych.projections.runner import Listener, Runner
@@ -38,8 +39,9 @@ class Following:
         self._builder = Builder(definition.tables, site)
         self._knowledge = Knowledge(definition, self.progress, site)
         self._runners: dict[int, Runner] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # the runners', also of those that are to end
         self._gave_up: dict[int, str] = {}  # generations that this code cannot go on with, and why
-        ends_when_hung = site.rules.exits_when_hung
+        ends_when_hung = site.rules.exits_when_hung and not self._is_inline  # on whose lane nothing can be noted
         self._listener = Listener(self._has_other_lanes, site.look, site.has_hung, site.observer, ends_when_hung)
         self.progress.wanted = self._is_wanted
 
@@ -80,6 +82,9 @@ class Following:
                 takes.add(await self._builder.begun(generations))
             except AccessDeniedError:
                 self.choice = choice = may_not_build(choice, self.definition.name)
+            except StoreError as error:  # a full disk, say: what is read is worked on all the same
+                self.choice = choice = cannot_build(choice, self.definition.name, str(error))
+                _log.warning("%s", choice.why)
         self._keep_runners(takes)
         self._steer(board)
         self._knowledge.take_in(board, choice, self._gave_up)
@@ -143,10 +148,13 @@ class Following:
                 self._runners[live].is_building = False
                 self._runners[live].shows(self.progress)
         for number in takes - self._gave_up.keys() - self._runners.keys():
+            if number in self._tasks and not self._tasks[number].done():
+                continue  # the one before has lanes to let go of yet, and would let go of those of this one, too
             progress = self.progress if number == live else Progress(self.definition.name)
             runner = Runner(self._work(number), progress, self._listener, is_building=number != live)
             self._runners[number] = runner
-            self._site.start(runner.run, f"diptych-projection-{self.definition.name}-{number}")
+            name = f"diptych-projection-{self.definition.name}-{number}"
+            self._tasks[number] = self._site.start(runner.run, name)
 
     def _work(self, number: int) -> Work:
         site, name = self._site, self.definition.name
@@ -160,6 +168,9 @@ class Following:
     def _steer(self, board: Board) -> None:
         for number, runner in self._runners.items():
             runner.pause(self.definition.name in board.paused)
+            if self._is_inline:
+                places = [row.checkpoint.position for row in board.lanes if row.generation == number]
+                runner.hears(max(places, default=0))
             runner.is_asked([one for one in board.requests if one.generation == number])
             runner.are_troubled([one.lane for one in board.lanes if one.generation == number and one.trouble])
 

@@ -33,7 +33,8 @@ class Lane:
     @classmethod
     def of(cls, held: Held) -> "Lane":
         """Take up a lane that was claimed."""
-        return cls(held.lane, held.epoch, held.checkpoint, held.checkpoint, not held.is_clean, attempt=held.attempt)
+        attempt = 0 if held.is_clean else held.attempt  # what this process noted itself has not ended it
+        return cls(held.lane, held.epoch, held.checkpoint, held.checkpoint, not held.is_clean, attempt=attempt)
 
     def tried(self, position: int) -> int:
         """Return the `attempt` to note at an event: negative, if whoever had the lane before ended on it, too."""

@@ -6,10 +6,9 @@ Rule: what was said of a share is only advice; a claim that gets nothing is aske
 import asyncio
 from collections.abc import Callable, Collection
 
-from diptych.errors import StoreError
 from diptych.projections.carrying import Carrier
 from diptych.projections.mending import Mender
-from diptych.subscriptions.failures import Backoff
+from diptych.subscriptions.failures import OF_THE_STORE, Backoff
 from diptych.subscriptions.spreading import Share
 from diptych.telemetry.observer import LeaseChange, Observer
 
@@ -60,7 +59,7 @@ class Holding:
             await self._carrier.take(held)
             for one in held:
                 if one.lane in self.troubled:
-                    await self._tenure.mark(one.lane, attempt=one.attempt)
+                    await self._tenure.mark(one.lane, attempt=self._carrier.lanes[one.lane].attempt)
             await self._mender.look([one.lane for one in held])
             self._must_reload = False
             self._tell("taken", self._carrier.lanes.keys() - self._had)
@@ -81,7 +80,7 @@ class Holding:
         while True:
             try:
                 return await self._let_go(lanes, trouble)
-            except StoreError:
+            except OF_THE_STORE:
                 await asyncio.sleep(backoff.next())
 
     async def _let_go(self, lanes: Collection[int], trouble: str | None = None) -> None:

@@ -6,7 +6,7 @@ Rule: it tells the projection's `Progress`, and changes nothing.
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from diptych.projections.choosing import Choice
+from diptych.projections.choosing import Choice, stopped_build
 from diptych.projections.plan import Definition
 from diptych.projections.site import Site
 from diptych.store.generations import Generation
@@ -29,7 +29,8 @@ class Knowledge:
         self._elsewhere = Elsewhere(progress, site.events, site.views)
         self._places: Mapping[int, Place] = {}  # all lanes of the live generation, as they were on disk
         self._troubles: Mapping[int, str] = {}
-        self._said: Mapping[int, tuple[int, str]] = {}  # by lane, under which epoch, on the last board
+        self._said: Mapping[tuple[int, int], tuple[int, str]] = {}  # by lane, under which epoch, on the last board
+        self._stuck: str | None = None  # why what is built beside it stands
         self._of, self._seen = 0, dict[int, Place]()  # where lanes were when others had them, and of which generation
         self._ruled = _Ruling()
 
@@ -58,9 +59,17 @@ class Knowledge:
             for row in rows
         }
         alive = {worker.id for worker in board.workers}
-        said = {row.lane: (row.epoch, row.trouble) for row in rows if row.trouble and row.owner in alive}
+        mine = {one.number for one in board.generations if one.projection == self._definition.name}
+        said = {
+            (row.generation, row.lane): (row.epoch, row.trouble)
+            for row in board.lanes
+            if row.generation in mine and row.trouble and row.owner in alive
+        }
         # what is left of an owner before is wiped by the next right after it has claimed: once is not enough
-        self._troubles = {lane: trouble for lane, (_, trouble) in said.items() if self._said.get(lane) == said[lane]}
+        lasts = {lane: trouble for lane, (_, trouble) in said.items() if self._said.get(lane) == said[lane]}
+        self._troubles = {lane: why for (number, lane), why in lasts.items() if live and number == live.number}
+        building = {one.number for one in board.generations if one.state == "building"}
+        self._stuck = next((why for (number, _), why in sorted(lasts.items()) if number in building), None)
         self._said = said
         knows = choice.is_fitting and live is not None and live.number not in gave_up
         self._elsewhere.lanes, self._elsewhere.knows = max(1, len(rows)), knows
@@ -102,6 +111,8 @@ class Knowledge:
         if not is_ours and not is_taken:
             if live.number in gave_up:
                 return _Ruling("stopped", gave_up[live.number])
+            if choice.builds and self._stuck is not None:
+                return _Ruling("frozen", stopped_build(name, live, self._stuck))
             meanwhile = f"{name} is being built again, and generation {live.number} is read meanwhile"
             return _Ruling("frozen", choice.why or meanwhile, choice.builds)
         if self._definition.mode == "inline" or (is_ours and self._site.rules.is_worker):

@@ -17,7 +17,5 @@ def says_left_out(position: int) -> str:
 
 async def left_out(views: ViewStore, projection: str) -> frozenset[int]:
     """Return the positions that a projection leaves out. :raises StoreError:"""
-    asked = await views.leases.requests(projection, limit=_MANY)
-    return frozenset(
-        one.position for one in asked if one.verb == "skip" and one.outcome.startswith(says_left_out(one.position))
-    )
+    asked = await views.leases.requests(projection, verb="skip", limit=_MANY)
+    return frozenset(one.position for one in asked if one.outcome.startswith(says_left_out(one.position)))

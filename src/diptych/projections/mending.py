@@ -6,10 +6,10 @@ Rule: all of it under the lane's epoch, like any batch; each attempt is noted on
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
-from diptych.errors import DiptychError, StoreError
+from diptych.errors import DiptychError
 from diptych.events.recorded import StoredEvent
 from diptych.projections.batch import Draft
 from diptych.projections.carrying import Carrier
@@ -17,8 +17,10 @@ from diptych.projections.held import Lane
 from diptych.projections.leaving_out import says_left_out
 from diptych.store.batches import Answer, Checkpoint, ParkedEvent
 from diptych.store.leases import Request
-from diptych.subscriptions.failures import ENDED, EventFailure, may_be_tried_unasked
+from diptych.subscriptions.failures import ENDED, OF_THE_STORE, EventFailure, may_be_tried_unasked
 from diptych.subscriptions.lanes import lane_of
+
+E = TypeVar("E", StoredEvent, ParkedEvent)
 
 _GOES_ON: Final = "It goes on."
 _log: Final = logging.getLogger("diptych.projections")
@@ -64,7 +66,7 @@ class Mender:
         await self._carrier.look_at_parked()
         parked = self._carrier.parked
         for key in parked.keys(lanes):
-            if all(may_be_tried_unasked(each.error) for each in parked.of(key)):
+            if all(may_be_tried_unasked(each.error) for each in self._but_for_left_out(parked.of(key))):
                 await self.retry(self._carrier.lanes[parked.lane(key)], key)
 
     async def execute(self, request: Request, halted: int) -> Done:
@@ -93,11 +95,14 @@ class Mender:
         return await self._apply(lane, key, events)
 
     async def _rebuild(self, lane: Lane, key: str) -> Done:
-        """Fold all events of a key again, up to where its lane is, and write its rows anew; all of it or nothing."""
+        """Fold all events of a key again, up to where its lane is, and write its rows anew; all of it or nothing.
+
+        What is left out for ever is left out here, too.
+        """
         if not self._work.definition.is_isolated:
             return Done(f"{key} stays as it is: its rows are made of other streams, too.", has_effect=False)
         carrier, at = self._carrier, lane.at
-        events = await self._work.reader.of(UUID(key), at.position)
+        events = self._but_for_left_out(await self._work.reader.of(UUID(key), at.position))
         first = events[0].position if events else 0
         if key in self._ended or first in self._ended_at:
             self._ended.discard(key)
@@ -109,7 +114,7 @@ class Mender:
                 await self._work.tenure.mark(lane.number, attempt=first)
                 batch = await carrier.folding.key(key, events)
                 await carrier.write([lane], at, batch, (), [key] if key in carrier.parked.since else [])
-        except StoreError:
+        except OF_THE_STORE:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
             why = _said(error)
@@ -124,9 +129,11 @@ class Mender:
     ) -> str:
         """Apply them but for one that is left out; if they fail, they stay parked with the new error.
 
-        Returns what became of it. As the answer to a request it is written with that, so that it is never done unsaid.
+        So are those that were left out for ever in another generation, or while they waited here. Returns what became
+        of it. As the answer to a request it is written with that, so that it is never done unsaid.
         """
-        carrier, rest = self._carrier, [event for event in events if event.position != left_out]
+        carrier = self._carrier
+        rest = [event for event in self._but_for_left_out(events) if event.position != left_out]
         first = f"{says_left_out(left_out)} " if left_out else ""
         try:
             batch = Draft()
@@ -136,7 +143,7 @@ class Mender:
                     batch = await carrier.folding.parked(await self._stored(rest))
                 said = f"{first}{key}: {len(rest)} {'event is' if len(rest) == 1 else 'events are'} applied."
                 await self._write(lane, batch, (), key, _answer(request, said))
-        except StoreError:
+        except OF_THE_STORE:
             raise
         except Exception as error:  # a value that no column takes, too: known only when it is written
             why = _said(error)
@@ -163,6 +170,9 @@ class Mender:
         await self._carrier.write([lane], lane.saved, batch, parked, [key], answer)
         lane.at = at
 
+    def _but_for_left_out(self, events: Sequence[E]) -> list[E]:
+        return [event for event in events if event.position not in self._carrier.parked.left_out]
+
     async def _stored(self, parked: Sequence[ParkedEvent]) -> list[StoredEvent]:
         found = [await self._work.reader.at(each.position) for each in parked]
         return [event for event in found if event is not None]
@@ -179,6 +189,8 @@ class Mender:
         event = await self._work.reader.at(position)
         if event is None or lane_of(event.stream_id, self._work.definition.tables.lanes) != lane.number:
             return Done(f"Position {position} is not in lane {lane.number}.", has_effect=False)
+        if position in self._carrier.parked.left_out and lane.at.position >= position:
+            return Done(says_left_out(position), has_effect=position == halted)  # by whoever could not say so any more
         if position != halted or lane.at.position != position - 1:
             where = f"position {halted} did" if halted else "nothing did"
             why = f"Position {position} is neither parked nor did it stop the projection ({where}). It is not left out."

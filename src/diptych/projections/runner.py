@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from diptych.errors import DiptychError
+from diptych.projections.carrying import Carrier
 from diptych.projections.holding import Holding
 from diptych.projections.mending import Done, Mender
 from diptych.projections.observed import carrier_of
@@ -26,7 +27,8 @@ _log: Final = logging.getLogger("diptych.projections")
 class Listener(NamedTuple):
     """What a runner tells whoever started it: it has other lanes; things have to be looked at; an event hangs.
 
-    Of the last it says whether the event is put aside. With `ends_when_hung` the process ends then.
+    Of the last it says whether the event is put aside. One that is not is told of only with `ends_when_hung`: then the
+    process ends.
     """
 
     has_other_lanes: Callable[[], None]
@@ -72,6 +74,11 @@ class Runner:
         """Learn of which lanes something is said, that is not so any more once they are claimed."""
         self._holding.troubled = lanes
 
+    def hears(self, position: int) -> None:
+        """Learn how far a lane is that is everybody's: what stands here may have been got past elsewhere."""
+        if self._halted is not None and position >= self._halted.position:
+            self._goes_on()
+
     def pause(self, is_paused: bool) -> None:
         """Stand, or go on."""
         if is_paused != self._is_paused:
@@ -88,7 +95,7 @@ class Runner:
         self.carrier.progress = progress
         if self.carrier.lanes:
             self.carrier.show_place()
-        self._show_state()
+        _show_state(self.carrier, self._trouble)
 
     def end(self) -> None:
         """Let go of all lanes after the batch in hand."""
@@ -128,33 +135,34 @@ class Runner:
         carrier.progress.beat()
         self._wake.clear()
         await self._holding.keep(is_claiming=self._trouble is None)
+        self._tried &= carrier.lanes.keys()  # what others park in one that is gone meanwhile was not tried here
         await self._do_requests()
         if self._holding.is_in_doubt and self._trouble is None:
             return  # what is noted of the lanes is loaded before anything is applied
         if self._trouble is not None or self._is_paused or not carrier.lanes:
-            await self._sleep(self._work.pace.longest_pause)
+            await _heard(self._wake, self._work.pace.longest_pause)
             return
         untried = carrier.lanes.keys() - self._tried
         if untried:
             self._tried |= untried
             await self._mender.try_unasked(untried)
-            self._show_state()
+            _show_state(self.carrier, self._trouble)
         if self._work.is_inline:
             await carrier.follow_appends()
         hung = carrier.hung
         if await carrier.step():
-            self._show_state()
+            _show_state(self.carrier, self._trouble)
             if carrier.hung > hung:
                 self._listener.has_hung(True)
             return
         self._work.reader.check()
-        self._show_state()
+        _show_state(self.carrier, self._trouble)
         is_left = await carrier.save(at_once=self.is_building)
         if not self.is_caught_up:
             self.is_caught_up = True
             if self.is_building:
                 self._listener.look()
-        await self._sleep(self._work.pace.save if is_left else self._work.pace.longest_pause)
+        await _heard(self._wake, self._work.pace.save if is_left else self._work.pace.longest_pause)
 
     async def _do_requests(self) -> None:
         """Do what is asked of lanes here; a paused projection does it later."""
@@ -177,7 +185,7 @@ class Runner:
                 await self._work.tenure.mark(request.lane, trouble=self._trouble or "")
         self._requests = [one for one in self._requests if one.id not in self._settled]  # lanes may come yet
         if mine:
-            self._show_state()
+            _show_state(self.carrier, self._trouble)
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
@@ -187,6 +195,7 @@ class Runner:
             await self._fail(error)
             return
         self._holding.doubt()
+        self._trouble, self._halted = None, None  # what was asked may be done all the same: it tries, and stands again
         if kind is Remedy.PAUSE:
             self.carrier.progress.shows(self.carrier.progress.state, str(error))
             _log.warning("%s waits for its store: %s", self._work.name, error)
@@ -209,7 +218,7 @@ class Runner:
         hangs = failure.position if failure is not None and self.carrier.hung else 0
         with suppress(Exception):  # the store may be what is wrong
             await self._holding.mark(why, tried=hangs if self._listener.ends_when_hung else 0)
-        if hangs:
+        if hangs and self._listener.ends_when_hung:
             self._listener.has_hung(False)
 
     def _goes_on(self) -> None:
@@ -223,15 +232,18 @@ class Runner:
         await self._holding.mark()
         self._goes_on()
 
-    def _show_state(self) -> None:
-        progress, parked = self.carrier.progress, self.carrier.parked
-        progress.parked = len(parked.since)
-        if self._trouble is not None:
-            progress.shows("stopped", self._trouble)
-        else:
-            progress.shows("parked" if parked.since else "running", parked.error)
 
-    async def _sleep(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):  # not wait_for, which may swallow a cancellation
-                await self._wake.wait()
+def _show_state(carrier: Carrier, trouble: str | None) -> None:
+    progress, parked = carrier.progress, carrier.parked
+    progress.parked = len(parked.since)
+    if trouble is not None:
+        progress.shows("stopped", trouble)
+    else:
+        progress.shows("parked" if parked.since else "running", parked.error)
+
+
+async def _heard(wake: asyncio.Event, seconds: float) -> None:
+    """Wait for it, or until the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):  # not wait_for, which may swallow a cancellation
+            await wake.wait()

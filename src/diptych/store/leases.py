@@ -152,8 +152,10 @@ class Leases(Protocol):
         """Write down something that was done to a projection otherwise: it is among the requests, and done."""
         ...
 
-    async def requests(self, projection: str | None = None, *, limit: int = 100) -> Sequence[Request]:
-        """Return the last requests, done or not, newest first."""
+    async def requests(
+        self, projection: str | None = None, *, verb: Verb | None = None, limit: int = 100
+    ) -> Sequence[Request]:
+        """Return the last requests, done or not, newest first; with a `verb` those of it alone."""
         ...
 
     async def pause(

@@ -37,8 +37,8 @@ _stored = partial(tuple.__new__, StoredEvent)
 class InlineViews(ViewStore, Protocol):
     """A view store that an event store without transactions of its own can fold into."""
 
-    async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> None:
-        """Fold one append's events, all of them or none."""
+    async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> Sequence[str]:
+        """Fold one append's events, all of them or none; returns the names of those projections that were there."""
         ...
 
 
@@ -93,11 +93,12 @@ class MemoryEventStore:
             self._check_open()
             self._judge(append)
             rows = self._rows(append)
+            folded: Sequence[str] = ()
             if append.inline:
-                await self.inline.fold(append.inline, rows, len(self._log))
+                folded = await self.inline.fold(append.inline, rows, len(self._log))
             if append.beside is not None:
                 await self.inline.commit(append.beside)
-            return self._write(append, rows)
+            return self._write(append, rows)._replace(folded=folded)
 
     def _write(self, append: Append, rows: Sequence[StoredEvent]) -> Appended:
         for row in rows:

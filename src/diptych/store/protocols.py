@@ -4,7 +4,7 @@
 Rule: whatever is said here holds on every backend, and `diptych.testing.contracts` shows it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -73,7 +73,8 @@ class Append(NamedTuple):
 class Appended(NamedTuple):
     """The append is on disk. `position` and `event_id` are of its last event, or of the head if it had none.
 
-    `together` says how many appends its transaction judged, itself included.
+    `together` says how many appends its transaction judged, itself included; `folded` names the inline projections
+    whose rows were written with it.
     """
 
     position: int
@@ -81,6 +82,7 @@ class Appended(NamedTuple):
     recorded_at: int
     versions: Sequence[int]  # of the streams that got events, in the order of `Append.writes`
     together: int = 1
+    folded: Collection[str] = ()
 
 
 class Head(NamedTuple):

@@ -112,7 +112,7 @@ class Coordinator:
         It goes by the loop and not by the beats, which wait where the store does not answer.
         """
         faulthandler.dump_traceback_later(self._pace.handler_seconds, exit=True)
-        pause = self._pace.handler_seconds / _BEATS
+        pause = min(self._pace.lease, self._pace.handler_seconds) / _BEATS
         self._watching = asyncio.get_running_loop().call_later(pause, self._watch)
 
     async def _board(self, dead: list[str]) -> Board:

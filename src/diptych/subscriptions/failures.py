@@ -20,6 +20,9 @@ from diptych.errors import (
     UnknownOutcomeError,
 )
 
+OF_THE_STORE: Final = (StoreError, UnknownOutcomeError)
+"""Failures that say nothing of the events that were being written."""
+
 MOST_PARKED: Final = 100
 """More failing keys than this are not poison but a bug: the subscription stops."""
 
@@ -61,7 +64,7 @@ def remedy(error: Exception) -> Remedy:
         return Remedy.GIVE_UP
     if isinstance(error, OtherHistoryError | SkippedPositionsError | StoreCorruptedError):
         return Remedy.STOP
-    return Remedy.PAUSE if isinstance(error, StoreError | UnknownOutcomeError) else Remedy.STOP
+    return Remedy.PAUSE if isinstance(error, OF_THE_STORE) else Remedy.STOP
 
 
 def may_be_parked(failure: EventFailure, *, is_isolated: bool, parked: int) -> bool:

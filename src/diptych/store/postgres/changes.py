@@ -54,7 +54,7 @@ _FITTING: Final = f"""
     JOIN diptych.projection_generations g ON g.generation = p.live
     JOIN diptych.projection_checkpoints c
         ON c.projection = p.projection AND c.generation = p.live AND c.lane = 0 AND c.tenant = ''
-    WHERE p.projection = $1 AND g.version = $2 AND g.shape = $3
+    WHERE p.projection = $1 AND g.version = $2 AND g.shape = $3 AND g.lanes = 1
         AND (p.paused_until IS NULL OR p.paused_until BETWEEN 1 AND {NOW})
     FOR NO KEY UPDATE OF c"""  # noqa: S608 - a constant
 _PARK: Final = """

@@ -3,7 +3,7 @@
 Rule: this file only puts the parts together: the writer, the readers of the log, the notices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 from uuid import UUID
@@ -21,6 +21,7 @@ from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.log import SETTINGS, Log, Wanted
 from diptych.store.postgres.migrations import in_schema, migrate
 from diptych.store.postgres.notices import Notices
+from diptych.store.postgres.session import Stored
 from diptych.store.postgres.stream_reads import StreamReads
 from diptych.store.postgres.timelines import Timelines
 from diptych.store.postgres.views import PostgresViewStore
@@ -192,18 +193,22 @@ class PostgresEventStore:
     def _closed(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self.database} is closed. Open the store before using it.")
 
-    async def _fold(self, connection: Connection, stored: Sequence[tuple[AppendJob, Appended]]) -> None:
-        """Write the rows that commit with appends."""
+    async def _fold(self, connection: Connection, stored: Stored) -> Sequence[Collection[str]]:
+        """Write the rows that commit with appends; returns whose, for each of them."""
         beside: list[ViewBatch] = []
+        folded: list[list[str]] = []
         for job, appended in stored:
+            folded.append([])
             if job.count and job.append.inline:
                 await self._write_beside(connection, beside)
                 rows = rows_of(job.append, appended)
                 for fold in job.append.inline:
-                    await self.inline.fold_inline(connection, fold, rows, appended.position - len(rows))
+                    if await self.inline.fold_inline(connection, fold, rows, appended.position - len(rows)):
+                        folded[-1].append(fold.name)
             if job.append.beside is not None:
                 beside.append(job.append.beside)
         await self._write_beside(connection, beside)
+        return folded
 
     async def _write_beside(self, connection: Connection, beside: list[ViewBatch]) -> None:
         for batch in together(beside):

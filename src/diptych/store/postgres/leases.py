@@ -80,7 +80,7 @@ SELECT $1, coalesce((SELECT live FROM diptych.projections WHERE projection = $1)
 """  # noqa: S608 - a constant
 _REQUESTS: Final = f"""
 SELECT {_REQUEST} FROM diptych.projection_requests
-WHERE $1::text IS NULL OR projection = $1 ORDER BY id DESC LIMIT $2
+WHERE ($1::text IS NULL OR projection = $1) AND ($2::text IS NULL OR verb = $2) ORDER BY id DESC LIMIT $3
 """  # noqa: S608 - a constant
 _PAUSE: Final = f"""
 UPDATE diptych.projections SET paused_until = coalesce({NOW} + $2::bigint, 0), pause_reason = $3
@@ -188,9 +188,11 @@ class PostgresLeases:
         """Write down something that was done to a projection otherwise."""
         await self._run(_NOTE, projection, verb, reason, by, outcome)
 
-    async def requests(self, projection: str | None = None, *, limit: int = 100) -> Sequence[Request]:
-        """Return the last requests, done or not, newest first."""
-        return [Request(*row) for row in await self._run(_REQUESTS, projection, limit)]
+    async def requests(
+        self, projection: str | None = None, *, verb: Verb | None = None, limit: int = 100
+    ) -> Sequence[Request]:
+        """Return the last requests, done or not, newest first; with a `verb` those of it alone."""
+        return [Request(*row) for row in await self._run(_REQUESTS, projection, verb, limit)]
 
     async def pause(
         self, projection: str, seconds: float | None, *, reason: str, by: str, yields: bool = False

@@ -4,7 +4,7 @@ Rule: an error says whether anything can have been stored. Only where the server
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -20,7 +20,9 @@ from diptych.store.postgres.migrations import in_schema, lock_key
 from diptych.store.protocols import Appended, StoreSettings
 
 Outcome = Appended | CommandTaken | Exception
-Fold = Callable[[Connection, Sequence[tuple[AppendJob, Appended]]], Awaitable[None]]
+Stored = Sequence[tuple[AppendJob, Appended]]
+Fold = Callable[[Connection, Stored], Awaitable[Sequence[Collection[str]]]]
+"""Writes the rows of some appends; returns for each of them the names of the projections that were folded."""
 """Write the rows that commit with appends, in their order, in the transaction of this connection."""
 
 _APPEND: Final = """
@@ -131,8 +133,11 @@ class AppendSession:
         await self._connection.execute(self._begin)
         try:
             outcomes = await self._write(jobs)
-            pairs = zip(jobs, outcomes, strict=True)
-            await self._fold(fold, [(job, one) for job, one in pairs if isinstance(one, Appended) and job.has_rows])
+            pairs = enumerate(zip(jobs, outcomes, strict=True))
+            stored = {at: (job, one) for at, (job, one) in pairs if isinstance(one, Appended) and job.has_rows}
+            folded = await self._fold(fold, [*stored.values()])
+            for (at, (_, one)), names in zip(stored.items(), folded, strict=True):
+                outcomes[at] = one._replace(folded=names)
             self._is_sent = True
             with self._until_silent():
                 done = await self._connection.execute("COMMIT", timeout=_LEFT_TO_FINISH)
@@ -146,9 +151,9 @@ class AppendSession:
             raise
         return outcomes
 
-    async def _fold(self, fold: Fold, stored: Sequence[tuple[AppendJob, Appended]]) -> None:
+    async def _fold(self, fold: Fold, stored: Stored) -> Sequence[Collection[str]]:
         try:
-            await fold(self._connection, stored)
+            return await fold(self._connection, stored)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             raise
         except Exception as error:

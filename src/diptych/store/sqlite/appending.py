@@ -135,14 +135,18 @@ class Appender:
         """The time of an append: the clock's, but never before the head's."""
         return max(self._now(), head.recorded_at)
 
-    def fold(self, job: AppendJob, events: Sequence[StoredEvent], head: int, connection: apsw.Connection) -> None:
-        """Write the rows that commit with one append. What it raises refuses that append."""
-        if self._beside is None:
-            return
-        for fold in job.append.inline if events else ():
-            self._beside.fold_inline(connection, fold, events, head)
+    def fold(
+        self, job: AppendJob, events: Sequence[StoredEvent], head: int, connection: apsw.Connection
+    ) -> Sequence[str]:
+        """Write the rows that commit with one append; returns whose. What it raises refuses that append."""
+        beside = self._beside
+        if beside is None:
+            return ()
+        inline = job.append.inline if events else ()
+        folded = [fold.name for fold in inline if beside.fold_inline(connection, fold, events, head)]
         if job.append.beside is not None:
-            self._beside.write_beside(connection, job.append.beside)
+            beside.write_beside(connection, job.append.beside)
+        return folded
 
     def _prune(self, connection: apsw.Connection, group: "_Group") -> None:
         self._commands += group.commands
@@ -189,18 +193,20 @@ class _Group:
             return refusal
         head, count = self.head, len(self._events)
         stored, moved = self._rows(job)
+        folded: Sequence[str] = ()
         if job.append.beside is not None or (stored and job.append.inline):
             fold = partial(self._appender.fold, job, [*map(_stored, stored)], head.position)
-            failed = run_in_savepoint(self._connection, fold)
-            if failed is not None:
+            outcome = run_in_savepoint(self._connection, fold)
+            if isinstance(outcome, Exception):
                 self.head = head
                 del self._events[count:]
-                return failed
+                return outcome
+            folded = outcome
         self._moved.extend(moved)
         self._keep_command(job, moved)
         last = self.head
         time = self.recorded_at if stored else last.recorded_at
-        return Appended(last.position, last.event_id, time, [row[4] for row in moved], self._together)
+        return Appended(last.position, last.event_id, time, [row[4] for row in moved], self._together, folded)
 
     def _refusal(self, job: AppendJob) -> Exception | None:
         append = job.append

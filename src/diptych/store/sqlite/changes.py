@@ -50,7 +50,7 @@ _FITTING: Final = f"""
     SELECT g.generation, c.epoch, c.position FROM projections p
     JOIN projection_generations g ON g.generation = p.live
     JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live AND c.lane = 0
-    WHERE p.projection = ? AND g.version = ? AND g.shape = ?
+    WHERE p.projection = ? AND g.version = ? AND g.shape = ? AND g.lanes = 1
         AND (p.paused_until IS NULL OR p.paused_until BETWEEN 1 AND {NOW})"""  # noqa: S608 - a constant
 
 

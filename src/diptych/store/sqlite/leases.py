@@ -39,6 +39,9 @@ _REQUESTS: Final = (
 )
 _ASK: Final = f"INSERT INTO projection_requests VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, {NOW}, '') RETURNING id"  # noqa: S608
 _ONE: Final = f"{_REQUESTS} WHERE id = ?"
+_LAST: Final = (
+    f"{_REQUESTS} WHERE (?1 IS NULL OR projection = ?1) AND (?2 IS NULL OR verb = ?2) ORDER BY id DESC LIMIT ?3"
+)
 _CONCERNED: Final = """
     SELECT c.generation, c.lane FROM projections p
     JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live
@@ -185,11 +188,12 @@ class SqliteLeases:
 
         await self._submit(Task(work))
 
-    async def requests(self, projection: str | None = None, *, limit: int = 100) -> Sequence[Request]:
-        """Return the last requests, done or not, newest first."""
-        sql = f"{_REQUESTS} WHERE ?1 IS NULL OR projection = ?1 ORDER BY id DESC LIMIT ?2"
-        values = (projection, limit)
-        work = Task(lambda connection: [Request(*row) for row in connection.execute(sql, values)])
+    async def requests(
+        self, projection: str | None = None, *, verb: Verb | None = None, limit: int = 100
+    ) -> Sequence[Request]:
+        """Return the last requests, done or not, newest first; with a `verb` those of it alone."""
+        values = (projection, verb, limit)
+        work = Task(lambda connection: [Request(*row) for row in connection.execute(_LAST, values)])
         found: list[Request] = await self._submit(work)
         return found
 

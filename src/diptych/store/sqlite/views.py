@@ -197,14 +197,13 @@ class SqliteViewStore:
         """Write what commits with one append, inside its transaction."""
         write_batch(connection, batch, known_to(self._known, batch.projection).placing(batch.generation))
 
-    async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> None:
+    async def fold(self, folds: Sequence[Fold], events: Sequence[StoredEvent], head_before: int) -> Sequence[str]:
         """Fold one append's events in a transaction of this store: for an event store that has none of its own."""
 
-        def work(connection: apsw.Connection) -> None:
-            for each in folds:
-                self.fold_inline(connection, each, events, head_before)
+        def work(connection: apsw.Connection) -> list[str]:
+            return [each.name for each in folds if self.fold_inline(connection, each, events, head_before)]
 
-        await self._submit(Task(work))
+        return await self._submit(Task(work))
 
     async def _read(self, work: Callable[[apsw.Connection], T], *, in_thread: bool = False) -> T:
         pool, readers = self._loaders, self._readers

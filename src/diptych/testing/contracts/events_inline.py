@@ -52,7 +52,8 @@ class InlineContract(EventStoreHarness):
     async def test_rows_and_their_checkpoint_are_there_when_the_append_is(self, inline: EventStore) -> None:
         """L7"""
         for count in (2, 3):
-            await inline.append(_appending(count, Counting()))
+            appended = await inline.append(_appending(count, Counting()))
+            assert list(appended.folded) == [TALLIES.name]
         assert await _standing(inline) == (5, 5)
 
     async def test_a_fold_sees_the_events_as_they_are_stored(self, inline: EventStore) -> None:
@@ -70,9 +71,16 @@ class InlineContract(EventStoreHarness):
     async def test_a_projection_that_is_behind_is_left_out(self, inline: EventStore) -> None:
         """P2: it never skips; who is behind is caught up by a worker first."""
         await inline.append(to(stream(), event()))
-        await inline.append(_appending(1, Counting()))
-        assert await _standing(inline) == (0, 0)
+        appended = await inline.append(_appending(1, Counting()))
+        assert (await _standing(inline), list(appended.folded)) == ((0, 0), [])
         assert (await inline.head()).position == 2
+
+    async def test_a_projection_of_several_lanes_is_left_out(self, store: EventStore) -> None:
+        """P1: it is asynchronous in other code, whose workers would apply the event once more."""
+        await store.inline.open([TALLIES._replace(lanes=16)], store_id=store.store_id)
+        await store.append(_appending(1, Counting()))
+        assert await _standing(store) == (0, 0)
+        assert {place.position for place in await store.inline.places(TALLIES.name)} == {0}
 
     async def test_a_failing_fold_refuses_its_append_alone(self, inline: EventStore) -> None:
         """L7"""
