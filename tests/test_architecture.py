@@ -42,7 +42,7 @@ def parameters(function: Function) -> int:
 
 
 def test_the_package_stays_small() -> None:
-    """At most 34,000 lines that say something; blank ones are the formatter's."""
+    """At most 41,000 lines that say something; blank ones are the formatter's."""
     lines = sum(bool(line.strip()) for path in SOURCES for line in path.read_text().splitlines())
     assert lines <= 41_000
 
