@@ -15,7 +15,7 @@ from diptych.errors import StoreUnavailableError
 from diptych.events.recorded import RecordedEvent
 from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.reading import Pace
-from diptych.subscriptions.tasks import Task
+from diptych.subscriptions.tasks import TIMER, Task
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +92,21 @@ async def test_what_was_behind_something_that_is_put_aside_goes_on(doing: Doing)
     assert len(doing.in_hand.finished(10)) == 1
     doing.in_hand.let_go(released)
     await until(lambda: doing.begun == [6000, 5003])
+
+
+async def test_what_is_over_and_not_yet_taken_in_is_not_done_again(doing: Doing) -> None:
+    """S1: a timer of its key is put aside in the very moment in which it has ended."""
+    first, second, timer = task(1001), task(1002), task(1000)._replace(kind=TIMER)
+    doing.in_hand.add(first, 0)
+    doing.in_hand.add(second, 0)
+    await until(lambda: bool(doing.in_hand.finished(10)) and not doing.in_hand._running)
+    doing.in_hand.let_go(timer)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert doing.begun == [1001]
+    assert len(doing.in_hand.finished(10)) == 1
+    doing.in_hand.over(first, 0)
+    await until(lambda: doing.begun == [1001, 1002])
 
 
 async def test_what_is_behind_a_stopped_one_is_done(doing: Doing) -> None:

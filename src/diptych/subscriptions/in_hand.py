@@ -105,7 +105,8 @@ class InHand:
         queue = deque(each for each in self._queues.pop(task.key, ()) if each.id not in gone)
         if queue:
             self._queues[task.key] = queue
-            self._start(task.key, 0.0)
+            if not any(one.task.id == queue[0].id for one in self._finished):  # it is over, and waits to be taken in
+                self._start(task.key, 0.0)
         for id in gone:
             self._events.pop(id, None)
 
