@@ -14,7 +14,7 @@ from diptych.store.batches import ProjectionTables
 from diptych.store.generations import Generation
 from diptych.store.opening import generations_beside, open_stores
 from diptych.store.protocols import EventStore
-from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.duty import kept_by
 from diptych.subscriptions.tasks import PARKED, TIMER, tasks_table
 
 _OWED: Final = (
@@ -72,9 +72,9 @@ def _shapes(name: str) -> Iterator[ProjectionTables]:
     """What one of this name keeps: a saga, a reaction or publication, an inbox."""
     with suppress(ValueError):  # no table could have this name, so it is a projection's
         tasks = tasks_table(name)
-        yield ProjectionTables(name, (saga_table(name), tasks), lanes=LANES)
-        yield ProjectionTables(name, (tasks,), lanes=LANES)
-        yield ProjectionTables(name, (tasks,), lanes=1)
+        yield kept_by(name, saga_table(name), tasks)
+        yield kept_by(name, tasks)
+        yield kept_by(name, tasks, lanes=1)
 
 
 async def _counted(store: EventStore, of: Generation, kept: ProjectionTables) -> LeftBehind:

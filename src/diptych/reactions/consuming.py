@@ -22,10 +22,9 @@ from diptych.messages import Command
 from diptych.reactions.inbox import Accepted, Inbox
 from diptych.reactions.messages import IntegrationMessage, checked
 from diptych.reactions.source import Incoming, Source
-from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.apart import apart
-from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work
+from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work, kept_by
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
 from diptych.subscriptions.shelf import Shelf
@@ -57,7 +56,7 @@ class InboxDuty:
         self.inbox, self.accepted, self.dispatch = inbox, accepted, dispatch
         self.name = inbox.name
         self.tasks = tasks_table(self.name)
-        self.kept = ProjectionTables(self.name, (self.tasks,), lanes=1)
+        self.kept = kept_by(self.name, self.tasks, lanes=1)
 
     def work(self, desk: Desk, held: Held) -> Work:
         """Return what works on the lane."""

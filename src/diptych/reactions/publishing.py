@@ -19,10 +19,9 @@ from diptych.events.recorded import RecordedEvent, StoredMetadata
 from diptych.messages import DomainEvent
 from diptych.reactions.messages import IntegrationMessage
 from diptych.reactions.publication import Mapped, Published, message_of
-from diptych.store.batches import ProjectionTables
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.apart import apart
-from diptych.subscriptions.duty import LANES, Desk, Work
+from diptych.subscriptions.duty import LANES, Desk, Work, kept_by
 from diptych.subscriptions.failures import Backoff
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
@@ -42,7 +41,7 @@ class PublicationDuty:
         self.name = self.publication.name
         self.begins_at_head = self.publication.begins == "head"
         self.tasks = tasks_table(self.name)
-        self.kept = ProjectionTables(self.name, (self.tasks,), lanes=LANES)
+        self.kept = kept_by(self.name, self.tasks)
         self.takes = codec.names(told)
 
     def work(self, desk: Desk, held: Held) -> Work:

@@ -10,10 +10,10 @@ from diptych.events.codec import Codec
 from diptych.events.recorded import RecordedEvent
 from diptych.messages import on_behalf_of
 from diptych.reactions.reaction import Reaction, key_for
-from diptych.store.batches import ProjectionTables, ViewBatch
+from diptych.store.batches import ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.apart import apart
-from diptych.subscriptions.duty import LANES, Desk, Finished, Given, LoadRows, SkippedError, Work
+from diptych.subscriptions.duty import Desk, Finished, Given, LoadRows, SkippedError, Work, kept_by
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import DONE, Task, event_task, tasks_table
 from diptych.subscriptions.turn import Turn
@@ -30,7 +30,7 @@ class ReactionDuty:
         self.name = reaction.declared.name
         self.begins_at_head = reaction.declared.begins == "head"
         self.tasks = tasks_table(self.name)
-        self.kept = ProjectionTables(self.name, (self.tasks,), lanes=LANES)
+        self.kept = kept_by(self.name, self.tasks)
         self.takes = codec.names(reaction.events)
 
     def work(self, desk: Desk, held: Held) -> Work:

@@ -18,11 +18,10 @@ from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
 from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
-from diptych.store.batches import Load, ProjectionTables, ViewBatch
+from diptych.store.batches import Load, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.apart import apart
 from diptych.subscriptions.duty import (
-    LANES,
     REJECTIONS,
     Desk,
     Dispatch,
@@ -33,6 +32,7 @@ from diptych.subscriptions.duty import (
     SkippedError,
     Taken,
     Work,
+    kept_by,
 )
 from diptych.subscriptions.failures import words
 from diptych.subscriptions.lane_work import LaneWork
@@ -77,7 +77,7 @@ class SagaDuty:
         self.plan, self._commands, self._dispatch, self._calls = plan, commands, dispatch, calls
         self.name, self.begins_at_head = plan.name, plan.saga.begins_at_head
         self.tasks, self.sagas = tasks_table(plan.name), saga_table(plan.name)
-        self.kept = ProjectionTables(plan.name, (self.sagas, self.tasks), lanes=LANES)
+        self.kept = kept_by(plan.name, self.sagas, self.tasks)
         self.takes = codec.names(plan.events)
         self._stepper = Stepper(plan, codec)
 

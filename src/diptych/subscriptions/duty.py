@@ -70,6 +70,11 @@ class Sending(NamedTuple):
 Dispatch = Callable[[Command[Any], Sending], Awaitable[Any]]
 
 
+def kept_by(name: str, *tables: Table, lanes: int = LANES) -> ProjectionTables:
+    """Return what a duty keeps: rows that are owed, and cannot be built again of the log."""
+    return ProjectionTables(name, tables, lanes=lanes, is_owed=True)
+
+
 class SkippedError(Exception):
     """What an operator's word to leave a task out looks like to its duty."""
 
