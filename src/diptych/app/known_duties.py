@@ -22,7 +22,7 @@ from diptych.sagas.saga import Saga
 from diptych.sagas.steps import steps_of
 from diptych.store.batches import ProjectionTables
 from diptych.store.tables import Table
-from diptych.subscriptions.duty import LANES
+from diptych.subscriptions.duty import LANES, kept_by
 from diptych.subscriptions.tasks import tasks_table
 
 DutyKind = Literal["saga", "reaction", "publication", "inbox"]
@@ -74,9 +74,14 @@ def duty_named(duties: Sequence[KnownDuty], kinds: Sequence[DutyKind], name: str
     what = "saga" if "saga" in kinds else "reaction"
     if other is not None:
         raise NotFoundError(f"{name} is a {other.kind}. Type: {other.verb} show {name}")
-    names = ", ".join(one.name for one in mine)
-    rest = f"There are: {names}." if names else "The app has none."
-    raise NotFoundError(f"There is no {what} {name}. {rest}")
+    raise no_such(what, name, [one.name for one in mine])
+
+
+def no_such(what: str, name: str, names: Iterable[str]) -> NotFoundError:
+    """Return what to raise where an app has nothing of a name; it says which there are."""
+    listed = ", ".join(names)
+    rest = f"There are: {listed}." if listed else "The app has none."
+    return NotFoundError(f"There is no {what} {name}. {rest}")
 
 
 def namesakes(duties: Iterable[tuple[str, ProjectionTables]], definitions: Iterable[Definition]) -> list[str]:
@@ -122,7 +127,7 @@ def _saga(saga: type[Saga]) -> KnownDuty:
     parts += [f"rejections of {_listed(command.__name__ for command in plan.rejections)}"] if plan.rejections else []
     steps = steps_of(saga)
     parts += [f"steps {_listed(steps)}"] if steps else []
-    kept = ProjectionTables(plan.name, (sagas, tasks), lanes=LANES, is_owed=True)
+    kept = kept_by(plan.name, sagas, tasks)
     return KnownDuty(
         "saga", plan.name, kept, tasks, sagas, tuple(plan.events), _keys(plan), "; ".join(parts), where(saga)
     )
@@ -155,7 +160,7 @@ def _plain(
     kind: DutyKind, name: str, events: tuple[type[DomainEvent], ...], detail: str, place: str, *, lanes: int = LANES
 ) -> KnownDuty:
     tasks = tasks_table(name)
-    kept = ProjectionTables(name, (tasks,), lanes=lanes, is_owed=True)
+    kept = kept_by(name, tasks, lanes=lanes)
     return KnownDuty(kind, name, kept, tasks, None, events, _by_stream, detail, place)
 
 

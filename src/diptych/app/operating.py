@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from diptych.app.application import App
+from diptych.app.known_duties import no_such
 from diptych.app.outline import outline
 from diptych.errors import ConfigurationError, NotFoundError, RebuildRefusedError, SwapRefusedError
 from diptych.projections.backfill import Subject
@@ -171,9 +172,7 @@ def check_known(app: App, name: str) -> Definition:
     for duty in known.duties:
         if duty.name == name:
             raise NotFoundError(f"{name} is a {duty.kind}. Type: {duty.verb} --help")
-    names = ", ".join(one.name for one in known.definitions)
-    rest = f"There are: {names}." if names else "The app has none."
-    raise NotFoundError(f"There is no projection {name}. {rest}")
+    raise no_such("projection", name, [one.name for one in known.definitions])
 
 
 @asynccontextmanager
