@@ -13,7 +13,7 @@ from diptych.projections.fold import BatchFold
 from diptych.projections.piece import Piece, piece
 from diptych.projections.plan import Definition
 from diptych.store.batches import Db, Load, RowChanges
-from diptych.subscriptions.failures import EventFailure, words
+from diptych.subscriptions.failures import EventFailure, named
 from diptych.subscriptions.reading import SharedPage
 from diptych.subscriptions.sliced import ELSEWHERE
 
@@ -136,7 +136,7 @@ def script_of(definition: Definition, piece: Piece) -> RunScript | None:
             except StoreError:
                 raise
             except BaseException as error:  # SystemExit too: a handler may not end the process
-                why = f"{type(error).__name__}: {words(error)}"
+                why = named(error)
                 cause = ProjectionError(definition.name, stored.position, stored.type, why)
                 cause.__cause__ = error
                 raise EventFailure(stored.position, cause) from error

@@ -16,7 +16,7 @@ from diptych.projections.plan import Definition, Each, Handler
 from diptych.read.models import ReadModel
 from diptych.store.batches import Load, RowChanges
 from diptych.store.tables import Kind
-from diptych.subscriptions.failures import EventFailure, words
+from diptych.subscriptions.failures import EventFailure, named, words
 
 _ALL_WELL: Final = object()
 
@@ -136,10 +136,8 @@ class BatchFold:
         stored = self._piece.rows[index]
         if handler is None:
             return EventFailure(stored.position, error) if isinstance(error, DataError | ConfigurationError) else error
-        name = "" if isinstance(error, _BrokenPromise) else f"{type(error).__name__}: "
-        cause = ProjectionError(
-            self._definition.name, stored.position, stored.type, f"{handler.name}: {name}{words(error)}"
-        )
+        why = words(error) if isinstance(error, _BrokenPromise) else named(error)
+        cause = ProjectionError(self._definition.name, stored.position, stored.type, f"{handler.name}: {why}")
         cause.__cause__ = error
         return EventFailure(stored.position, cause)
 

@@ -9,14 +9,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from diptych.errors import DiptychError
 from diptych.projections.carrying import Carrier
 from diptych.projections.holding import Holding
 from diptych.projections.mending import Done, Mender
 from diptych.projections.observed import carrier_of
 from diptych.projections.work import Work
 from diptych.store.leases import Request
-from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy, words
+from diptych.subscriptions.failures import Backoff, EventFailure, Remedy, remedy, told
 from diptych.subscriptions.progress import Progress
 from diptych.subscriptions.spreading import Share
 from diptych.telemetry.observer import QUIET, Observer
@@ -207,7 +206,7 @@ class Runner:
 
     async def _fail(self, error: Exception, failure: EventFailure | None = None) -> None:
         """Stand still until somebody asks for another try; what newer code may know is left to that."""
-        why = str(error) if isinstance(error, DiptychError) else f"{type(error).__name__}: {words(error)}"
+        why = told(error)
         self._trouble, self._halted = why, failure
         _log.error("%s stopped: %s", self._work.name, why, exc_info=error)
         if remedy(error) is Remedy.GIVE_UP:  # what it means for the projection is told by who else takes it

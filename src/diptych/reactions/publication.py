@@ -14,7 +14,7 @@ from diptych.messages import DomainEvent, Metadata
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage
 from diptych.reactions.publisher import Publisher
 from diptych.reactions.reaction import Begins
-from diptych.subscriptions.failures import words
+from diptych.subscriptions.failures import named
 
 _STANDS: Final = "Mend the function: later events of its lane wait, for they go out in order."
 
@@ -105,7 +105,7 @@ def message_of(source: str, mapped: Mapped, recorded: RecordedEvent) -> Integrat
     try:
         made = mapped.function(*arguments)
     except (Exception, SystemExit) as error:
-        raise ProgrammingError(f"{where}: {type(error).__name__}: {words(error)}. {_STANDS}") from error
+        raise ProgrammingError(f"{where}: {named(error)}. {_STANDS}") from error
     if made is None:
         return None
     if not isinstance(made, mapped.makes):  # nobody could know of it by the contract

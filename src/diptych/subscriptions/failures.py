@@ -11,6 +11,7 @@ from diptych.errors import (
     CheckpointMovedError,
     CommandIdReusedError,
     ConflictError,
+    DiptychError,
     OtherHistoryError,
     RowChangedError,
     SkippedPositionsError,
@@ -83,6 +84,16 @@ def words(error: BaseException) -> str:
         return str(error)
     except Exception as worse:
         return f"what it says cannot be told, for that raised {type(worse).__name__}"
+
+
+def named(error: BaseException) -> str:
+    """Return an error as its kind and what it says."""
+    return f"{type(error).__name__}: {words(error)}"
+
+
+def told(error: BaseException) -> str:
+    """Return an error as it is told to people: one of ours is a sentence, any other is named."""
+    return str(error) if isinstance(error, DiptychError) else named(error)
 
 
 def is_passing(error: Exception) -> bool:

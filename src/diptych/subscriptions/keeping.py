@@ -10,10 +10,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from diptych.errors import DiptychError, StoreError
+from diptych.errors import StoreError
 from diptych.store.leases import Board
 from diptych.subscriptions.duty import Desk, Duty, Work
-from diptych.subscriptions.failures import Backoff, Remedy, remedy, words
+from diptych.subscriptions.failures import Backoff, Remedy, remedy, told
 from diptych.subscriptions.spreading import Share
 
 _log: Final = logging.getLogger("diptych.duties")
@@ -136,7 +136,7 @@ class Keeper:
             _log.warning("%s, lane %d, waits for its store: %s", self.duty.name, lane, error)
             await asyncio.sleep(backoff.next())
             return
-        why = str(error) if isinstance(error, DiptychError) else f"{type(error).__name__}: {words(error)}"
+        why = told(error)
         self.error = why
         _log.error("%s, lane %d, stopped: %s", self.duty.name, lane, why, exc_info=error)
         of_lane = (self._worker, self.duty.name, self._desk.generation, lane)

@@ -17,7 +17,7 @@ from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata
 from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
-from diptych.subscriptions.failures import words
+from diptych.subscriptions.failures import named
 from diptych.subscriptions.in_hand import InHand
 from diptych.subscriptions.lane_place import SAVE, LanePlace
 from diptych.subscriptions.lanes import lane_of
@@ -326,7 +326,7 @@ def _key_of(duty: TaskDuty, recorded: RecordedEvent) -> str | None:
         return duty.key_of(recorded)
     except (Exception, SystemExit) as error:  # it may not end the process
         where = f"the key of {recorded.row.type} at position {recorded.row.position}"
-        why = f"{duty.name}: {where} cannot be told: {type(error).__name__}: {words(error)}"
+        why = f"{duty.name}: {where} cannot be told: {named(error)}"
         raise ProgrammingError(
             f"{why}. It stands there, for the event may be of any lane; mend the function."
         ) from error

@@ -11,7 +11,7 @@ from uuid import UUID
 from diptych.clock import id_for
 from diptych.events.recorded import RecordedEvent
 from diptych.store.tables import Column, Kind, Table, check_identifier, snake_case
-from diptych.subscriptions.failures import words
+from diptych.subscriptions.failures import named
 
 TIMER: Final = "timer"
 EVENT: Final = "event"
@@ -109,7 +109,7 @@ def start_of(duty: str) -> UUID:
 
 def as_text(error: BaseException) -> str:
     """Return an error as a row keeps it."""
-    return f"{type(error).__name__}: {words(error)}".replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
+    return named(error).replace("\0", "?").encode("utf-8", "replace").decode()[:2000]
 
 
 def failed_first(aside: Sequence[Task]) -> Sequence[Task]:
