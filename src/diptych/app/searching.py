@@ -10,7 +10,7 @@ from uuid import UUID
 
 from diptych.app.finding import asked, event_at, position_before
 from diptych.errors import InvalidInputError
-from diptych.events.recorded import StoredEvent
+from diptych.events.recorded import StoredEvent, StoredMetadata
 from diptych.store.outside import OutsideLog, Sought
 
 CHUNK: Final = 10_000  # positions looked through in one statement
@@ -93,7 +93,6 @@ def _sought(wanted: Wanted) -> Sought:
 
 def _is_wanted(row: StoredEvent, wanted: Wanted) -> bool:
     """Look at what is beside an event more closely: a store only said that the text is there, somewhere."""
-    beside = json.loads(row.metadata)
-    is_of_user = wanted.user is None or beside.get("user") == wanted.user
-    began = beside.get("correlation") or beside.get("command")
-    return is_of_user and (wanted.conversation is None or began == str(wanted.conversation))
+    meta = StoredMetadata(row)
+    is_of_user = wanted.user is None or meta.user_id == wanted.user
+    return is_of_user and (wanted.conversation is None or meta.correlation_id == wanted.conversation)

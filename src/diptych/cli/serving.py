@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from diptych.cli.discovery import Found, Target, look
 from diptych.cli.output import talk
-from diptych.cli.working import divide
+from diptych.cli.working import check_shared, divide
 from diptych.errors import ConfigurationError, DiptychError
 from diptych.store.opening import shown
 
@@ -36,10 +36,8 @@ def serve(
         raise ConfigurationError(
             f"{found.target.module} has no FastAPI object. Write `api = FastAPI()` and `install(app, api)` there."
         )
-    if workers > 1 and found.app.url.startswith("memory:"):
-        raise ConfigurationError(
-            "memory: is of one process, and --workers is for several. Name a store that they share: sqlite:///shop.db"
-        )
+    if workers > 1:
+        check_shared(found.app, "--workers")
     try:
         import uvicorn
 

@@ -24,15 +24,20 @@ _LONG: Final = 10.0  # seconds; who ends sooner than that waits longer and longe
 _REFUSED: Final = 2  # how one ends whose very first start fails: a mistake, for a person to mend
 
 
+def check_shared(app: App, option: str) -> None:
+    """:raises ConfigurationError: several processes, which an option asks for, would each have a store of its own."""
+    if app.url.startswith("memory:"):
+        raise ConfigurationError(
+            f"memory: is of one process, and {option} is for several. Name a store that they share: sqlite:///shop.db"
+        )
+
+
 def divide(app: App, *, works: bool) -> None:
     """Have an app work on projections, or leave that to others. Whoever only works ends when a handler hangs.
 
     :raises ConfigurationError: there is nothing to divide.
     """
-    if app.url.startswith("memory:"):
-        raise ConfigurationError(
-            "memory: is of one process, and --only is for several. Name a store that they share: sqlite:///shop.db"
-        )
+    check_shared(app, "--only")
     if works and not any(map(_has_work, app.everything())):
         raise ConfigurationError(
             "The app has no asynchronous projection, no saga and no reaction, so there is nothing to work on. "
