@@ -1,11 +1,13 @@
-"""What the tests of the SQLite files share."""
+"""What the tests of the stores share: a disk of SQLite that fails, a session of PostgreSQL's owner."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+
+from diptych.store.postgres.connection import Connection, database_of, open_connection
 
 
 class FaultyDisk(apsw.VFS):
@@ -53,3 +55,12 @@ def faulty_disk() -> Iterator[FaultyDisk]:
 def path(tmp_path: Path) -> str:
     """Where a test's file is."""
     return str(tmp_path / "shop.db")
+
+
+@pytest.fixture
+async def owner(postgres_url: str) -> AsyncIterator[Connection]:
+    """A session of the owner of the tables, who is a superuser at that, in the schema."""
+    database = database_of(postgres_url)[0]
+    connection = await open_connection(database, {"search_path": database.schema})
+    yield connection
+    await connection.close()

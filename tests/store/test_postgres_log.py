@@ -20,7 +20,7 @@ from diptych.errors import (
 from diptych.store.batches import LaneMove, RowChanges, ViewBatch
 from diptych.store.opening import open_stores
 from diptych.store.postgres.changes import Changes
-from diptych.store.postgres.connection import Connection, database_of, open_connection
+from diptych.store.postgres.connection import Connection, database_of
 from diptych.store.postgres.connections import Connections
 from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.guard import Judge
@@ -47,15 +47,6 @@ async def opened(store: PostgresEventStore) -> AsyncIterator[PostgresEventStore]
     await store.open()
     yield store
     await store.close()
-
-
-@pytest.fixture
-async def owner(postgres_url: str) -> AsyncIterator[Connection]:
-    """A session of the owner of the tables, who is a superuser at that, in the schema."""
-    database = database_of(postgres_url)[0]
-    connection = await open_connection(database, {"search_path": database.schema})
-    yield connection
-    await connection.close()
 
 
 CHANGES = [

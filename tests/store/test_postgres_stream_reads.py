@@ -8,7 +8,7 @@ import pytest
 
 from diptych.errors import CorruptedEventError, StoreCorruptedError, StoreUnavailableError
 from diptych.store.postgres import log
-from diptych.store.postgres.connection import Connection, database_of, open_connection
+from diptych.store.postgres.connection import Connection, database_of
 from diptych.store.postgres.events import PostgresEventStore
 from diptych.store.postgres.log import Log, Wanted
 from diptych.stream import StreamName
@@ -25,15 +25,6 @@ async def store(postgres_url: str) -> AsyncIterator[PostgresEventStore]:
     await store.open()
     yield store
     await store.close()
-
-
-@pytest.fixture
-async def owner(postgres_url: str) -> AsyncIterator[Connection]:
-    """A session of the owner of the tables, in the schema."""
-    database = database_of(postgres_url)[0]
-    connection = await open_connection(database, {"search_path": database.schema})
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
