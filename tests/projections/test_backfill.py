@@ -81,7 +81,7 @@ async def test_a_builder_lives_for_as_long_as_it_builds_and_leaves_nothing_behin
         await builder.build(5)
         (worker,) = (await subject.views.leases.board()).workers
         assert not has_ended(worker)
-        assert len(building()) == 2
+        assert len(building()) == 1
     assert has_ended(worker)
     assert building() == []
     await until(lambda: not [one for one in set(threading.enumerate()) - before if one.name == "diptych-baskets"])

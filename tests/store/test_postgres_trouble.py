@@ -263,6 +263,22 @@ async def test_what_another_process_appends_is_noticed(
     await there.close()
 
 
+async def test_who_comes_third_tells_the_others_too(postgres_url: str) -> None:
+    """P6: two that know of each other answer the third, which else would think itself alone and tell nobody."""
+    stores = [PostgresEventStore(database_of(postgres_url)[0], NEVER_POLLS) for _ in range(3)]
+    for store in stores:
+        await store.open()
+    async with asyncio.timeout(20):
+        for position, appends in enumerate((0, 1, 2, 2, 2)):
+            others = [store for store in stores[:2] if store is not stores[appends]]
+            waiting = [asyncio.create_task(_wait_past(store, position)) for store in others]
+            await asyncio.sleep(0.1)
+            await stores[appends].append(to(stream(), event()))
+            await asyncio.gather(*waiting)
+    for store in stores:
+        await store.close()
+
+
 async def _wait_past(store: PostgresEventStore, position: int) -> None:
     while (await store.head()).position <= position:
         await store.wait(position, 100)

@@ -181,6 +181,31 @@ async def test_nothing_is_asked_while_nobody_listens() -> None:
         following.cancel()
 
 
+async def test_the_end_is_not_read_while_those_who_read_are_far_behind() -> None:
+    """What they will read when they get there is not read twice; they still hear how long the log is."""
+    store, codec = await a_log(30)
+    reader, news = LogReader(store, codec, Pace(page_events=10)), asyncio.Event()
+    reader.listen(news)
+    following = asyncio.create_task(reader.follow())
+    try:
+        with anyio.fail_after(5):
+            await news.wait()
+            await reader.page(0)
+            assert store.reads == 1
+            for position in (31, 32):
+                news.clear()
+                await ring(store, codec)
+                await news.wait()
+                assert (reader.head.position, store.reads) == (position, 1)
+            await reader.page(30)  # there, and what comes now is read as it comes
+            news.clear()
+            await ring(store, codec)
+            await news.wait()
+            assert (reader.head.position, store.reads) == (33, 3)
+    finally:
+        following.cancel()
+
+
 async def test_the_end_of_the_log_is_told_by_what_is_read_there() -> None:
     store, codec = await a_log(1)
     reader, news = LogReader(store, codec, Pace()), asyncio.Event()

@@ -58,7 +58,7 @@ class Backfill:
         work = Work(subject.definition, generation, subject.views, self._reader, subject.pace, tenure, Alone())
         self._tenure, self._carrier = tenure, Carrier(work, self.progress)
         self._mender = Mender(self._carrier)
-        self._stack, self._has_grown = AsyncExitStack(), asyncio.Event()
+        self._stack = AsyncExitStack()
         self._mine: frozenset[int] = frozenset()  # the lanes that it was ever told to take: it reads no others
 
     @property
@@ -73,10 +73,8 @@ class Backfill:
         except BaseException:
             goes(self._id)
             raise
-        self._reader.listen(self._has_grown)
-        for work in (self._keep_alive(), self._reader.follow()):
-            task = asyncio.create_task(work, name=f"build {self._subject.name}")
-            self._stack.push_async_callback(_ended, task)
+        task = asyncio.create_task(self._keep_alive(), name=f"build {self._subject.name}")
+        self._stack.push_async_callback(_ended, task)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,12 +150,10 @@ class Backfill:
                 if all(lane.at.position >= upto for lane in self._carrier.lanes.values()):
                     await self._carrier.save(at_once=True)
                     return
-                self._has_grown.clear()
+                if self._reader.head.position < upto:
+                    await self._reader.look()
                 if not await self._carrier.step(upto):
-                    self._reader.check()
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(self._subject.pace.poll):
-                            await self._has_grown.wait()
+                    await asyncio.sleep(self._subject.pace.poll)
                 backoff.reset()
             except EventFailure as failure:
                 if not await self._goes_past(failure):

@@ -102,6 +102,8 @@ class LogReader:
         self._reading = asyncio.Lock()
         self._listeners: set[asyncio.Event] = set()
         self._is_heard = asyncio.Event()  # somebody listens
+        self._is_near = asyncio.Event()  # who asked last for a page asked for one at the end
+        self._is_near.set()
         self._trouble: DiptychError | None = None
         self._slices: range | None = None
         self.head = Head()
@@ -132,8 +134,8 @@ class LogReader:
                 if is_known and self._trouble is None:
                     began = time.monotonic()
                     await self._store.wait(self.head.position, self.pace.poll)
-                    page = await self._read(self.head.position)
-                    if page is None:  # false hints may not become a busy loop, above all not where a tail was lost
+                    if not await self._has_grown():
+                        # False hints may not become a busy loop, above all not where a tail was lost.
                         pause = _SHORT if time.monotonic() - began > pause else min(2 * pause, _LONG)
                         await asyncio.sleep(pause)
                         continue
@@ -152,11 +154,32 @@ class LogReader:
                 self._wake()
                 await asyncio.sleep(backoff.next())
 
+    async def _has_grown(self) -> bool:
+        """Read what is new. While those who read are far behind, only look how long the log is, and not for each event.
+
+        Else who rebuilds beside a busy service reads each of its events as it comes, and then again when it gets there.
+        """
+        if self._is_near.is_set():
+            return await self._read(self.head.position) is not None
+        head = await self._store.head()
+        if head.position <= self.head.position:
+            return False
+        self.head = head
+        self._wake()  # there may be others at the end
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONG):
+                await self._is_near.wait()
+        return True
+
     async def page(self, after: int, event_id: bytes = b"") -> SharedPage | None:
         """Return a page that holds the event after a position, shared if it can be; None at the end of the log.
 
         :raises StoreError: the log cannot be read now. :raises LostTail: the event at `after` is not `event_id`.
         """
+        if after + self.pace.page_events >= self.head.position:
+            self._is_near.set()
+        else:
+            self._is_near.clear()
         page = self._kept(after) or await self._read(after)
         if page is not None and not page.goes_on_from(after, event_id):
             raise LostTail(after)
@@ -170,6 +193,10 @@ class LogReader:
         """Fetch the page that will be asked for next. Its troubles are for whoever asks."""
         with suppress(Exception):
             await self.page(after)
+
+    async def look(self) -> None:
+        """See how long the log is, for who does not `follow` it."""
+        self.head = await self._store.head()
 
     def check(self) -> None:
         """Raise what keeps the reader from seeing the end of the log, if anything does."""

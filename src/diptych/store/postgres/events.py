@@ -91,8 +91,6 @@ class PostgresEventStore:
         except BaseException:
             await self.close()
             raise
-        if self._notices is not None:
-            self._notices.start()
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection and task."""
@@ -117,6 +115,8 @@ class PostgresEventStore:
         check_append(append, self._settings.limits)
         if self._writer is None:
             raise self._closed()
+        if self._notices is not None:
+            self._notices.start()
         outcome = await self._writer.submit(AppendJob(append))
         if isinstance(outcome, CommandTaken):
             assert append.command is not None
@@ -177,6 +177,8 @@ class PostgresEventStore:
 
     async def wait(self, after: int, seconds: float) -> None:
         """Return when the head is past `after`, or after `seconds`."""
+        if self._notices is not None:
+            self._notices.start()
         await self._watch.wait(after, seconds)
 
     async def lock_holder(self) -> str | None:

@@ -13,13 +13,14 @@ from diptych.store.postgres.connection import DRIVER_ERRORS, Connection, Databas
 from diptych.store.postgres.connections import close_connection
 
 _COALESCE: Final = 0.005  # seconds between two notices: what is committed in them is told together
+_HELLO: Final = "hello"  # whoever hears it answers
 _AGAIN: Final = 1.0  # seconds before it connects again
 
 
 class Notices:
     """One task, which says and hears. When its connection is lost it makes another, without hurry.
 
-    Who begins to listen says so, and who hears it answers: so each knows whether there are others. A process that is
+    Who begins to listen says so, and all who hear it answer: so each knows whether there are others. A process that is
     alone tells nobody, which would cost a fifth of the time of an append.
     """
 
@@ -33,8 +34,9 @@ class Notices:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.get_running_loop().create_task(self._work(), name=f"notices {self._database.schema}")
+        """Begin, unless it has: at the first append or wait, for a notice costs whoever hears it, and the server."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work(), name=f"notices {self._database.schema}")
 
     def tell(self) -> None:
         """Tell the others soon that this process appended, if there are any."""
@@ -57,13 +59,14 @@ class Notices:
                 await connection.add_listener(self._channel, self._notified)
                 self._heard()  # what was told while nobody listened
                 self._wake.set()
-                told = -_COALESCE
+                told, says = -_COALESCE, _HELLO
                 while not connection.is_closed():
                     await self._wake.wait()
                     await asyncio.sleep(max(0.0, told + _COALESCE - time.monotonic()))
                     self._wake.clear()
                     told = time.monotonic()
-                    await connection.execute("SELECT pg_notify($1, '')", self._channel)
+                    await connection.execute("SELECT pg_notify($1, $2)", self._channel, says)
+                    says = ""
             except (DiptychError, *DRIVER_ERRORS):
                 pass
             finally:
@@ -74,7 +77,7 @@ class Notices:
     def _notified(self, connection: object, pid: int, channel: str, payload: object) -> None:
         if pid == self._own:
             return
-        if self._is_alone:
-            self._is_alone = False
+        self._is_alone = False
+        if payload == _HELLO:
             self._wake.set()
         self._heard()
