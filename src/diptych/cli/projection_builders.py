@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from diptych.app.application import App
 from diptych.app.operating import operating
 from diptych.cli.discovery import Found, find
 from diptych.errors import BuildStoppedError
 from diptych.projections.backfill import Backfill
 from diptych.projections.rebuilding import Jobs, in_halves
 from diptych.store.generations import Generation
-from diptych.subscriptions.reading import Pace
 
-_PAGE: Final = 5000  # events that a build reads at a time
 _NICE: Final = 10  # to the service beside it
 _ENDING: Final = 10.0  # seconds that one has to finish its batch and let go of its lanes
 
@@ -82,7 +79,7 @@ def build(said: str | None, name: str, generation: int, lanes: Sequence[int], up
     app = find(said).app
 
     async def run() -> None:
-        async with operating(app, name, pace_of(app)) as operator, Backfill(operator.subject, generation) as backfill:
+        async with operating(app, name) as operator, Backfill(operator.subject, generation) as backfill:
             working = asyncio.create_task(_work(backfill, lanes, upto))
             watching = asyncio.create_task(_input_is_closed())
             await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -106,8 +103,3 @@ async def _input_is_closed() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(1024):
         pass
-
-
-def pace_of(app: App) -> Pace:
-    """How a build goes."""
-    return app.tuning.pace._replace(page_events=_PAGE)

@@ -10,7 +10,7 @@ from diptych.app.operating import Operator, operating
 from diptych.cli.discovery import Found, find
 from diptych.cli.output import age, show, talk
 from diptych.cli.projection_acts import INTERRUPTED, REFUSED, is_dry, is_sure
-from diptych.cli.projection_builders import in_processes, pace_of
+from diptych.cli.projection_builders import in_processes
 from diptych.cli.rates import Rates
 from diptych.projections.previewing import Preview, preview
 from diptych.projections.rebuilding import Rebuild, Rebuilt
@@ -41,7 +41,7 @@ def rebuild(said: str | None, name: str, choices: Choices) -> int:
 
 
 async def _rebuild(found: Found, name: str, choices: Choices) -> int:
-    async with operating(found.app, name, pace_of(found.app)) as operator:
+    async with operating(found.app, name) as operator:
         async with log_from_outside(found.app.url) as log:
             expected = await preview(operator.subject, log)
         _foretell(name, expected)

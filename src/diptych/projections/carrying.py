@@ -17,6 +17,7 @@ from diptych.projections.batch import Draft, Portion, concerned
 from diptych.projections.held import Group, Lane, hindmost
 from diptych.projections.leaving_out import left_out
 from diptych.projections.parking import Parked
+from diptych.projections.stride import Stride
 from diptych.projections.work import Folding, Work
 from diptych.store.batches import Answer, Checkpoint, ParkedEvent, ViewBatch
 from diptych.store.leases import Held
@@ -44,6 +45,7 @@ class Carrier:
         self.parked = Parked(work.definition.tables.lanes)
         self.folding = Folding(work)
         self.hung = 0  # how many events were found to hang
+        self._stride = Stride(work.pace.page_events)
         self._ahead: asyncio.Task[None] | None = None  # fetches the next page while this one is folded
 
     def close(self) -> None:
@@ -87,17 +89,19 @@ class Carrier:
         at, head = group.at.position, self.work.reader.head
         if at >= head.position or (upto is not None and at >= upto):
             return False
-        page = await self.work.reader.page(at, group.at.event_id)
+        stride = self._stride.events
+        page = await self.work.reader.page(at, group.at.event_id, stride)
         if page is None:
             return False
         if page.scanned < head.position and (self._ahead is None or self._ahead.done()):
-            self._ahead = asyncio.create_task(self.work.reader.read_ahead(page.scanned))
-        limits = [page.scanned, *[limit for limit in (group.limit, upto) if limit is not None]]
+            self._ahead = asyncio.create_task(self.work.reader.read_ahead(page.scanned, stride))
+        limits = [page.scanned, at + stride, *[limit for limit in (group.limit, upto) if limit is not None]]
         start, stop = at - page.after, min(limits) - page.after
         self.progress.head = max(self.progress.head, head.position)
         self.progress.behind_since = page.rows[start].recorded_at
         try:
-            await self.apply(group, page, range(start, stop))
+            with self._stride.taken(stop - start):
+                await self.apply(group, page, range(start, stop))
         except HangsError:
             for lane in group.lanes:
                 lane.take_care()

@@ -24,7 +24,8 @@ from diptych.subscriptions.failures import Backoff, LostTail
 from diptych.subscriptions.lanes import lane_of
 from diptych.subscriptions.sliced import SlicedRows
 
-_KEPT: Final = 4
+_KEPT: Final = 4  # pages, and of those that are large no more than are worked on and read ahead
+_LARGE: Final = 2
 _SHORT: Final = 0.002  # seconds after a false hint, and after many of them
 _LONG: Final = 0.1
 _log: Final = logging.getLogger("diptych.projections")
@@ -98,7 +99,7 @@ class LogReader:
 
     def __init__(self, store: EventStore, codec: Codec, pace: Pace) -> None:
         self._store, self.codec, self.pace = store, codec, pace
-        self._pages: deque[SharedPage] = deque(maxlen=_KEPT)
+        self._pages: deque[SharedPage] = deque()
         self._reading = asyncio.Lock()
         self._listeners: set[asyncio.Event] = set()
         self._is_heard = asyncio.Event()  # somebody listens
@@ -171,8 +172,10 @@ class LogReader:
                 await self._is_near.wait()
         return True
 
-    async def page(self, after: int, event_id: bytes = b"") -> SharedPage | None:
+    async def page(self, after: int, event_id: bytes = b"", events: int = 0) -> SharedPage | None:
         """Return a page that holds the event after a position, shared if it can be; None at the end of the log.
+
+        Where it is read for this, it has so many events, or as many as is usual.
 
         :raises StoreError: the log cannot be read now. :raises LostTail: the event at `after` is not `event_id`.
         """
@@ -180,7 +183,7 @@ class LogReader:
             self._is_near.set()
         else:
             self._is_near.clear()
-        page = self._kept(after) or await self._read(after)
+        page = self._kept(after) or await self._read(after, events)
         if page is not None and not page.goes_on_from(after, event_id):
             raise LostTail(after)
         return page
@@ -189,10 +192,10 @@ class LogReader:
         """Keep no page: after trouble another server may answer, which took over without the last events."""
         self._pages.clear()
 
-    async def read_ahead(self, after: int) -> None:
+    async def read_ahead(self, after: int, events: int) -> None:
         """Fetch the page that will be asked for next. Its troubles are for whoever asks."""
         with suppress(Exception):
-            await self.page(after)
+            await self.page(after, events=events)
 
     async def look(self) -> None:
         """See how long the log is, for who does not `follow` it."""
@@ -214,12 +217,12 @@ class LogReader:
         events = [event for stream in streams for event in stream if event.position <= upto]
         return sorted(events, key=attrgetter("position"))
 
-    async def _read(self, after: int) -> SharedPage | None:
+    async def _read(self, after: int, events: int = 0) -> SharedPage | None:
         async with self._reading:
             kept = self._kept(after)
             if kept is not None:
                 return kept
-            slices, limit = self._slices, self.pace.page_events
+            slices, limit = self._slices, events or self.pace.page_events
             if slices is None:
                 page = await self._store.read_log(after=after, limit=limit)
                 _check_contiguous(after, page.events)
@@ -232,6 +235,8 @@ class LogReader:
             if shared.scanned == after:
                 return None
             self._pages.append(shared)
+            while len(self._pages) > (_LARGE if len(shared.rows) > self.pace.page_events else _KEPT):
+                self._pages.popleft()
             return shared
 
     def _kept(self, after: int) -> SharedPage | None:
