@@ -68,6 +68,9 @@ def routes(views: SqliteViewStore) -> QueryRoutes:
 
     async def look() -> None: ...
 
+    async def id_at(position: int) -> bytes:
+        return b""
+
     progress = {
         name: Progress(name, tables=(table,)) for name, table in (("books", BOOKS.name), ("others", OTHERS.name))
     }
@@ -76,7 +79,7 @@ def routes(views: SqliteViewStore) -> QueryRoutes:
         one.advance(1)
         one.shows("running")
     routes = QueryRoutes()
-    routes.open(ReadSide(views, progress, look), {})
+    routes.open(ReadSide(views, progress, look, id_at), {})
     return routes
 
 
