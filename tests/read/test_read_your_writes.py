@@ -184,3 +184,16 @@ async def test_a_token_of_a_history_that_was_restored_over_is_refused_r1(tmp_pat
         for after in (*others, kept.token):
             found = await app.queries.dispatch(FindParcels(), after=after, within=5.0)
             assert len(found) == 4
+
+
+@pytest.mark.parametrize("backend", ["memory:", "sqlite:///{}/parcels.db"])
+async def test_a_forged_token_is_of_another_history_or_asks_for_nothing_r1(backend: str, tmp_path: Path) -> None:
+    async with made("async", backend.format(tmp_path)) as app:
+        await app.commands.dispatch(SendParcel(to="Ada"))
+        await app.caught_up()
+        forged = bytes([7] * 16)
+        found = await app.queries.dispatch(FindParcels(), after=token(0, forged))
+        assert len(found) == 1
+        with pytest.raises(OtherHistoryError):
+            await app.queries.dispatch(FindParcels(), after=token(1, forged))
+        assert (await app.queries.answer(FindParcels(), after=token(2, forged), within=0.0)).reason == "behind"

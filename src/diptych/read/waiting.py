@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
         :raises OtherHistoryError: another one is, or none.
         """
         passed = next(filter(self.concerns, among), None)
-        if passed is None or not any(self.tail):  # the beginning of the log, or whoever gave it did not know
+        if passed is None or not self.position or not any(self.tail):  # whoever gave it did not know which event
             return
         event_id = await id_at(self.position)
         if event_id[8:] != self.tail:
