@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,13 @@ def test_the_front_door_shows_type_checkers_the_names_that_it_opens() -> None:
     assert {*diptych.__all__} <= {*dir(diptych)}
     with pytest.raises(ImportError, match="cannot import name 'Aggregat' from 'diptych'"):
         exec("from diptych import Aggregat")
+
+
+def test_the_front_door_says_which_version_it_is_once_it_is_asked() -> None:
+    script = "import sys, diptych; print('importlib.metadata' in sys.modules, diptych.__version__)"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["False", metadata.version("diptych")]
+    assert "__version__" in dir(importlib.import_module("diptych"))
 
 
 def test_importing_diptych_alone_loads_none_of_it() -> None:

@@ -56,12 +56,16 @@ __all__ = list(_HOMES)
 
 def __getattr__(name: str) -> object:
     """Import what was asked for, and have it here from now on."""
-    if name not in _HOMES:
+    found: object
+    if name == "__version__":
+        found = _import_module("importlib.metadata").version(__name__)
+    elif name in _HOMES:
+        found = getattr(_import_module(_HOMES[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(_import_module(_HOMES[name]), name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, "__version__"})

@@ -28,6 +28,8 @@ from diptych.write.aggregate import Aggregate
 from diptych.write.bus import CommandBus, CommandHandler
 from diptych.write.repository import Repository
 
+__version__: str
+
 __all__ = [
     "Aggregate",
     "AggregateNotFoundError",

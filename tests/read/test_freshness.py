@@ -167,7 +167,8 @@ async def test_a_copy_that_is_late_is_behind() -> None:
 
 def test_what_is_waited_for_is_of_the_events_that_were_recorded_if_that_is_known() -> None:
     """A command that recorded nothing may have decided on anybody's event, and a token names no types."""
-    receipt: Receipt[None] = Receipt(None, 7, bytes(16), {}, new_id(), frozenset({"Placed"}))
-    assert Wanted.of(receipt) == Wanted(7, frozenset({"Placed"}))
-    assert Wanted.of(replace(receipt, event_types=frozenset())) == Wanted(7, None)
-    assert Wanted.of(receipt.token) == Wanted(7, None)
+    event_id = new_id().bytes
+    receipt: Receipt[None] = Receipt(None, 7, event_id, {}, new_id(), frozenset({"Placed"}))
+    assert Wanted.of(receipt) == Wanted(7, frozenset({"Placed"}), event_id[8:])
+    assert Wanted.of(replace(receipt, event_types=frozenset())) == Wanted(7, None, event_id[8:])
+    assert Wanted.of(receipt.token) == Wanted(7, None, event_id[8:])

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from diptych import DomainError, Key, Query, ReadModel, ReadModels, StaleReadError
-from diptych.errors import NoHandlerFoundError, ProgrammingError
+from diptych import DomainError, Key, Query, ReadModel, ReadModels, StaleReadError, new_id
+from diptych.errors import NoHandlerFoundError, OtherHistoryError, ProgrammingError
 from diptych.read.bus import Ask, QueryBus, QueryRoutes, Reading, ReadSide
 from diptych.read.models import table_of
 from diptych.store.batches import LaneMove, ProjectionTables, RowChanges, ViewBatch
@@ -68,6 +68,9 @@ def routes(views: SqliteViewStore) -> QueryRoutes:
 
     async def look() -> None: ...
 
+    async def id_at(position: int) -> bytes:
+        return b""
+
     progress = {
         name: Progress(name, tables=(table,)) for name, table in (("books", BOOKS.name), ("others", OTHERS.name))
     }
@@ -76,7 +79,7 @@ def routes(views: SqliteViewStore) -> QueryRoutes:
         one.advance(1)
         one.shows("running")
     routes = QueryRoutes()
-    routes.open(ReadSide(views, progress, look), {})
+    routes.open(ReadSide(views, progress, look, id_at), {})
     return routes
 
 
@@ -161,6 +164,22 @@ async def test_a_handler_that_fails_otherwise_is_not_called_again(routes: QueryR
         await answered(routes, fail).dispatch(CountBooks())
     assert caught.value is error
     assert len(calls) == 1
+
+
+async def test_an_event_that_a_projection_remembers_is_not_looked_for_in_the_log_r1(routes: QueryRoutes) -> None:
+    """The log of this bus has no event at all."""
+
+    async def count(query: CountBooks, read: ReadModels) -> int:
+        return await read.count(BookRow)
+
+    bus, event_id = answered(routes, count), new_id().bytes
+    assert await bus.dispatch(CountBooks()) == 1
+    assert routes.side is not None
+    routes.side.progress["books"].advance(2, event_id=event_id)
+    routes.side.progress["books"].advance(3)
+    assert await bus.dispatch(CountBooks(), after=token(2, event_id)) == 1
+    with pytest.raises(OtherHistoryError):
+        await bus.dispatch(CountBooks(), after=token(2, new_id().bytes))
 
 
 async def test_what_a_handler_says_of_what_it_read_is_as_stale_as_what_it_read(routes: QueryRoutes) -> None:

@@ -1,7 +1,9 @@
 """R1: with a receipt, an answer includes that append, or says in time that it does not."""
 
 import asyncio
+import shutil
 import time
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -19,11 +21,13 @@ from diptych import (
     Query,
     ReadModel,
     ReadModels,
+    Receipt,
     Repository,
     StaleReadError,
     new_id,
     on,
 )
+from diptych.errors import OtherHistoryError
 from diptych.projections.plan import Mode
 from diptych.stream import token
 
@@ -69,9 +73,9 @@ def app() -> App:
     return made("async")
 
 
-def made(mode: Mode) -> App:
+def made(mode: Mode, url: str = "memory:") -> App:
     """An app that sends parcels."""
-    app = App("memory:")
+    app = App(url)
     app.project(SlowParcels, mode=mode)
 
     @app.command_handler
@@ -157,3 +161,39 @@ async def test_an_inline_row_that_an_append_did_not_write_is_not_taken_for_writt
         await leases.resume("slow_parcels")
         found = await app.queries.dispatch(FindParcels(), after=sent, within=5.0)
         assert sorted(row.to for row in found) == ["Ada", "Bob"]
+
+
+async def test_a_token_of_a_history_that_was_restored_over_is_refused_r1(tmp_path: Path) -> None:
+    """Another event has its position now: the answer would have seen that one, and not what the token stands for."""
+    log, backup = tmp_path / "parcels.db", tmp_path / "backup.db"
+    async with made("async", f"sqlite:///{log}") as app:
+        kept = await app.commands.dispatch(SendParcel(to="Ada"))
+    shutil.copy(log, backup)
+    async with made("async", f"sqlite:///{log}") as app:
+        lost = await app.commands.dispatch(SendParcel(to="Bob"))
+    (tmp_path / "parcels.views.db").unlink()
+    shutil.copy(backup, log)
+    async with made("async", f"sqlite:///{log}") as app:
+        others: list[Receipt[UUID] | str] = [await app.commands.dispatch(SendParcel(to="Eve")) for _ in range(3)]
+        for after in (lost, lost.token):
+            with pytest.raises(OtherHistoryError, match=lost.token):
+                await app.queries.dispatch(FindParcels(), after=after, within=5.0)
+            with pytest.raises(OtherHistoryError, match=f"position {lost.position} holds another event"):
+                await app.queries.answer(FindParcels(), after=after, within=5.0)
+        await app.caught_up()
+        for after in (*others, kept.token):
+            found = await app.queries.dispatch(FindParcels(), after=after, within=5.0)
+            assert len(found) == 4
+
+
+@pytest.mark.parametrize("backend", ["memory:", "sqlite:///{}/parcels.db"])
+async def test_a_forged_token_is_of_another_history_or_asks_for_nothing_r1(backend: str, tmp_path: Path) -> None:
+    async with made("async", backend.format(tmp_path)) as app:
+        await app.commands.dispatch(SendParcel(to="Ada"))
+        await app.caught_up()
+        forged = bytes([7] * 16)
+        found = await app.queries.dispatch(FindParcels(), after=token(0, forged))
+        assert len(found) == 1
+        with pytest.raises(OtherHistoryError):
+            await app.queries.dispatch(FindParcels(), after=token(1, forged))
+        assert (await app.queries.answer(FindParcels(), after=token(2, forged), within=0.0)).reason == "behind"

@@ -125,6 +125,20 @@ def test_it_is_where_the_last_of_all_lanes_is() -> None:
     assert (progress.position, progress.saved) == (0, 0)
 
 
+def test_the_last_places_where_it_stood_are_remembered_until_it_goes_back_r1() -> None:
+    """What it passes after that may be another history: a server that took over without the last events."""
+    progress = Progress("orders")
+    for position in range(1, 1001):
+        progress.advance(position, event_id=b"e%d" % position)
+    progress.advance(1001)
+    assert (progress.passed(1000), progress.passed(600)) == (b"e1000", b"e600")
+    assert (progress.passed(1001), progress.passed(1)) == (b"", b"")
+    progress.has_passed(1, b"e1")  # as the log was asked
+    assert progress.passed(1) == b"e1"
+    progress.advance(999, event_id=b"f999")
+    assert [progress.passed(position) for position in (1, 600, 999, 1000)] == [b"", b"", b"f999", b""]
+
+
 def test_of_another_generation_nothing_is_known_yet() -> None:
     progress = Progress("orders")
     progress.turns_to(1)

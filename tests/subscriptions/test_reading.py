@@ -106,6 +106,17 @@ async def test_pages_follow_one_another_to_the_end_of_the_log() -> None:
     assert (sizes, after) == ([10, 10, 5], 25)
 
 
+async def test_which_event_is_at_a_position_is_known_of_the_pages_and_else_asked_r1() -> None:
+    store, codec = await a_log(25)
+    reader = LogReader(store, codec, Pace(page_events=10))
+    await reader.page(10)
+    ids = [row.event_id for row in (await store.read_log(after=0)).events]
+    reads = store.reads
+    assert [await reader.id_at(position) for position in (11, 15, 20)] == [ids[10], ids[14], ids[19]]
+    assert store.reads == reads
+    assert [await reader.id_at(position) for position in (1, 10, 21, 25, 26)] == [ids[0], ids[9], ids[20], ids[24], b""]
+
+
 @pytest.mark.parametrize("hole", [1, 5, 9])
 async def test_a_gap_stops_the_reader(hole: int) -> None:
     """P4."""

@@ -12,6 +12,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import Response
 
 from diptych.app.application import App
+from diptych.stream import token
 from diptych.web import install, locate
 from tests.web.shop import add_routes, client_of, make_api
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 JSON = {"Content-Type": "application/json"}
 MEBIBYTE = 1_048_576
+PLACE = token(1, bytes(16))
 
 BODIES: dict[str, tuple[bytes, int]] = {
     "1,000 nested arrays": (b"[" * 1000 + b"]" * 1000, 400),
@@ -213,6 +215,11 @@ async def test_strange_text_is_data_and_nothing_else(client: httpx.AsyncClient, 
         ("Diptych-After", "A" * 24),
         ("Diptych-After", "é" * 20),
         ("Diptych-After", ""),
+        ("Diptych-After", f'"{PLACE}"'),
+        ("Diptych-After", f"{PLACE}=="),
+        ("Diptych-After", f"{PLACE[:9]}!!!!{PLACE[9:]}"),
+        ("Diptych-After", "!" * 50_000 + PLACE),
+        ("Diptych-After", f"{PLACE}, {PLACE}"),
     ],
 )
 async def test_a_malformed_header_is_400(client: httpx.AsyncClient, account: str, header: str, value: str) -> None:

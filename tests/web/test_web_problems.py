@@ -159,7 +159,7 @@ async def test_the_router_s_own_refusals_are_problems_too(
     answer = await client.request(method, path)
     assert answer.status_code == status
     assert kind_name(answer) == {404: "not-found", 405: "method-not-allowed"}[status]
-    assert status == 404 or answer.headers["Allow"] == "GET, POST"
+    assert status == 404 or answer.headers["Allow"] == "GET, HEAD, POST"
 
 
 async def test_an_http_exception_keeps_its_detail_and_headers(app: App) -> None:

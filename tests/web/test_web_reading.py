@@ -100,6 +100,22 @@ async def test_a_position_of_the_future_is_answered_stale_in_time(app: App) -> N
             assert answer.headers["Diptych-Stale-Reason"] == "behind"
 
 
+async def test_a_position_of_another_history_is_answered_as_it_is_and_said_to_be_r1(
+    client: httpx.AsyncClient, account: str, app: App
+) -> None:
+    """As after a backup was restored. A client that keeps the last position it was given is not stuck with that one."""
+    await app.caught_up()
+    lost = {"Diptych-After": token(2, bytes([1] * 16))}
+    read = await client.get(account, headers=lost)
+    missing = await client.get("/accounts/0190b3c2-7a1e-7000-8000-00000000abcd/shown", headers=lost)
+    assert (read.status_code, read.json()["balance"], missing.status_code) == (200, 100, 404)
+    for answer in (read, missing):
+        assert answer.headers["Diptych-Stale"] == "true"
+        assert answer.headers["Diptych-Stale-Reason"] == "other-history"
+    again = await client.get(account, headers={"Diptych-After": read.headers["Diptych-Position"]})
+    assert "Diptych-Stale" not in again.headers
+
+
 async def test_what_is_not_there_yet_is_not_called_missing(app: App) -> None:
     """R1: an error for a row that a fresh answer might have is a 503 to be tried again; without a wish it is a 404."""
     async with client_of(make_api(app, WebSettings(fresh_within=0.1))) as client:

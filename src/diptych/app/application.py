@@ -274,7 +274,7 @@ def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running
     side = WriteSide(events, running.codec, AggregateCache(app.tuning.cached_aggregates), Queues(), is_guarded)
     handling = Handling(side, engine.inline, engine.appended, app.tuning.retry)
     routes[0].open(handling, wired.commands, outermost)
-    routes[1].open(ReadSide(running.views, engine.progress, engine.look), wired.queries)
+    routes[1].open(ReadSide(running.views, engine.progress, engine.look, engine.reader.id_at), wired.queries)
 
 
 def _watch(app: App, running: _Running) -> Watch:

@@ -95,11 +95,18 @@ class Reading:
 class ReadSide:
     """What all queries of an app share, once it has started."""
 
-    def __init__(self, views: ViewStore, progress: Mapping[str, Progress], look: Callable[[], Awaitable[None]]) -> None:
-        """`look` has the progress learn at once which generations are read."""
+    def __init__(
+        self,
+        views: ViewStore,
+        progress: Mapping[str, Progress],
+        look: Callable[[], Awaitable[None]],
+        id_at: Callable[[int], Awaitable[bytes]],
+    ) -> None:
+        """`look` has the progress learn at once which generations are read; `id_at` says which event is where."""
         self.views = views
         self.progress = progress
         self.look = look
+        self.id_at = id_at
         self.projection_of = {table: name for name, one in progress.items() for table in one.tables}
 
     def learn(self, reading: Reading, tables: set[str]) -> Sequence[Progress]:
@@ -176,6 +183,7 @@ class QueryBus:
         """Answer a query. With `after` (a receipt or a token) the answer has seen that command (R1).
 
         :raises StaleReadError: it could not, `within` so many seconds.
+        :raises OtherHistoryError: the log has another event at that place, after a backup was restored.
         :raises NoHandlerFoundError: nobody answers it.
         """
         reading = self._routes.reading(query)
@@ -195,7 +203,10 @@ class QueryBus:
     async def answer(
         self, query: Query[R], *, after: Receipt[Any] | str | None = None, within: float = 1.0
     ) -> Answer[R]:
-        """Answer a query and say how old the answer is; a stale one is an answer too, with its reason."""
+        """Answer a query and say how old the answer is; a stale one is an answer too, with its reason.
+
+        :raises OtherHistoryError: the log has another event at the place of `after`, after a backup was restored.
+        """
         reading = self._routes.reading(query)
         if after is None:
             value, found = await self._run(reading, query, with_freshness=True)
@@ -216,6 +227,8 @@ class QueryBus:
         while True:
             known = set(reading.tables)
             waited = await wait(wanted, reading.projections, side.views, max(0.0, deadline - time.monotonic()))
+            if waited.reason is None and not wanted.is_known_to(reading.projections):
+                await wanted.check(reading.projections, side.id_at)
             value, found = await self._run(reading, query, with_freshness=True)
             if found.is_of_another and waited.reason is None:  # what was waited for is not what was read
                 await side.look()

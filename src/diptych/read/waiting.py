@@ -2,26 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
-from diptych.errors import ProgrammingError, StaleReadError
+from diptych.errors import OtherHistoryError, ProgrammingError, StaleReadError
 from diptych.messages import Receipt
 from diptych.store.protocols import ViewStore
-from diptych.stream import read_token
+from diptych.stream import read_token, token
 from diptych.subscriptions.progress import Progress
 
 Reason = Literal["behind", "parked", "stopped", "paused", "frozen"]
 
 
 class Wanted(NamedTuple):
-    """The place in the log that a read must have seen. Without event types, every projection must have.
+    """The place in the log that a read must have seen, and the random half of the id of the event there.
 
-    A command that recorded nothing has none: what it decided on may be anybody's event.
+    Without event types, every projection must have. A command that recorded nothing has none: what it decided on may
+    be anybody's event.
     """
 
     position: int
     event_types: frozenset[str] | None = None
+    tail: bytes = b""
 
     @classmethod
     def of(cls, after: Receipt[Any] | str) -> "Wanted":
@@ -30,14 +32,32 @@ class Wanted(NamedTuple):
         :raises InvalidInputError: the token is none of ours. :raises ProgrammingError: it is neither.
         """
         if isinstance(after, Receipt):
-            return cls(after.position, after.event_types or None)
+            return cls(after.position, after.event_types or None, after.event_id[8:])
         if not isinstance(after, str):
             raise ProgrammingError(f"after={after!r} is no place in the log. Give a command's receipt, or its token.")
-        return cls(read_token(after)[0])
+        position, tail = read_token(after)
+        return cls(position, tail=tail)
 
     def concerns(self, progress: Progress) -> bool:
         """Whether this projection handles any of the events that are waited for."""
         return self.event_types is None or not progress.event_types.isdisjoint(self.event_types)
+
+    def is_known_to(self, among: Iterable[Progress]) -> bool:
+        """Whether one of these projections remembers to have passed this very event, as it does of most."""
+        return any(progress.passed(self.position)[8:] == self.tail for progress in among)
+
+    async def check(self, among: Iterable[Progress], id_at: Callable[[int], Awaitable[bytes]]) -> None:
+        """See in the log, by `id_at`, that the event that is waited for is there; once for a token, as a rule (R1).
+
+        :raises OtherHistoryError: another one is, or none.
+        """
+        passed = next(filter(self.concerns, among), None)
+        if passed is None or not self.position or not any(self.tail):  # whoever gave it did not know which event
+            return
+        event_id = await id_at(self.position)
+        if event_id[8:] != self.tail:
+            raise OtherHistoryError(f"The token {token(self.position, bytes(8) + self.tail)}", self.position)
+        passed.has_passed(self.position, event_id)
 
 
 class Waited(NamedTuple):

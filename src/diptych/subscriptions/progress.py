@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 State = Literal["starting", "running", "parked", "stopped", "paused", "frozen"]
 HALTED: Final[tuple[State, ...]] = ("stopped", "paused", "frozen")
 """In these states it does not move."""
+_REMEMBERED: Final = 512  # places, by every consumer
 
 
 class Place(NamedTuple):
@@ -45,6 +46,7 @@ class Progress:
         self.heartbeat = time.monotonic()
         self.wanted: Callable[[], None] = _nobody  # called when somebody begins to wait
         self._here: tuple[Place, int] | None = (Place(), 0)  # of the lanes that this process has
+        self._passed: dict[int, bytes] = {}  # ids of events by position, since it last went back
         self._elsewhere: Mapping[int, Place] = {}  # by lane, those of others
         self._said: tuple[State, str | None] = ("starting", None)
         self._ruled: tuple[State, str | None] | None = None
@@ -107,6 +109,19 @@ class Progress:
             self._said = ("starting", None)
             self._reckon()
 
+    def has_passed(self, position: int, event_id: bytes) -> None:
+        """Note which event it has applied or scanned at a position."""
+        self._passed[position] = event_id
+        if len(self._passed) > _REMEMBERED:
+            del self._passed[next(iter(self._passed))]
+
+    def passed(self, position: int) -> bytes:
+        """Return the id of the event that it has applied or scanned at a position; empty when that is not remembered.
+
+        The places where it stood are remembered, the last few hundred.
+        """
+        return self._passed.get(position, b"")
+
     def _reckon(self) -> None:
         place, saved = self._here or (None, 0)
         if self._elsewhere:
@@ -115,6 +130,10 @@ class Progress:
             place = min(place, other) if place is not None else other
         if place is None:
             place = Place()
+        if place.position < self.position:  # what comes there now may be another event
+            self._passed.clear()
+        if place.event_id:
+            self.has_passed(place.position, place.event_id)
         self.saved, self.position = saved, place.position
         self.recorded_at, self.event_id = place.recorded_at, place.event_id
         if place.position >= self.head:

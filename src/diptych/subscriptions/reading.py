@@ -211,6 +211,14 @@ class LogReader:
         events = (await self._store.read_log(after=position - 1, limit=1)).events
         return events[0] if events else None
 
+    async def id_at(self, position: int) -> bytes:
+        """Return the id of the event at one position, empty past the end: of a page that is kept, or from the log."""
+        page = self._kept(position - 1)
+        known = None if page is None else page.rows[position - page.after - 1]
+        if known is None or not known.event_id:  # of some slices alone, others are empty places
+            known = await self.at(position)
+        return b"" if known is None else known.event_id
+
     async def of(self, id: UUID, upto: int) -> Sequence[StoredEvent]:
         """Return the events up to a position of all streams with this id, in the order of the log."""
         streams = [await self._store.read_stream(stream) for stream in await self._store.streams_of(id)]

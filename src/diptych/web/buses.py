@@ -1,11 +1,11 @@
 """The two buses as a request sees them: bound to who asks, to its headers, and to the headers of its answer."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from diptych.clock import new_id
-from diptych.errors import StaleReadError, WrongExpectedVersionError
+from diptych.errors import OtherHistoryError, StaleReadError, WrongExpectedVersionError
 from diptych.messages import Command, Query, Receipt
 from diptych.read.bus import Answer, QueryBus, QueryHandler
 from diptych.read.freshness import NOT_ASKED
@@ -15,6 +15,8 @@ from diptych.write.bus import CommandBus, CommandHandler, Expected
 
 R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
+
+_OTHER_HISTORY: Final = "other-history"
 
 
 class RequestCommands(CommandBus):
@@ -95,7 +97,8 @@ class RequestQueries(QueryBus):
     """The query bus of one request.
 
     Diptych-After makes a query wait for that position, up to a second; then it is answered as it is. The answer gets
-    Diptych-Position, Diptych-Age (seconds) and, when it is stale, Diptych-Stale and the reason.
+    Diptych-Position, Diptych-Age (seconds) and, when it is stale, Diptych-Stale and the reason: that of the answer, or
+    that the position is of another history.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -125,7 +128,7 @@ class RequestQueries(QueryBus):
         if within is None:
             within = exchange.settings.fresh_within
         try:
-            answer = await self._bus.answer(query, after=self._after if after is None else after, within=within)
+            answer = await self._answer(query, after, within)
         except StaleReadError as error:  # what it asked for was not there, and might be in a fresh answer
             self._stale(error.reason)
             raise
@@ -135,6 +138,17 @@ class RequestQueries(QueryBus):
         if answer.is_stale:
             self._stale(answer.reason or "behind")
         return answer
+
+    async def _answer(self, query: Query[R], after: Receipt[Any] | str | None, within: float) -> Answer[R]:
+        """Answer as it is, and stale, where Diptych-After is of a history that is no more: no waiting brings that."""
+        if after is not None or self._after is None:
+            return await self._bus.answer(query, after=after, within=within)
+        try:
+            return await self._bus.answer(query, after=self._after, within=within)
+        except OtherHistoryError:
+            self._stale(_OTHER_HISTORY)
+            self._after = None
+            return await self._bus.answer(query)
 
     def _stale(self, reason: str) -> None:
         self._exchange.give(b"diptych-stale", "true")

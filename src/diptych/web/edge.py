@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diptych.app.application import App
 from diptych.web.exchange import Exchange
+from diptych.web.head import answer_head
 from diptych.web.problems import RefusedError, problem
 from diptych.web.settings import WebSettings
 from diptych.web.strict_json import NotStrictJsonError, check_json
@@ -27,7 +28,12 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif scope["method"] == "HEAD":
+            await answer_head(self._serve, scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(self.diptych, self.settings, scope, send)
         try:
             check_target(scope)

@@ -20,9 +20,14 @@ def applications(api: FastAPI) -> Iterator[FastAPI]:
     """Yield an application and every FastAPI application that is mounted in it."""
     yield api
     for route in flat_routes(api):
-        mounted = getattr(getattr(route, "original_route", route), "app", None)
+        mounted = mounted_in(route)
         if isinstance(mounted, FastAPI):
             yield from applications(mounted)
+
+
+def mounted_in(route: Any) -> Any:
+    """Return the application that a route leads to; None where it leads to none."""
+    return getattr(getattr(route, "original_route", route), "app", None)
 
 
 def allowed_methods(scope: Scope) -> str:
@@ -31,4 +36,6 @@ def allowed_methods(scope: Scope) -> str:
     for route in flat_routes(scope["app"]):
         if getattr(route, "methods", None) and route.matches(scope)[0] is not Match.NONE:
             found.update(route.methods)
+    if "GET" in found:
+        found.add("HEAD")
     return ", ".join(sorted(found))

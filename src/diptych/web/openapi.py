@@ -58,7 +58,7 @@ _QUERY_ANSWER = {
     "Diptych-Position": ("The answer has seen everything up to here.", _TOKEN),
     "Diptych-Age": ("Seconds since the oldest change that is not in the answer.", {"type": "number"}),
     "Diptych-Stale": ("true: the answer has not seen Diptych-After, or has gaps.", {"type": "string"}),
-    "Diptych-Stale-Reason": ("behind, parked or stopped", {"type": "string"}),
+    "Diptych-Stale-Reason": ("behind, parked, stopped, paused, frozen or other-history", {"type": "string"}),
 }
 
 
