@@ -280,7 +280,7 @@ def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running
 def _watch(app: App, running: _Running) -> Watch:
     sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
     return Watch(
-        Watched(app.status, app.lag_limits, running.engine.worker, app.tuning.lag_limit),
+        Watched(app.status, app.lag_limits, running.engine.worker, app.tuning.lag_limit, running.events.inline),
         running.views,
         sinks,
         app.tuning.rounds,
