@@ -60,8 +60,11 @@ class Operator(NamedTuple):
         """Ask the owners of its lanes, and wait for what they say; those that are not done have no outcome.
 
         They are those of what is read, and those of what is built beside it for this code where that stands.
-        :raises NotFoundError: there is nothing parked under this key, or no lane stands before the position.
+        :raises NotFoundError: there is nothing parked under this key, or no lane stands before the
+            position, or there is no event there yet.
         """
+        if position > (head := (await self.subject.events.head()).position):  # nobody has seen what it would leave out
+            raise NotFoundError(f"There is no event at position {position} yet: the log ends at {head}.")
         asked: list[Request] = []
         definition, parked, asking = self.subject.definition, await self.parked(), self.views.leases.ask_generation
         for one in reached(await self.views.leases.board(), definition, parked, verb, position):
