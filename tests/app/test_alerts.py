@@ -115,6 +115,27 @@ async def test_two_apps_on_one_store_raise_an_alert_once(url: str, cracked: None
     assert sorted(changes) == ["raised", "resolved"]
 
 
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+async def test_what_the_code_has_no_more_is_resolved_and_it_is_said_why(url: str, cracked: None) -> None:
+    """It stayed raised for ever, as no code that watches knew its name."""
+    before, told_before = bells(url)
+    async with before:
+        await before.commands.dispatch(Ring(bell_id=new_id(), is_cracked=True))
+        await until(lambda: told_before)
+    after, told = App(url, tuning=QUICK), list[AlertChange]()
+
+    @after.on_alert
+    async def tell(change: AlertChange) -> None:
+        told.append(change)
+
+    async with after:
+        await until(lambda: told)
+        assert await after.views.alerts.recent(is_open=True) == []
+    assert (told[0].change, told[0].alert.kind, told[0].alert.projection) == ("resolved", "parked", "ringing")
+    assert "a cracked bell" in told[0].alert.message
+    assert told[0].alert.message.endswith("Resolved as nobody works on it: no code that runs has ringing any more")
+
+
 async def test_the_watch_ends_with_the_app() -> None:
     app, _ = bells("memory:")
     async with app:

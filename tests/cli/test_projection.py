@@ -237,7 +237,32 @@ def test_retry_and_skip_are_done_by_the_service(stall: Stall) -> None:
         assert stall.shows("sales")["parked"] == []
         again = stall.types("skip", "sales", "1", "--reason", "why not", "--yes")
         assert (again.returncode, "no lane stands before position 1" in again.stderr) == (2, True)
+        ahead = stall.types("skip", "sales", "99", "--reason", "by mistake", "--yes")
+        assert (ahead.returncode, ahead.stderr) == (
+            2,
+            "diptych: There is no event at position 99 yet: the log ends at 3.\n",
+        )
+        assert [one["position"] for one in stall.shows("sales")["requests"] if one["verb"] == "skip"] == [2]
     assert stall.types("skip", "sales", "1", "--yes").returncode == 2  # a reason is needed
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["skip", "sales", "1", "--yes", "--reason", " "], "Say why"),
+        (["skip", "sales", "9" * 20, "--yes", "--reason", "x"], "Invalid value for 'POSITION'"),
+        (["accept", "sales", "--reason", ""], "Say why"),
+        (["pause", "sales", "--for", "99999999999h"], "99999999999h is too long a time span. Write 876000h at most."),
+        (["rebuild", "sales", "--swap-anyway", "--no-swap"], "--swap-anyway and --no-swap exclude each other"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_done(stall: Stall, words: list[str], told: str) -> None:
+    """Numbers that no store can keep ended with a traceback, and an empty reason was taken for one."""
+    stall.sells("tea")
+    done = stall.types(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in " ".join(done.stderr.split())
+    assert stall.shows("sales")["requests"] == []
 
 
 def test_what_nobody_does_is_said(stall: Stall) -> None:

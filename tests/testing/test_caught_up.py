@@ -53,10 +53,20 @@ class ByDoor(Projection[Knocks], name="knocks_by_door"):
         return Knocks(id=meta.stream.id, total=(row.total if row else 0) + event.times)
 
 
-def knocking(tuning: Tuning) -> App:
+class Isolated(Projection[Knocks], name="knocks_apart"):
+    """Isolated: what it cannot apply is parked, and it gets to the end of the log without it."""
+
+    @on
+    def knocked(self, row: Knocks | None, event: Knocked, meta: Metadata) -> Knocks:
+        if event.times == 13:
+            raise ValueError("thirteen knocks")
+        return Knocks(id=meta.stream.id, total=(row.total if row else 0) + event.times)
+
+
+def knocking(tuning: Tuning, projection: type[Projection[Knocks]] = ByDoor) -> App:
     """An app with a door."""
     app = App("memory:", tuning=tuning)
-    app.project(ByDoor)
+    app.project(projection)
 
     @app.command_handler
     async def knock(command: Knock, doors: Repository[Door]) -> None:
@@ -101,3 +111,25 @@ async def test_one_that_nobody_works_on_is_told_with_its_place() -> None:
             match=r"knocks_by_door: still behind after .* s, at position 0 of 1; last error: no living process",
         ):
             await app.caught_up(timeout=0.05)
+
+
+async def test_what_is_parked_is_told_though_it_got_there(caplog: pytest.LogCaptureFixture) -> None:
+    """It returned as if all had been applied, and a test looked for a row that could not be there."""
+    app, doors = knocking(Tuning(), Isolated), [new_id() for _ in range(5)]
+    async with app:
+        await app.commands.dispatch(Knock(door_id=new_id()))
+        assert list(await app.caught_up()) == []
+        await app.commands.dispatch(Knock(door_id=doors[0], times=13))
+        await app.commands.dispatch(Knock(door_id=doors[0]))
+        (told,) = await app.caught_up()
+        assert told.startswith(
+            f"knocks_apart lacks events: 2 events are parked, of {doors[0]}, since position 2: "
+            "knocks_apart failed on position 2 (Knocked)"
+        )
+        assert told.endswith("ValueError: thirteen knocks")
+        await app.caught_up()
+        assert [one.message for one in caplog.records if one.levelname == "WARNING"] == [told]
+        for door in doors[1:]:
+            await app.commands.dispatch(Knock(door_id=door, times=13))
+        (more,) = await app.caught_up()
+        assert f"6 events are parked, of {doors[0]}, {doors[1]}, {doors[2]} and 2 more, since position 2" in more

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, cast
 from uuid import UUID
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from pydantic import AwareDatetime
 
 from diptych import (
@@ -370,3 +370,29 @@ def test_the_fixtures_are_there_without_any_other_plugin(tmp_path: Path) -> None
     assert "3 passed, 1 error" in run("--diptych-golden-update")
     assert "3 passed, 1 error" in run()
     assert (tmp_path / "golden" / "Rang.v1.json").exists()
+
+
+class Poor(Projection[Loans], name="words_poor"):
+    """It cannot take a loan to Eve."""
+
+    @on
+    def lent(self, event: Lent, meta: Metadata) -> Loans:
+        if event.to == "Eve":
+            raise ValueError("not to Eve")
+        return Loans(id=meta.stream.id, name=event.to, count=1, last=meta.recorded_at)
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, {}), (404, {"title": "another"})], ids=["status", "field"])
+def test_a_request_that_may_miss_what_is_parked_has_that_as_its_hint(status: int, body: dict[str, Any]) -> None:
+    app, api = App("memory:"), FastAPI()
+    app.project(Poor)
+    install(app, api)
+
+    @api.get("/loans/{name}")
+    async def loan(name: str) -> None:
+        raise HTTPException(404, "no such loan")
+
+    scenario = Scenario(Book, app, api=api)
+    scenario.given(lent(scenario, "Eve")).when(Request("GET", "/loans/Eve"))
+    with pytest.raises(AssertionError, match=r"Hint: .*words_poor lacks events: 1 event is parked, .*: not to Eve"):
+        scenario.then_status(status, **body)

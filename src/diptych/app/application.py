@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 
 from diptych.app import blocking
+from diptych.app.catching_up import CatchingUp
 from diptych.app.known_duties import KnownDuty, known_duties
 from diptych.app.module import Module, check_limit
 from diptych.app.observed import observe_queries, observed_commands, observed_store, observer_of
@@ -55,6 +56,7 @@ class _Running(NamedTuple):
     observer: Observer
     duties: DutyEngine
     known: tuple[KnownDuty, ...]
+    catching_up: CatchingUp
 
 
 class App(Module):
@@ -175,9 +177,9 @@ class App(Module):
         """Say how far everything is, measured against the store now."""
         return await _measured(self._started())
 
-    async def caught_up(self, timeout: float = 5.0) -> None:
-        """Return when every projection has applied what is in the log now. :raises StaleReadError: not in time."""
-        await self._started().engine.caught_up(timeout)
+    async def caught_up(self, timeout: float = 5.0) -> Sequence[str]:
+        """Return when all projections have applied the log, and what they park. :raises StaleReadError: not in time."""
+        return await self._started().catching_up.done(timeout)
 
     async def settled(self, timeout: float = 5.0) -> None:
         """Return when sagas and reactions have done all that follows of what is in the log now, and of that.
@@ -230,7 +232,7 @@ class App(Module):
             await engine.start()
             of_duties = DutyEngine(stores.events, engine.reader, duties.clock, self.tuning.pace, duties.all)
             made = (stores.events, stores.views, codec, engine, definitions, wired, observer, of_duties)
-            self._running = _Running(*made, known_duties(self.everything(), []))
+            self._running = _Running(*made, known_duties(self.everything(), []), CatchingUp(engine))
             stack.callback(self._close)
             if self.mode == "development":
                 _watch_handlers(wired, stack)
@@ -280,7 +282,7 @@ def _open(app: App, routes: tuple[CommandRoutes, QueryRoutes], running: _Running
 def _watch(app: App, running: _Running) -> Watch:
     sinks = Sinks(handler for module in app.everything() for handler in module.alert_handlers)
     return Watch(
-        Watched(app.status, app.lag_limits, running.engine.worker, app.tuning.lag_limit),
+        Watched(app.status, app.lag_limits, running.engine.worker, app.tuning.lag_limit, running.events.inline),
         running.views,
         sinks,
         app.tuning.rounds,

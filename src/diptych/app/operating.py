@@ -16,6 +16,7 @@ from uuid import UUID
 from diptych.app.application import App
 from diptych.app.known_duties import no_such
 from diptych.app.outline import outline
+from diptych.app.reaching import Parked, candidates, reached
 from diptych.errors import ConfigurationError, NotFoundError, RebuildRefusedError, SwapRefusedError
 from diptych.projections.backfill import Subject
 from diptych.projections.plan import Definition
@@ -58,13 +59,26 @@ class Operator(NamedTuple):
     ) -> Sequence[Request]:
         """Ask the owners of its lanes, and wait for what they say; those that are not done have no outcome.
 
-        :raises NotFoundError: there is nothing parked under this key, or no lane stands before the position.
+        They are those of what is read, and those of what is built beside it for this code where that stands.
+        :raises NotFoundError: there is nothing parked under this key, or no lane stands before the
+            position, or there is no event there yet.
         """
-        asked = await self.views.leases.ask(self.name, verb, key=key, position=position, reason=reason, by=self.by)
+        if position > (head := (await self.subject.events.head()).position):  # nobody has seen what it would leave out
+            raise NotFoundError(f"There is no event at position {position} yet: the log ends at {head}.")
+        asked: list[Request] = []
+        definition, parked, asking = self.subject.definition, await self.parked(), self.views.leases.ask_generation
+        for one in reached(await self.views.leases.board(), definition, parked, verb, position):
+            its = key or next((event.key for event in parked[one.number] if event.position == position), "")
+            asked += await asking(one.number, verb, key=its, position=position, reason=reason, by=self.by)
         if not asked:
             what = f"the key {key} is not parked" if key else f"no lane stands before position {position}"
             raise NotFoundError(f"{self.name}: {what}. Look: diptych projection show {self.name}")
         return await answered(self.views, self.name, asked, within)
+
+    async def parked(self) -> Parked:
+        """Return what is parked in what is read and in what is built for this code, by generation."""
+        among = candidates(await self.views.leases.board(), self.subject.definition)
+        return {one.number: await self.views.parked(self.name, one.number) for one in among}
 
     async def rebuild_key(self, key: UUID, reason: str, within: float) -> Sequence[Request]:
         """Ask the owner of a key's lane to fold its rows again, and wait for what it says.

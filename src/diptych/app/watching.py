@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from diptych.app.abandoned import Abandoned
 from diptych.app.duty_firing import wrong_with_duty
 from diptych.app.firing import HANGS, Holding, agreed, holdings, late, orphaned, parked_in_store, wrong_with
 from diptych.app.sinks import Sinks
@@ -20,6 +21,7 @@ from diptych.store.protocols import ViewStore
 from diptych.subscriptions.trend import History
 
 _log: Final = logging.getLogger("diptych.alerts")
+_LOOKS_IN_VAIN: Final = 12  # until nobody is believed to work on what this app does not have
 _LONGEST_LOOK: Final = 30.0  # seconds; a store that does not answer for so long is away
 
 
@@ -41,6 +43,7 @@ class Watched(NamedTuple):
     limits: Mapping[str, float]
     worker: str
     limit_of_duties: float = 30.0  # seconds, of sagas and reactions
+    beside: ViewStore | None = None  # the store of inline rows and of duties
 
 
 class Watch:
@@ -62,6 +65,7 @@ class Watch:
         self._rounds, self._clock = rounds or Rounds(), clock
         self._histories: dict[str, History] = {}
         self._orphaned_since: dict[str, float] = {}
+        self._abandoned = Abandoned(_LOOKS_IN_VAIN * self._rounds.every)
         self._is_blind = False
         self._task: asyncio.Task[None] | None = None
 
@@ -86,13 +90,25 @@ class Watch:
         status = await self._watched.measure()
         board = await self._views.leases.board()
         names = [*(one.name for one in status.projections), *(one.name for one in status.duties)]
-        lasting = [each for each in await self._views.alerts.recent(is_open=True) if each.projection in names]
+        open_ = await self._views.alerts.recent(is_open=True)
+        lasting = [each for each in open_ if each.projection in names]
         firing = await self._firing(status, board, lasting)
-        if not firing and not lasting:
-            return []
-        changes = await self._views.alerts.reconcile(firing, names, update_after=self._rounds.update_after)
+        changes: list[AlertChange] = []
+        if firing or lasting:
+            changes += await self._views.alerts.reconcile(firing, names, update_after=self._rounds.update_after)
+        changes += await self._resolve_abandoned(board, [each for each in open_ if each.projection not in names])
         self._sinks.send(changes)
         return changes
+
+    async def _resolve_abandoned(self, board: Board, lasting: Sequence[Alert]) -> Sequence[AlertChange]:
+        """Resolve those of what neither this app nor anybody alive has; of each that is told once, with the reason."""
+        beside = self._watched.beside if lasting else None
+        boards = [board] if beside is None else [board, await beside.leases.board()]
+        if not (over := self._abandoned.over(self._clock(), lasting, boards)):
+            return []
+        names = {one.projection for one in over}
+        await self._views.alerts.reconcile(over, names, update_after=0)
+        return await self._views.alerts.reconcile([], names, update_after=0)
 
     async def _run(self) -> None:
         while True:

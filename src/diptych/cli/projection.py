@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Why, Within, Yes
 
 projection = typer.Typer(
     help="Look at projections, rebuild them, mend what failed.",
@@ -78,9 +78,12 @@ def retry(
 def skip(
     name: Name,
     position: Annotated[
-        int, typer.Argument(metavar="POSITION", help="Of the event to leave out for ever.", min=1, show_default=False)
+        int,
+        typer.Argument(
+            metavar="POSITION", help="Of the event to leave out for ever.", min=1, max=2**63 - 1, show_default=False
+        ),
     ],
-    reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
+    reason: Why,
     app: AppOption = None,
     within: Within = "10s",
     yes: Yes = False,
@@ -110,7 +113,7 @@ def rollback(
 @projection.command()
 def accept(
     name: Name,
-    reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
+    reason: Why,
     app: AppOption = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -165,6 +168,8 @@ def rebuild(
     from diptych.cli.projection_rebuild import Choices
     from diptych.cli.projection_rebuild import rebuild as act
 
+    if swap_anyway and not swap:
+        raise typer.BadParameter("--swap-anyway and --no-swap exclude each other. Leave one of them out.")
     choices = Choices(jobs, compare, swap, swap_anyway, reason, yes, dry_run)
     raise typer.Exit(act(app, name, choices))
 

@@ -16,6 +16,7 @@ from diptych.app.operating import Operator, check_known, operating
 from diptych.cli.discovery import find
 from diptych.cli.output import talk
 from diptych.cli.spans import seconds
+from diptych.store.batches import ParkedEvent
 from diptych.store.leases import Request
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ T = TypeVar("T")
 INTERRUPTED = 130
 REFUSED = 3
 PARTLY = 4
-_IN_VAIN = ("stays parked", "stays as it is", "not left out")
+_IN_VAIN = ("stays parked", "stays as it is", "not left out", "is gone")
 
 
 def pause(said: str | None, name: str, span: str | None, *, reason: str, dry_run: bool) -> None:
@@ -44,8 +45,7 @@ def resume(said: str | None, name: str, *, reason: str, dry_run: bool) -> None:
 
 def retry(said: str | None, name: str, key: str, *, reason: str, within: str, dry_run: bool) -> int:
     """Have what is parked applied; return 0 if all was, 4 if some stays parked, 1 if nobody answered."""
-    parked = _act(said, name, lambda operator: operator.views.parked(name))
-    events = [one for one in parked if key in ("", one.key)]
+    events = [one for one in _parked(said, name) if key in ("", one.key)]
     what = f"{len(events)} parked events of {len({one.key for one in events})} keys"
     if is_dry(dry_run, f"{name} would try {what} again, and go on if it stopped."):
         return 0
@@ -67,16 +67,16 @@ def rebuild_key(said: str | None, name: str, key: str, *, reason: str, within: s
 
 def skip(said: str | None, name: str, position: int, *, reason: str, within: str, yes: bool, dry_run: bool) -> int:
     """Have an event left out for ever; the codes are those of `retry`."""
-    parked = _act(said, name, lambda operator: operator.views.parked(name))
+    parked = _parked(said, name)
     keys = {one.key for one in parked if one.position == position}
     waiting = sum(one.key in keys for one in parked) - len(keys)
     what = f"{name} will never have the event at position {position}; {waiting} events wait behind it"
     if is_dry(dry_run, f"{what}.") or not is_sure(f"{what}. Its rows will lack it.", yes):
         return 0 if dry_run else REFUSED
-    patience, key = seconds(within), min(keys, default="")
+    patience = seconds(within)
 
     async def act(operator: Operator) -> Sequence[Request]:
-        return await operator.ask("skip", key=key, position=position, reason=reason, within=patience)
+        return await operator.ask("skip", position=position, reason=reason, within=patience)
 
     return _told(name, _act(said, name, act))
 
@@ -121,6 +121,13 @@ def _act(said: str | None, name: str, act: Callable[[Operator], Awaitable[T]]) -
     return asyncio.run(run())
 
 
+def _parked(said: str | None, name: str) -> list[ParkedEvent]:
+    """Return the events that are parked, each once, though what is read and what is built may both have parked it."""
+    parked = _act(said, name, lambda operator: operator.parked())
+    found = {one.position: one for events in parked.values() for one in events}
+    return [found[position] for position in sorted(found)]
+
+
 def _told(name: str, done: Sequence[Request]) -> int:
     missing = [one for one in done if not one.outcome]
     for outcome in dict.fromkeys(one.outcome for one in done if one.outcome and not _is_nothing(one)):
@@ -128,7 +135,7 @@ def _told(name: str, done: Sequence[Request]) -> int:
     if missing:
         talk(
             f"{len(missing)} of {len(done)} lanes of {name} did not answer in time. It is done when their owner is "
-            f"there: diptych projection show {name}"
+            f"there, a worker or a rebuild that goes on: diptych projection show {name}"
         )
         return 1
     if all(_is_nothing(one) for one in done):
@@ -137,7 +144,7 @@ def _told(name: str, done: Sequence[Request]) -> int:
 
 
 def _is_nothing(one: Request) -> bool:
-    return one.outcome.startswith("Nothing is parked")
+    return one.outcome == "Nothing is parked here."  # what stood says that it goes on, too
 
 
 def is_dry(dry_run: bool, sentence: str, said: str | None = None, name: str | None = None) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Why, Within, Yes
 
 reaction = typer.Typer(
     help="Look at reactions, publications and inboxes; mend what failed.",
@@ -96,7 +96,7 @@ def retry(
 def skip(
     name: Name,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The parked key.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
+    reason: Why,
     app: AppOption = None,
     within: Within = "10s",
     yes: Yes = False,

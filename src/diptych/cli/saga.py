@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Within, Yes
+from diptych.cli.options import AppOption, AsJson, DryRun, ForSpan, Reason, Why, Within, Yes
 
 saga = typer.Typer(help="Look at sagas, and mend those that are stuck.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -88,7 +88,7 @@ def retry(
 def skip(
     name: Name,
     key: Key,
-    reason: Annotated[str, typer.Option(help="Why; it is written down.", show_default=False)],
+    reason: Why,
     app: AppOption = None,
     within: Within = "10s",
     yes: Yes = False,

@@ -5,7 +5,7 @@ Rule: it writes rows and checkpoints of its generation and nothing else; who is 
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Final, NamedTuple, Self
 
@@ -19,7 +19,7 @@ from diptych.projections.mending import Mender
 from diptych.projections.plan import Definition
 from diptych.projections.tenure import Leased
 from diptych.projections.work import Work
-from diptych.store.leases import Board, Worker
+from diptych.store.leases import Board, Request, Worker
 from diptych.store.protocols import EventStore, ViewStore
 from diptych.subscriptions.failures import OF_THE_STORE, Backoff, EventFailure, LostTail, Remedy, remedy
 from diptych.subscriptions.lanes import slices_of
@@ -111,17 +111,34 @@ class Backfill:
         """
         await self._mender.try_unasked(self._carrier.lanes)
         parked = self._carrier.parked
-        for position in await left_out(self._subject.views, self._subject.name) if parked.since else ():
+        if not parked.since:
+            return
+        for position in await left_out(self._subject.views, self._subject.name):
             event = parked.at(position)
             if event is not None and event.error:
                 await self._mender.skip(self._carrier.lanes[event.lane], position, 0)
+        for request in await self._asked_to_skip():
+            if parked.at(request.position) is not None:
+                await self._skip(request, 0)
 
     async def _goes_past(self, failure: EventFailure) -> bool:
-        """Leave an event that stops the build out, if it was left out before."""
-        if failure.position not in await left_out(self._subject.views, self._subject.name):
-            return False
-        await self._carrier.pass_over(failure.position)
-        return True
+        """Leave an event that stops the build out, if it was left out before, or somebody has asked for that."""
+        if failure.position in await left_out(self._subject.views, self._subject.name):
+            await self._carrier.pass_over(failure.position)
+            return True
+        asked = [one for one in await self._asked_to_skip() if one.position == failure.position]
+        return any([await self._skip(one, failure.position) for one in asked])
+
+    async def _asked_to_skip(self) -> Sequence[Request]:
+        """Return what is asked of the owners of its lanes: while it does not run, such words wait for it."""
+        requests, number = (await self._leases.board()).requests, self._generation
+        mine = [one for one in requests if one.generation == number and one.lane in self._carrier.lanes]
+        return [one for one in mine if one.verb == "skip"]
+
+    async def _skip(self, request: Request, halted: int) -> bool:
+        done = await self._mender.skip(self._carrier.lanes[request.lane], request.position, halted, request.id)
+        await self._leases.settle(request.id, done.outcome)
+        return done.has_effect
 
     def _look_for_others(self, board: Board, lanes: Collection[int], *, is_late: bool) -> None:
         """:raises RebuildRefusedError: it is in vain to wait for these lanes."""

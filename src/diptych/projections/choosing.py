@@ -85,7 +85,8 @@ def stopped_build(name: str, live: Generation, trouble: str) -> str:
     """Say that what is built beside the rows that are read does not get on."""
     return (
         f"the rows of {name} are built again for this code, and that stopped: {trouble.rstrip('. ')}. Generation "
-        f"{live.number} is read meanwhile. Mend the code, and start `diptych run` again."
+        f"{live.number} is read meanwhile. Mend the code, and start `diptych run` again. If the code is right, type "
+        f"`diptych projection retry {name}`, or `diptych projection skip {name} POSITION --reason WHY`."
     )
 
 

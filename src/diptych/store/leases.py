@@ -138,6 +138,15 @@ class Leases(Protocol):
         """
         ...
 
+    async def ask_generation(
+        self, generation: int, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owners of the lanes of a generation, one that is built say, as `ask` does those of the live one.
+
+        When a generation is dropped, what is asked of it and not done is answered with that.
+        """
+        ...
+
     async def ask_lane(
         self, projection: str, verb: Verb, lane: int, *, key: str, reason: str = "", by: str = ""
     ) -> Sequence[Request]:

@@ -45,7 +45,8 @@ class Request(NamedTuple):
 class Outcome:
     """What came of it: the events in the order of the log, and what was returned or raised.
 
-    `asked` names it, `told` says all of it. `response` is what a request was answered with.
+    `asked` names it, `told` says all of it. `response` is what a request was answered with; rows that it may have read
+    are `lacking` something, a sentence for each projection that has put events aside.
     """
 
     asked: str
@@ -54,6 +55,7 @@ class Outcome:
     result: Any = None
     error: Exception | None = None
     response: Any = None
+    lacking: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -113,8 +115,9 @@ class Stage:
             from httpx import ASGITransport, AsyncClient
         except ImportError as error:
             raise ConfigurationError("A scenario sends requests with httpx. Type: pip install httpx") from error
+        lacking: Sequence[str] = ()
         if request.method in ("GET", "HEAD"):
-            await self.app.caught_up()
+            lacking = await self.app.caught_up()
         transport = ASGITransport(app=self.api)
         async with AsyncClient(transport=transport, base_url="http://scenario") as client:
             response = await client.request(
@@ -123,7 +126,7 @@ class Stage:
         asked = f"{request.method} {request.path}"
         told = asked if request.json is None else f"{asked} {short(request.json)}"
         refusal = self.raised[-1] if self.raised and response.is_error else None
-        return Outcome(asked, told, result=response, error=refusal, response=response)
+        return Outcome(asked, told, result=response, error=refusal, response=response, lacking=lacking)
 
     @contextmanager
     def _set(self) -> Iterator[None]:

@@ -94,19 +94,25 @@ def other_answer(outcome: Outcome, status: int, wanted: Mapping[str, Any]) -> st
     if response.status_code != status:
         return _hinted(
             f"{outcome.asked} was answered {_answer(outcome)}\nexpected {status}",
-            "The body says why." if response.is_error else "The route says which status it answers with.",
+            _lacking(outcome)
+            or ("The body says why." if response.is_error else "The route says which status it answers with."),
         )
     body = _json(response)
     found = body if isinstance(body, Mapping) else {}
     lines = fields({name: json.loads(json.dumps(value, default=str)) for name, value in wanted.items()}, found)
     if not lines:
         return ""
-    return "\n".join([f"{outcome.asked} was answered otherwise (- expected, + answered):", "", *lines])
+    told = "\n".join([f"{outcome.asked} was answered otherwise (- expected, + answered):", "", *lines])
+    return _hinted(told, _lacking(outcome)) if outcome.lacking else told
 
 
 def not_to_be_done(action: object) -> str:
     """Tell that `when` cannot do this."""
     return f"when() takes a command, a request, or a callable that gets the aggregate, not {action!r}."
+
+
+def _lacking(outcome: Outcome) -> str:
+    return "\n        ".join(outcome.lacking)
 
 
 def _hinted(told: str, advice: str) -> str:

@@ -67,10 +67,12 @@ _ASK: Final = f"""
 INSERT INTO diptych.projection_requests
     (projection, generation, lane, verb, key, position, reason, asked_by, asked_at)
 SELECT c.projection, c.generation, c.lane, $2, $3, $4, $5, $6, {NOW} FROM diptych.projections p
-JOIN diptych.projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live AND c.tenant = ''
-WHERE p.projection = $1 AND ($2 <> 'skip' OR $3 <> '' OR c.position < $4) AND c.lane = coalesce($7, c.lane)
-    AND ($3 = '' OR $7::int IS NOT NULL OR c.lane IN (
-    SELECT lane FROM diptych.parked_events e WHERE e.projection = $1 AND e.generation = p.live AND e.key = $3))
+JOIN diptych.projection_checkpoints c
+    ON c.projection = p.projection AND c.generation = coalesce($8::bigint, p.live) AND c.tenant = ''
+WHERE p.projection = coalesce($1, p.projection) AND ($2 <> 'skip' OR $3 <> '' OR c.position < $4)
+    AND c.lane = coalesce($7, c.lane) AND ($3 = '' OR $7::int IS NOT NULL OR c.lane IN (
+        SELECT lane FROM diptych.parked_events e
+        WHERE e.projection = c.projection AND e.generation = c.generation AND e.key = $3))
 ORDER BY c.lane RETURNING {_REQUEST}
 """  # noqa: S608 - constants
 _NOTE: Final = f"""
@@ -170,13 +172,22 @@ class PostgresLeases:
         self, projection: str, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
     ) -> Sequence[Request]:
         """Ask the owners of the live generation's lanes. Returns one request for each lane concerned."""
-        return [Request(*row) for row in await self._run(_ASK, projection, verb, key, position, reason, by, None)]
+        return await self._ask(projection, verb, key, position, reason, by, None, None)
+
+    async def ask_generation(
+        self, generation: int, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owners of the lanes of a generation. Returns one request for each lane concerned."""
+        return await self._ask(None, verb, key, position, reason, by, None, generation)
 
     async def ask_lane(
         self, projection: str, verb: Verb, lane: int, *, key: str, reason: str = "", by: str = ""
     ) -> Sequence[Request]:
         """Ask the owner of one of the live generation's lanes; nothing is returned where it has no such lane."""
-        return [Request(*row) for row in await self._run(_ASK, projection, verb, key, 0, reason, by, lane)]
+        return await self._ask(projection, verb, key, 0, reason, by, lane, None)
+
+    async def _ask(self, *values: Any) -> Sequence[Request]:
+        return [Request(*row) for row in await self._run(_ASK, *values)]
 
     async def settle(self, request: int, outcome: str) -> None:
         """Note that a request is done, and how. :raises ProgrammingError: it does not say how."""

@@ -49,6 +49,7 @@ _LANES: Final = """
 INSERT INTO diptych.projection_checkpoints (projection, generation, lane, epoch, position, event_id, recorded_at)
 SELECT $1, $2, lane, 0, 0, ''::bytea, 0 FROM generate_series(0, $3 - 1) AS lane
 """
+_ANSWER_ALL: Final = "UPDATE diptych.projection_requests SET outcome = $1 WHERE generation = $2 AND outcome = ''"
 _SET_LIVE: Final = "UPDATE diptych.projections SET live = $2 WHERE projection = $1"
 _FIRST_LIVE: Final = "INSERT INTO diptych.projections (projection, live) VALUES ($1, $2)"
 _IS_LIVE: Final = f"UPDATE diptych.projection_generations SET is_kept = true, since = {NOW} WHERE generation = $1"  # noqa: S608 - a constant
@@ -172,6 +173,7 @@ class Shapes:
         for ours in _OURS:
             await connection.execute(self._sql(f"DELETE FROM diptych.{ours} WHERE generation = $1"), number)  # noqa: S608 - a constant
         await connection.execute(self._sql("DELETE FROM diptych.projections WHERE live = $1"), number)
+        await connection.execute(self._sql(_ANSWER_ALL), f"Generation {number} is gone.", number)
         if places:
             await connection.execute(f"DROP TABLE {places}")
 

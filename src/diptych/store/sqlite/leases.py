@@ -43,10 +43,12 @@ _LAST: Final = (
     f"{_REQUESTS} WHERE (?1 IS NULL OR projection = ?1) AND (?2 IS NULL OR verb = ?2) ORDER BY id DESC LIMIT ?3"
 )
 _CONCERNED: Final = """
-    SELECT c.generation, c.lane FROM projections p
-    JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = p.live
-    WHERE p.projection = ?1 AND c.lane = coalesce(?4, c.lane) AND (?2 = '' OR ?4 IS NOT NULL OR c.lane IN (
-        SELECT lane FROM parked_events e WHERE e.projection = ?1 AND e.generation = p.live AND e.key = ?2))
+    SELECT c.projection, c.generation, c.lane FROM projections p
+    JOIN projection_checkpoints c ON c.projection = p.projection AND c.generation = coalesce(?5, p.live)
+    WHERE p.projection = coalesce(?1, p.projection) AND c.lane = coalesce(?4, c.lane)
+        AND (?2 = '' OR ?4 IS NOT NULL OR c.lane IN (
+            SELECT lane FROM parked_events e
+            WHERE e.projection = c.projection AND e.generation = c.generation AND e.key = ?2))
         AND (?3 = 0 OR ?2 <> '' OR c.position < ?3)
     ORDER BY c.lane"""
 _PAUSE: Final = f"""
@@ -153,19 +155,26 @@ class SqliteLeases:
     ) -> Sequence[Request]:
         """Ask the owners of the live generation's lanes. Returns one request for each lane concerned."""
         at = position if verb == "skip" else 0
-        return await self._ask((projection, key, at, None), (verb, key, position, reason, by))
+        return await self._ask((projection, key, at, None, None), (verb, key, position, reason, by))
+
+    async def ask_generation(
+        self, generation: int, verb: Verb, *, key: str = "", position: int = 0, reason: str = "", by: str = ""
+    ) -> Sequence[Request]:
+        """Ask the owners of the lanes of a generation. Returns one request for each lane concerned."""
+        at = position if verb == "skip" else 0
+        return await self._ask((None, key, at, None, generation), (verb, key, position, reason, by))
 
     async def ask_lane(
         self, projection: str, verb: Verb, lane: int, *, key: str, reason: str = "", by: str = ""
     ) -> Sequence[Request]:
         """Ask the owner of one of the live generation's lanes; nothing is returned where it has no such lane."""
-        return await self._ask((projection, key, 0, lane), (verb, key, 0, reason, by))
+        return await self._ask((projection, key, 0, lane, None), (verb, key, 0, reason, by))
 
     async def _ask(self, concerned: tuple[Any, ...], what: tuple[Any, ...]) -> Sequence[Request]:
         def work(connection: apsw.Connection) -> list[Request]:
             made: list[Request] = []
-            for generation, lane in connection.execute(_CONCERNED, concerned).fetchall():
-                values = (concerned[0], generation, lane, *what)
+            for lane in connection.execute(_CONCERNED, concerned).fetchall():
+                values = (*lane, *what)
                 made.append(Request(*connection.execute(_ONE, (connection.execute(_ASK, values).get,)).get))
             return made
 

@@ -26,6 +26,7 @@ NOW: Final = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
 _NEXT: Final = "UPDATE view_store SET last_generation = last_generation + 1 RETURNING last_generation"
 _GENERATION: Final = f"INSERT INTO projection_generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {NOW})"  # noqa: S608
 _LANE: Final = "INSERT INTO projection_checkpoints VALUES (?, ?, ?, '', 0, 0, x'', 0, '', 0, '')"
+_ANSWER_ALL: Final = "UPDATE projection_requests SET outcome = ? WHERE generation = ? AND outcome = ''"
 _SET_LIVE: Final = (
     "INSERT INTO projections (projection, live) VALUES (?, ?) ON CONFLICT DO UPDATE SET live = excluded.live"
 )
@@ -112,6 +113,7 @@ def drop(connection: apsw.Connection, number: int) -> None:
     connection.execute("DELETE FROM projections WHERE live = ?", (number,))
     for ours in ("projection_generations", "projection_checkpoints", "parked_events"):
         connection.execute(f"DELETE FROM {ours} WHERE generation = ?", (number,))  # noqa: S608 - of the line above
+    connection.execute(_ANSWER_ALL, (f"Generation {number} is gone.", number))
 
 
 def forget(connection: apsw.Connection, projections: Collection[str]) -> None:

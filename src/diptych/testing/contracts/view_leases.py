@@ -162,6 +162,26 @@ class ViewLeasesContract(ViewComparingContract):
         assert list(await store.parked("tallies")) == parked
         await store.close()
 
+    async def test_the_owners_of_a_generation_that_is_built_can_be_asked(self, views: ViewStore) -> None:
+        """Until it is dropped: then what was not done is answered with that."""
+        built = await views.generations.begin(TALLIES._replace(version=2))
+        parked = [ParkedEvent("k", 3, "boom", lane=0)]
+        await views.commit(ViewBatch("tallies", built.number, [LaneMove(0, 0, 0)], 3, b"e3", parked=parked))
+        asking = views.leases.ask_generation
+        (asked,) = await asking(built.number, "retry", reason="it is mended", by="ada")
+        assert asked[1:6] == ("tallies", built.number, 0, "retry", "")
+        assert [one.key for one in await asking(built.number, "skip", key="k", position=3)] == ["k"]
+        assert list(await asking(built.number, "skip", key="none", position=3)) == []
+        assert list(await asking(built.number, "skip", position=3)) == []
+        assert [one.lane for one in await asking(built.number, "skip", position=4)] == [0]
+        assert list(await asking(built.number + 1, "retry")) == []
+        await views.leases.settle(asked.id, "1 event is applied")
+        await views.generations.drop("tallies", built.number)
+        gone = f"Generation {built.number} is gone."
+        outcomes = [one.outcome for one in await views.leases.requests("tallies")]
+        assert outcomes == [gone, gone, "1 event is applied"]
+        assert list((await views.leases.board()).requests) == []
+
     async def test_a_pause_is_on_the_board_until_it_is_over(self, views: ViewStore) -> None:
         await views.leases.pause("tallies", None, reason="maintenance", by="ada")
         await views.leases.pause("shop", 60, reason="comparing", by="")
