@@ -13,13 +13,15 @@ import anyio
 import pytest
 
 from diptych import App, Command, new_id
-from diptych.errors import MessageDecodeError, StoreUnavailableError
+from diptych.errors import MessageDecodeError, StaleReadError, StoreUnavailableError
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode, encode
 from diptych.reactions.source import Incoming, MemorySource
 from diptych.store.protocols import Append, Appended, EventStore
 from diptych.store.tables import Table
 from diptych.stream import StreamName
+from diptych.subscriptions.duty import Work
+from diptych.subscriptions.keeping import Keeper
 from diptych.subscriptions.tasks import Task
 from tests.sagas.shop import PayOrder, PlaceOrder, shop
 from tests.urls import url_for
@@ -432,3 +434,26 @@ async def test_what_reads_messages_may_not_end_the_process(source: MemorySource,
         assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
         (parked,) = await aside(app)
     assert type(ends).__name__ in parked.error
+
+
+async def test_just_after_a_start_messages_are_waited_for(
+    source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane was claimed, nobody had asked the broker yet, and it was said that no message waits."""
+    app, began, order, work = App("memory:"), asyncio.Event(), new_id(), Keeper._work
+    app.include(shop())
+    app.consume(inbox(source, []))
+
+    async def held(keeper: Keeper, of_lane: Work) -> None:
+        await began.wait()
+        await work(keeper, of_lane)
+
+    monkeypatch.setattr(Keeper, "_work", held)
+    async with app:
+        source.put(paid(order))
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        with pytest.raises(StaleReadError, match="bank"):
+            await app.settled(0.2)
+        began.set()
+        await app.settled()
+        assert source.acknowledged == 1

@@ -53,11 +53,14 @@ def _why(keeper: Keeper, head: int) -> str:
 
 def _is_done(one: DutyStatus, keepers: Mapping[str, Keeper]) -> bool:
     if one.kind == "inbox":  # how much its broker has is known where its lane is, and nowhere else
-        return one.workers > 0 or not keepers
+        here = keepers.get(one.name)
+        return not keepers or (one.workers > 0 and not (here is not None and here.is_taking_up))
     return not (one.lag_events or one.waiting or one.late_seconds)
 
 
 def _why_elsewhere(one: DutyStatus) -> str:
     if not one.workers:
         return "no living process works on it"
+    if one.kind == "inbox":
+        return "this process is only about to take its messages"
     return one.error or f"{one.waiting} tasks wait, and {one.lag_events} events"
