@@ -21,6 +21,7 @@ from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.apart import apart
+from diptych.subscriptions.care import EndedError
 from diptych.subscriptions.duty import (
     REJECTIONS,
     Desk,
@@ -186,7 +187,7 @@ class _Taking:
             self._leave_out(task)
         elif isinstance(error, REJECTIONS):
             self._reject(task, error)
-        elif task.attempts + 1 < _ATTEMPTS:
+        elif task.attempts + 1 < _ATTEMPTS and not isinstance(error, EndedError):
             self._turn.again(task, error, 0.2 * 4**task.attempts)
         else:
             self._park(task, error)
@@ -229,7 +230,7 @@ class _Taking:
             has_failed = error is not None and not isinstance(error, RowChangedError)
             self._park(task, error if error and has_failed else no_step(row.key, name, direction))
             return
-        if isinstance(error, ProgrammingError):  # another try is the same, and undoing may be
+        if isinstance(error, ProgrammingError | EndedError):  # another try is the same, and undoing may be
             self._park(task, error)
             return
         is_done = error is None or isinstance(error, RowChangedError | SkippedError)

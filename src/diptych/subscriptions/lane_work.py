@@ -16,6 +16,7 @@ from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata
 from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
+from diptych.subscriptions.care import Care
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
 from diptych.subscriptions.failures import named
 from diptych.subscriptions.in_hand import InHand
@@ -57,6 +58,8 @@ class LaneWork:
         self._wake = asyncio.Event()
         self._in_hand = InHand(self._perform, self._wake.set, desk.pace)
         self._timers = Timers(desk.store, self._shelf)
+        self._care = Care(desk.store, duty.name, duty.tasks, desk.generation, desk.ward)
+        self._is_clean = held.is_clean
         self._parked: dict[str, set[UUID]] = {}  # what failed, by key
         self._freed: set[str] = set()  # keys of which nothing that failed is put aside any more
         self._requests: Sequence[Request] = ()
@@ -107,6 +110,7 @@ class LaneWork:
     def drop(self) -> None:
         """Stop what is still being performed."""
         self._in_hand.stop()
+        self._care.drop()
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -142,7 +146,10 @@ class LaneWork:
         self._freed = {key for key, failed in self._parked.items() if not failed}
         await self._timers.begin()
         now = self.desk.now()
-        for task in await self._shelf.unfinished():
+        unfinished = self._care.begin(await self._shelf.unfinished(), now, is_clean=self._is_clean)
+        if self._care.is_narrow:
+            self._in_hand.narrow()
+        for task in unfinished:
             self._in_hand.add(task, now)
 
     async def _turn(self) -> bool:
@@ -194,6 +201,10 @@ class LaneWork:
                 self._timers.add(task)
         for id in turn.dropped - {one.task.id for one in finished}:
             self._in_hand.forget(id)
+        for id in turn.dropped | {one.task.id for one in finished}:
+            self._care.over(id)
+        if not self._care.is_narrow:
+            self._in_hand.widen()
         for one in finished:
             if turn.tasks.get(one.task.id, one.task).state != WAITING or one.task.id in turn.dropped:
                 self._in_hand.over(one.task, turn.now)
@@ -208,6 +219,10 @@ class LaneWork:
     async def _perform(self, task: Task, recorded: RecordedEvent | None) -> Any:
         if task.state == TAKEN:
             return None
+        async with self._care.tried(task):
+            return await self._do(task, recorded)
+
+    async def _do(self, task: Task, recorded: RecordedEvent | None) -> Any:
         if task.kind == EVENT and recorded is None:
             row = await self.desk.reader.at(task.number // STEP)
             if row is None:

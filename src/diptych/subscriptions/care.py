@@ -1,0 +1,154 @@
+"""What a lane owed when its process ended is taken with care: each try is noted before it is made, the last one alone.
+
+So what ends the process is found, and put aside at the third time; what was merely under way beside it is not.
+Rule: the note is what the row of the task says is wrong with it: any outcome wipes it; without a death there is none.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from diptych.store.batches import RowChanges, RowGuard, ViewBatch
+from diptych.store.protocols import Append, EventStore
+from diptych.store.tables import Table
+from diptych.subscriptions.failures import is_passing
+from diptych.subscriptions.tasks import WAITING, Task
+
+BESIDE: Final = 1
+ALONE: Final = 2
+_NOTES: Final = (
+    "",
+    "a process ended that may have been at it, so this try is noted",
+    "the process ended while it was tried, so it is tried alone",
+)
+
+
+class EndedError(Exception):
+    """What a task that ends each process looks like to its duty: it is put aside, and not tried again unasked."""
+
+    def __init__(self) -> None:
+        super().__init__("the process ended each time it was tried, at last alone. Mend it, or skip it")
+
+
+def note(tries: int) -> str:
+    """Return what is written down before a try. :raises EndedError: nobody should try any more."""
+    if tries > ALONE:
+        raise EndedError
+    return _NOTES[tries]
+
+
+def tries_of(error: str) -> int:
+    """Return which try was noted last; 0 if none was."""
+    return _NOTES.index(error) if error in _NOTES else 0
+
+
+class Ward:
+    """All that a process performs of its duties: many tasks at once, or one alone, which goes first."""
+
+    def __init__(self) -> None:
+        self._inside = self._wanted = 0
+        self._is_alone = False
+        self._changed = asyncio.Event()
+
+    async def enter(self, *, alone: bool) -> None:
+        """Return when it may be begun."""
+        if alone:
+            self._wanted += 1
+            try:
+                while self._inside:
+                    await self._changed.wait()
+            finally:
+                self._wanted -= 1
+                self._tell()
+        else:
+            while self._is_alone or self._wanted:
+                await self._changed.wait()
+        self._inside += 1
+        self._is_alone = alone
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        self._inside -= 1
+        self._is_alone = False
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class Care:
+    """The tasks of one lane that may have ended a process."""
+
+    def __init__(self, store: EventStore, duty: str, table: Table, generation: int, ward: Ward) -> None:
+        self._store, self._duty, self._table, self._generation, self._ward = store, duty, table, generation, ward
+        self._tries: dict[UUID, int] = {}
+        self._inside: set[UUID] = set()
+        self._noted: set[UUID] = set()
+
+    def begin(self, unfinished: Iterable[Task], now: int, *, is_clean: bool) -> list[Task]:
+        """Look what a lane that was claimed owes; return it in the order in which it is to be begun.
+
+        Only the first of a key was begun, and only what was due. A try that was noted, and broken off by a process that
+        let go of the lane (`is_clean`), has ended nothing.
+        """
+        seen = set[str]()
+        ordered = list(unfinished)
+        for task in ordered:
+            tries = tries_of(task.error)
+            if task.key not in seen and task.state == WAITING and (tries or (not is_clean and task.due_at <= now)):
+                self._tries[task.id] = tries if is_clean else tries + 1
+            seen.add(task.key)
+        return sorted(ordered, key=lambda one: self._tries.get(one.id, 0) < ALONE)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something is to be tried alone."""
+        return any(tries >= ALONE for tries in self._tries.values())
+
+    @asynccontextmanager
+    async def tried(self, task: Task) -> AsyncIterator[None]:
+        """Perform a task. A try of one that is taken with care is noted, and is over when how it ended is on disk.
+
+        :raises EndedError: it is not to be made. :raises RowChangedError: it is not owed any more.
+        """
+        tries = self._tries.get(task.id, 0)
+        text = note(tries)
+        if task.id not in self._inside:
+            await self._ward.enter(alone=tries == ALONE)
+            self._inside.add(task.id)
+        try:
+            if tries and task.id not in self._noted:
+                await self._write(task._replace(error=text))
+                self._noted.add(task.id)
+            yield
+        except BaseException as error:
+            if not isinstance(error, Exception) or is_passing(error):  # it is tried anew, if at all
+                self._leave(task.id)
+            raise
+        finally:
+            if not tries:
+                self._leave(task.id)
+
+    async def _write(self, task: Task) -> None:
+        changes, guards = [RowChanges(self._table, [task])], [RowGuard(self._table, (task.id,), "state", WAITING)]
+        beside = ViewBatch(self._duty, self._generation, [], 0, changes=changes, guards=guards)
+        await self._store.append(Append([], beside=beside))
+
+    def over(self, task: UUID) -> None:
+        """Have it that how a try ended is on disk, or that nobody asks."""
+        self._tries.pop(task, None)
+        self._noted.discard(task)
+        self._leave(task)
+
+    def drop(self) -> None:
+        """Let others of this process be tried: this lane is let go."""
+        for task in list(self._inside):
+            self._leave(task)
+
+    def _leave(self, task: UUID) -> None:
+        if task in self._inside:
+            self._inside.discard(task)
+            self._ward.leave()
