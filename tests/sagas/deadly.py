@@ -54,6 +54,12 @@ def end_if_deadly(number: int) -> None:
         os._exit(_DIED)
 
 
+def add(file: Path, number: int) -> None:
+    """Write down that it was tried."""
+    with file.open("a") as opened:
+        opened.write(f"{number}\n")
+
+
 class Broker(MemorySource):
     """Messages in a file, one a line: those that were never acknowledged are there again after each start."""
 
@@ -82,8 +88,7 @@ def made(url: str, folder: Path, *, is_worker: bool = True) -> tuple[App, Broker
 
     @app.reaction(begins="beginning")
     async def receipt(event: OrderPlaced) -> None:
-        with (folder / "tried").open("a") as file:
-            file.write(f"{event.quantity}\n")
+        add(folder / "tried", event.quantity)
         end_if_deadly(event.quantity)
 
     bank = Inbox("bank", broker)
@@ -94,8 +99,7 @@ def made(url: str, folder: Path, *, is_worker: bool = True) -> tuple[App, Broker
 
     @app.command_handler
     async def note(command: Note) -> None:
-        with (folder / "noted").open("a") as file:
-            file.write(f"{command.amount}\n")
+        await asyncio.to_thread(add, folder / "noted", command.amount)
         end_if_deadly(command.amount)
 
     app.consume(bank)
@@ -127,7 +131,8 @@ async def _work(url: str, folder: Path) -> None:
     async with app:
         await app.settled(20)
         async with asyncio.timeout(20):
-            while broker.acknowledged < broker.to_come:  # noqa: ASYNC110 - it is looked at
+            leases = app.events.inline.leases
+            while broker.acknowledged < broker.to_come or (await leases.board()).requests:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from diptych import App, new_id
 from diptych.app.duty_status import DutyStatus
 from diptych.subscriptions.tasks import PARKED, tasks_table
+from tests.reactions.test_inbox import paid
 from tests.sagas.deadly import DEADLY, deaths, made, place
 from tests.sagas.faults import rows
 from tests.urls import url_for
@@ -36,3 +38,30 @@ async def test_a_reaction_and_a_step_that_end_the_process_are_put_aside(url: str
         for duty in ("receipt", "Packing"):
             (aside,) = await rows(app, tasks_table(duty), f"state = '{PARKED}'")
             assert "EndedError" in aside.error
+
+
+async def test_a_message_that_ends_the_process_is_put_aside(url: str, tmp_path: Path) -> None:
+    """P7, D2: all others are taken, and no note of any is left."""
+    amounts = [1, 2, DEADLY, 4, 5]
+    (tmp_path / "messages").write_text("\n".join(paid(new_id(), amount).decode() for amount in amounts))
+    assert await deaths(url, tmp_path) == 3
+    noted = Counter((tmp_path / "noted").read_text().split())
+    assert noted.keys() == {"1", "2", "4", "5", str(DEADLY)}
+    assert noted[str(DEADLY)] == 3
+    assert len((tmp_path / "acknowledged").read_text().split()) == 5
+    app, _ = made(url, tmp_path, is_worker=False)
+    async with app:
+        ((state, error),) = await left(app)
+        assert (state, error.partition(":")[0]) == ("parked", "EndedError")
+        await app.events.inline.leases.ask("bank", "retry")
+    assert await deaths(url, tmp_path) == 1
+    async with made(url, tmp_path, is_worker=False)[0] as app:
+        (request,) = await app.events.inline.leases.requests("bank")
+        assert request.outcome == "0 of 1 taken"
+        ((state, error),) = await left(app)
+        assert (state, "the process ended while it was tried for request" in error) == ("parked", True)
+
+
+async def left(app: App) -> list[tuple[str, str]]:
+    """What the inbox has written down of its messages."""
+    return [(one.state, one.error) for one in await rows(app, tasks_table("bank"), "kind = 'message'")]
