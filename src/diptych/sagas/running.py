@@ -17,7 +17,7 @@ from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_row, saga_tab
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
-from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
+from diptych.sagas.steps import TIMEOUT, StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.apart import apart
@@ -53,6 +53,7 @@ from diptych.subscriptions.turn import Turn
 
 _ATTEMPTS: Final = 5
 _LONGEST: Final = 60.0  # seconds between two tries
+_HANGS: Final = TIMEOUT.total_seconds()  # a command that takes longer: its append, if it was sent, goes on
 _OUTCOME: Final = Way(lambda saga, outcome: saga.take_outcome(outcome), wants_metadata=False)
 _OVERDUE: Final = Way(lambda saga, due: saga.overdue(due), wants_metadata=False)
 
@@ -103,7 +104,7 @@ class SagaDuty:
         _Taking(self, turn, {row.id: row for row in rows}).all(given)
 
     async def perform(self, task: Task, recorded: RecordedEvent | None, beside: ViewBatch) -> Any:
-        """Send a command; an event that was put aside is only handed on."""
+        """Send a command; an event that was put aside is only handed on. :raises TimeoutError: it took too long."""
         if task.kind == EVENT:
             return recorded
         found = json.loads(task.body)
@@ -111,7 +112,7 @@ class SagaDuty:
             return await self._call(task, found["step"], found["direction"], json.dumps(found["data"]))
         correlation = UUID(found["correlation"]) if found["correlation"] else None
         sending = Sending(task.id, correlation, UUID(found["cause"]), found["tenant"], beside)
-        return await self._dispatch(self._command(task.name, found["data"]), sending)
+        return await apart(self._dispatch(self._command(task.name, found["data"]), sending), _HANGS)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
         """Call somebody outside, under a key that is the same at each try. :raises TimeoutError: it took too long.

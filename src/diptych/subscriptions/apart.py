@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ LEFT: Final = 1.0
 """Seconds that it gets to end, once nobody waits for it."""
 
 
-async def apart(call: Coroutine[Any, Any, T], within: float | None = None) -> T:
+async def apart(call: Awaitable[T], within: float | None = None) -> T:
     """Return what a call returns. Cancelled, or after so many seconds, this ends, whatever the call makes of it.
 
     :raises TimeoutError: it was stopped, for it took too long.
