@@ -109,7 +109,7 @@ class Notes:
         try:
             yield
         finally:
-            self._desk.ward.leave()
+            self._desk.ward.leave(alone=False)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for the next try of one message; others go on meanwhile."""
@@ -123,7 +123,7 @@ class Notes:
     def _leave(self) -> None:
         if self._is_inside:
             self._is_inside = False
-            self._desk.ward.leave()
+            self._desk.ward.leave(alone=True)
 
     # --- for status --------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ Rule: the note is what the row of the task says is wrong with it: any outcome wi
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from diptych.subscriptions.tasks import WAITING, Task
 
 BESIDE: Final = 1
 ALONE: Final = 2
+PATIENCE: Final = 30.0  # seconds
 _NOTES: Final = (
     "",
     "a process ended that may have been at it, so this try is noted",
@@ -45,33 +46,40 @@ def tries_of(error: str) -> int:
 
 
 class Ward:
-    """All that a process performs of its duties: many tasks at once, or one alone, which goes first."""
+    """All that a process performs of its duties: many tasks at once, or one alone, which goes first.
+
+    Nobody waits for another for longer than some seconds: what takes that long may hang, and has not ended anything.
+    """
 
     def __init__(self) -> None:
-        self._inside = self._wanted = 0
-        self._is_alone = False
+        self._inside = self._alone = self._wanted = 0
+        self._until = 0.0  # so long others wait for one that is alone, or wants to be
         self._changed = asyncio.Event()
 
     async def enter(self, *, alone: bool) -> None:
         """Return when it may be begun."""
-        if alone:
-            self._wanted += 1
-            try:
-                while self._inside:
-                    await self._changed.wait()
-            finally:
-                self._wanted -= 1
-                self._tell()
-        else:
-            while self._is_alone or self._wanted:
-                await self._changed.wait()
+        now = asyncio.get_running_loop().time()
+        if alone and not self._wanted and not self._alone:
+            self._until = now + PATIENCE
+        self._wanted += alone
+        try:
+            while (self._inside if alone else self._alone or self._wanted) and now < self._until:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._until):
+                        await self._changed.wait()
+                now = asyncio.get_running_loop().time()
+        finally:
+            self._wanted -= alone
+            self._tell()
         self._inside += 1
-        self._is_alone = alone
+        if alone:
+            self._alone += 1
+            self._until = now + PATIENCE
 
-    def leave(self) -> None:
+    def leave(self, *, alone: bool) -> None:
         """Let the next one in."""
         self._inside -= 1
-        self._is_alone = False
+        self._alone -= alone
         self._tell()
 
     def _tell(self) -> None:
@@ -85,7 +93,7 @@ class Care:
     def __init__(self, store: EventStore, duty: str, table: Table, generation: int, ward: Ward) -> None:
         self._store, self._duty, self._table, self._generation, self._ward = store, duty, table, generation, ward
         self._tries: dict[UUID, int] = {}
-        self._inside: set[UUID] = set()
+        self._inside: dict[UUID, bool] = {}  # whether it is alone
         self._noted: set[UUID] = set()
 
     def begin(self, unfinished: Iterable[Task], now: int, *, is_clean: bool) -> list[Task]:
@@ -118,7 +126,7 @@ class Care:
         text = note(tries)
         if task.id not in self._inside:
             await self._ward.enter(alone=tries == ALONE)
-            self._inside.add(task.id)
+            self._inside[task.id] = tries == ALONE
         try:
             if tries and task.id not in self._noted:
                 await self._write(task._replace(error=text))
@@ -150,5 +158,4 @@ class Care:
 
     def _leave(self, task: UUID) -> None:
         if task in self._inside:
-            self._inside.discard(task)
-            self._ward.leave()
+            self._ward.leave(alone=self._inside.pop(task))

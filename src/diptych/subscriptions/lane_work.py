@@ -197,6 +197,7 @@ class LaneWork:
             if task.state == PARKED:
                 _note(self, task)
                 self._in_hand.let_go(task)
+                self._care.over(task.id)
             elif task.kind == TIMER and task.state == WAITING:
                 self._timers.add(task)
         for id in turn.dropped - {one.task.id for one in finished}:
@@ -220,18 +221,7 @@ class LaneWork:
         if task.state == TAKEN:
             return None
         async with self._care.tried(task):
-            return await self._do(task, recorded)
-
-    async def _do(self, task: Task, recorded: RecordedEvent | None) -> Any:
-        if task.kind == EVENT and recorded is None:
-            row = await self.desk.reader.at(task.number // STEP)
-            if row is None:
-                raise ProgrammingError(f"{self.duty.name}: position {task.number // STEP} is not in the log any more")
-            recorded = self.desk.reader.codec.recorded(row)
-        taken = RowChanges(self.duty.tasks, [task._replace(state=TAKEN)])
-        guard = RowGuard(self.duty.tasks, (task.id,), "state", WAITING)
-        beside = ViewBatch(self.duty.name, self.desk.generation, [], 0, changes=[taken], guards=[guard])
-        return await self.duty.perform(task, recorded, beside)
+            return await _try(self, task, recorded)
 
     async def _do_requests(self) -> None:
         """Do what an operator asks; and go on where a saga itself has cancelled what failed."""
@@ -257,6 +247,19 @@ class LaneWork:
 
     def _new_turn(self) -> Turn:
         return self.desk.turn(self.lane, self.duty.tasks)
+
+
+async def _try(work: LaneWork, task: Task, recorded: RecordedEvent | None) -> Any:
+    """Perform a task, its event read if it is one; a command's append says that it was taken."""
+    if task.kind == EVENT and recorded is None:
+        row = await work.desk.reader.at(task.number // STEP)
+        if row is None:
+            raise ProgrammingError(f"{work.duty.name}: position {task.number // STEP} is not in the log any more")
+        recorded = work.desk.reader.codec.recorded(row)
+    taken = RowChanges(work.duty.tasks, [task._replace(state=TAKEN)])
+    guard = RowGuard(work.duty.tasks, (task.id,), "state", WAITING)
+    beside = ViewBatch(work.duty.name, work.desk.generation, [], 0, changes=[taken], guards=[guard])
+    return await work.duty.perform(task, recorded, beside)
 
 
 async def _write_down(work: LaneWork) -> None:
