@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
-from diptych import App, Command, Steps, new_id, on, step
+from diptych import App, Command, Saga, Steps, new_id, on, step
 from diptych.app.tuning import Tuning
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.source import Incoming, MemorySource
@@ -39,6 +39,14 @@ class Packing(Steps):
     @pack.undo
     async def unpack(self) -> None:
         """Put them back."""
+
+
+class Counting(Saga):
+    """Takes one event, and ends the process at some."""
+
+    @on(starts=True)
+    def placed(self, event: OrderPlaced) -> None:
+        end_if_deadly(event.quantity - 1)
 
 
 class Note(Command):
@@ -85,6 +93,7 @@ def made(url: str, folder: Path, *, is_worker: bool = True) -> tuple[App, Broker
     app, broker = App(url, tuning=Tuning(pace=Pace(lease=0.5), runs_projections=is_worker)), Broker(folder)
     app.include(shop())
     app.saga(Packing)
+    app.saga(Counting)
 
     @app.reaction(begins="beginning")
     async def receipt(event: OrderPlaced) -> None:

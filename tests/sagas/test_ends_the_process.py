@@ -7,6 +7,7 @@ import pytest
 
 from diptych import App, new_id
 from diptych.app.duty_status import DutyStatus
+from diptych.sagas.row import saga_table
 from diptych.subscriptions.tasks import PARKED, tasks_table
 from tests.reactions.test_inbox import paid
 from tests.sagas.deadly import DEADLY, deaths, made, place
@@ -38,6 +39,18 @@ async def test_a_reaction_and_a_step_that_end_the_process_are_put_aside(url: str
         for duty in ("receipt", "Packing"):
             (aside,) = await rows(app, tasks_table(duty), f"state = '{PARKED}'")
             assert "EndedError" in aside.error
+
+
+async def test_an_event_that_ends_the_process_in_a_saga_is_put_aside(url: str, tmp_path: Path) -> None:
+    """P7, S1: it is read with others, and taken in with them, in one turn."""
+    await place(url, tmp_path, [1, 2, DEADLY + 1, 4, 5])
+    assert await deaths(url, tmp_path) == 3
+    app, _ = made(url, tmp_path, is_worker=False)
+    async with app:
+        (found,) = [one for one in (await app.status()).duties if one.name == "Counting"]
+        assert (found.state, found.waiting, found.parked) == ("parked", 0, 1)
+        sagas = await rows(app, saga_table("Counting"), "status = 'running'")
+        assert len(sagas) == 4
 
 
 async def test_a_message_that_ends_the_process_is_put_aside(url: str, tmp_path: Path) -> None:

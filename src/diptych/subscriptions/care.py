@@ -14,7 +14,7 @@ from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.protocols import Append, EventStore
 from diptych.store.tables import Table
 from diptych.subscriptions.failures import is_passing
-from diptych.subscriptions.tasks import WAITING, Task
+from diptych.subscriptions.tasks import EVENT, WAITING, Task
 
 BESIDE: Final = 1
 ALONE: Final = 2
@@ -95,6 +95,8 @@ class Care:
         self._tries: dict[UUID, int] = {}
         self._inside: dict[UUID, bool] = {}  # whether it is alone
         self._noted: set[UUID] = set()
+        self.is_wary = False
+        """Whether the events that come next are to be tasks, each for itself: who read them may have ended by one."""
 
     def begin(self, unfinished: Iterable[Task], now: int, *, is_clean: bool) -> list[Task]:
         """Look what a lane that was claimed owes; return it in the order in which it is to be begun.
@@ -102,6 +104,7 @@ class Care:
         Only the first of a key was begun, and only what was due. A try that was noted, and broken off by a process that
         let go of the lane (`is_clean`), has ended nothing.
         """
+        self.is_wary = not is_clean
         seen = set[str]()
         ordered = list(unfinished)
         for task in ordered:
@@ -110,6 +113,12 @@ class Care:
                 self._tries[task.id] = tries if is_clean else tries + 1
             seen.add(task.key)
         return sorted(ordered, key=lambda one: self._tries.get(one.id, 0) < ALONE)
+
+    def owes(self, tasks: Iterable[Task]) -> None:
+        """Learn what the first events are owed as that were read again."""
+        if self.is_wary:
+            self.is_wary = False
+            self._tries |= {task.id: BESIDE for task in tasks if task.kind == EVENT and task.state == WAITING}
 
     @property
     def is_narrow(self) -> bool:

@@ -162,7 +162,8 @@ class LaneWork:
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn)
         events, last = ([], None) if page is None else _events_of(self, page, turn)
-        given = Given(finished, timers, events, awaited=self._in_hand.awaited, failed=self._parked)
+        awaited = {one.key for one in events} if self._care.is_wary else self._in_hand.awaited
+        given = Given(finished, timers, events, awaited=awaited, failed=self._parked)
         await self.duty.take(given, turn, self._load)
         await self._commit(turn, given, last)
         if last is None:
@@ -211,6 +212,8 @@ class LaneWork:
                 self._in_hand.over(one.task, turn.now)
         if any(_is_through(one.task, turn) for one in finished):
             self._timers.look_again(turn.now)
+        if events:
+            self._care.owes(turn.tasks.values())
         for task in sorted(turn.tasks.values(), key=lambda each: each.number):
             if task.state == WAITING and task.kind != TIMER:
                 self._in_hand.add(task, turn.now, events.get(task.id))
