@@ -179,17 +179,12 @@ class LaneWork:
         return [one for one in due if one.key not in self._parked]
 
     async def _commit(self, turn: Turn, given: Given, last: StoredEvent | None = None) -> None:
-        self._put_aside_what_follows(turn)
+        _put_aside_what_follows(self, turn)
         self._taking = given.finished
         await self._place.commit(turn, to=last)
         self._in_hand.settled(given.finished)
         self._taking = ()
         self._is_committed(turn, {id_of(one.recorded): one.recorded for one in given.events}, given.finished)
-
-    def _put_aside_what_follows(self, turn: Turn) -> None:
-        for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
-            for later in self._in_hand.behind(task):
-                turn.put(later._replace(state=PARKED))
 
     def _is_committed(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished]) -> None:
         """Take in hand what is owed now, and let go of what is not."""
@@ -263,6 +258,12 @@ async def _try(work: LaneWork, task: Task, recorded: RecordedEvent | None) -> An
     guard = RowGuard(work.duty.tasks, (task.id,), "state", WAITING)
     beside = ViewBatch(work.duty.name, work.desk.generation, [], 0, changes=[taken], guards=[guard])
     return await work.duty.perform(task, recorded, beside)
+
+
+def _put_aside_what_follows(work: LaneWork, turn: Turn) -> None:
+    for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
+        for later in work._in_hand.behind(task):
+            turn.put(later._replace(state=PARKED))
 
 
 async def _write_down(work: LaneWork) -> None:
