@@ -312,7 +312,9 @@ class _Taking:
             row = row._replace(status=row.before, error="", before="")
         try:
             row = self._duty.stepper.take(row, step, self._turn)
-        except (Exception, SystemExit) as error:  # a method may not end the process
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a method may not end the process, nor the work on its lane
             self._park(task, error, before)
             return False
         is_freed = self._turn.frees(self._aside.get(task.key, ()))  # it has cancelled what failed
