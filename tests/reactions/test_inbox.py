@@ -13,13 +13,15 @@ import anyio
 import pytest
 
 from diptych import App, Command, new_id
-from diptych.errors import MessageDecodeError, StoreUnavailableError
+from diptych.errors import MessageDecodeError, StaleReadError, StoreUnavailableError
 from diptych.reactions.inbox import Inbox
 from diptych.reactions.messages import IntegrationEvent, IntegrationMessage, decode, encode
 from diptych.reactions.source import Incoming, MemorySource
 from diptych.store.protocols import Append, Appended, EventStore
 from diptych.store.tables import Table
 from diptych.stream import StreamName
+from diptych.subscriptions.duty import Work
+from diptych.subscriptions.keeping import Keeper
 from diptych.subscriptions.tasks import Task
 from tests.sagas.shop import PayOrder, PlaceOrder, shop
 from tests.urls import url_for
@@ -287,10 +289,11 @@ async def test_what_cannot_be_put_aside_while_the_store_is_away_comes_again(
 class Stubborn(MemorySource):
     """A source whose driver takes a cancellation for the end of its wait, as `asyncio.wait_for` may."""
 
-    swallowed = 0
+    asked = swallowed = 0
 
     async def fetch(self, most: int, seconds: float) -> Sequence[Incoming]:
         """Wait, and go on as if nobody had wanted it to end."""
+        self.asked += 1
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
@@ -305,7 +308,7 @@ async def test_a_driver_that_swallows_a_cancellation_does_not_keep_the_app_from_
     app.include(shop())
     app.consume(inbox(source, []))
     async with app:
-        await until(lambda: bool(app._started().duties.keepers[0].works))
+        await until(lambda: source.asked)
     assert source.swallowed == 1
 
 
@@ -432,3 +435,26 @@ async def test_what_reads_messages_may_not_end_the_process(source: MemorySource,
         assert await events_of(app, order) == ["OrderPlaced", "OrderPaid"]
         (parked,) = await aside(app)
     assert type(ends).__name__ in parked.error
+
+
+async def test_just_after_a_start_messages_are_waited_for(
+    source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane was claimed, nobody had asked the broker yet, and it was said that no message waits."""
+    app, began, order, work = App("memory:"), asyncio.Event(), new_id(), Keeper._work
+    app.include(shop())
+    app.consume(inbox(source, []))
+
+    async def held(keeper: Keeper, of_lane: Work) -> None:
+        await began.wait()
+        await work(keeper, of_lane)
+
+    monkeypatch.setattr(Keeper, "_work", held)
+    async with app:
+        source.put(paid(order))
+        await app.commands.dispatch(PlaceOrder(order_id=order, product_id=new_id(), quantity=1))
+        with pytest.raises(StaleReadError, match="bank"):
+            await app.settled(0.2)
+        began.set()
+        await app.settled()
+        assert source.acknowledged == 1

@@ -5,7 +5,7 @@ Rule: of a duty whose lanes are all here this process knows by itself, of all ot
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from diptych.app.duty_status import DutyStatus, Looker
@@ -34,11 +34,12 @@ async def settled(
         head = (await store.head()).position
         here = {name: keeper for name, keeper in keepers.items() if keeper.has_all}
         others = [one for one in known if one.name not in here]
+        coming = {name for name, keeper in keepers.items() if keeper.is_taking_up}
         behind = {name: _why(keeper, head) for name, keeper in here.items() if not keeper.is_settled(head)}
         if others:
             looker = Looker(store, codec, to_microseconds(duties.clock.now()))
             found = await looker.all(others, known_here(duties))
-            behind |= {one.name: _why_elsewhere(one) for one in found if not _is_done(one, keepers)}
+            behind |= {one.name: _why_elsewhere(one) for one in found if not _is_done(one, keepers, coming)}
         if not behind and (await store.head()).position == head:
             return
         if time.monotonic() > deadline:
@@ -51,13 +52,15 @@ def _why(keeper: Keeper, head: int) -> str:
     return next((one for one in errors if one), f"the log is at position {head}")
 
 
-def _is_done(one: DutyStatus, keepers: Mapping[str, Keeper]) -> bool:
+def _is_done(one: DutyStatus, keepers: Mapping[str, Keeper], coming: Collection[str]) -> bool:
     if one.kind == "inbox":  # how much its broker has is known where its lane is, and nowhere else
-        return one.workers > 0 or not keepers
+        return not keepers or (one.workers > 0 and one.name not in coming)
     return not (one.lag_events or one.waiting or one.late_seconds)
 
 
 def _why_elsewhere(one: DutyStatus) -> str:
     if not one.workers:
         return "no living process works on it"
+    if one.kind == "inbox":
+        return "this process is only about to take its messages"
     return one.error or f"{one.waiting} tasks wait, and {one.lag_events} events"

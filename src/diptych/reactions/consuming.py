@@ -21,9 +21,11 @@ from diptych.errors import PublishError
 from diptych.messages import Command
 from diptych.reactions.inbox import Accepted, Inbox
 from diptych.reactions.messages import IntegrationMessage, checked
+from diptych.reactions.noting import Notes
 from diptych.reactions.source import Incoming, Source
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.apart import apart
+from diptych.subscriptions.care import ALONE, EndedError
 from diptych.subscriptions.duty import REJECTIONS, Desk, Dispatch, Sending, Work, kept_by
 from diptych.subscriptions.failures import Backoff, is_passing
 from diptych.subscriptions.lane_place import LanePlace
@@ -45,6 +47,7 @@ MESSAGE: Final = "message"
 _AT_ONCE: Final = 100
 _WAIT: Final = 1.0  # seconds that a fetch waits for a message
 _ATTEMPTS: Final = 5
+ENDED: Final = "the process ended while it was tried"
 
 
 class InboxDuty:
@@ -78,7 +81,7 @@ class ConsumingWork:
         self._duty, self._desk, self.lane = duty, desk, held.lane
         self._place = LanePlace(duty, desk, held)
         self._shelf = Shelf(desk.store, duty.tasks, held.lane)
-        self._turn = asyncio.Lock()  # one commit at a time: each asks where the one before left the lane
+        self._notes = Notes(desk, duty.tasks, held, self._place, self._shelf)
         self._requests: Sequence[Request] = ()
         self._answered: set[int] = set()
         self.is_paused = self._is_at_rest = False
@@ -109,10 +112,13 @@ class ConsumingWork:
     async def run(self) -> None:
         """Take messages until cancelled. However it ends, what is not acknowledged comes again, to whoever is next."""
         source = self._duty.inbox.source
+        await self._notes.begin()
+        telling = asyncio.create_task(self._notes.tell(), name=f"diptych-{self._duty.name}-tells")
         try:
             await source.open()
             await self._run(source)
         finally:
+            telling.cancel()
             await asyncio.shield(source.close())
 
     async def _run(self, source: Source) -> None:
@@ -137,6 +143,8 @@ class ConsumingWork:
 
     async def _take_all(self, found: Sequence[Incoming]) -> None:
         """Take messages, those of one key one after another."""
+        if self._notes.is_careful:
+            found = await self._take_alone(found)
         keyed = [(self._key(one), place, one) for place, one in enumerate(found)]
         try:
             async with asyncio.TaskGroup() as group:
@@ -144,6 +152,22 @@ class ConsumingWork:
                     group.create_task(self._take_each([one for _, _, one in chain]))
         except ExceptionGroup as errors:  # who keeps the lane asks what kind of error it is
             raise errors.exceptions[0] from errors
+
+    async def _take_alone(self, found: Sequence[Incoming]) -> Sequence[Incoming]:
+        """Take those at which a process ended, one by one; note the others before they are taken, and return them."""
+        others = []
+        for incoming in found:
+            message = self._task(incoming)
+            tries = self._notes.tries(message)
+            if tries > ALONE:
+                await self._is_over(incoming, message, EndedError())
+            elif tries == ALONE:
+                async with self._notes.alone(message):
+                    await self._take_each([incoming])
+            else:
+                others.append((incoming, message))
+        await self._notes.note([message for _, message in others])
+        return [incoming for incoming, _ in others]
 
     def _key(self, incoming: Incoming) -> str:
         try:
@@ -154,34 +178,48 @@ class ConsumingWork:
 
     async def _take_each(self, chain: Sequence[Incoming]) -> None:
         for incoming in chain:
-            error = await self._take(incoming)
-            if error is not None:
-                await self._put(self._task(incoming)._replace(state=PARKED, error=as_text(error), attempts=1))
-                _log.warning("%s: a message was put aside: %s", self._duty.name, as_text(error))
+            message = self._task(incoming)
+            self._notes.begins(message)
             try:
-                await apart(self._duty.inbox.source.done(incoming))
-            except PublishError as away:  # it comes again, and its command is known by then
-                _log.warning("%s: %s", self._duty.name, away)
+                await self._is_over(incoming, message, await self._take(incoming, message))
+            finally:
+                self._notes.ends(message)
 
-    async def _take(self, incoming: Incoming) -> BaseException | None:
+    async def _is_over(self, incoming: Incoming, message: Task, error: BaseException | None) -> None:
+        """Write down what became of a message, and have it not come again."""
+        if error is None:
+            await self._notes.over(message)
+        else:
+            self._notes.ends(message)
+            await self._notes.write([message._replace(state=PARKED, error=as_text(error), attempts=1)])
+            _log.warning("%s: a message was put aside: %s", self._duty.name, as_text(error))
+        try:
+            await apart(self._duty.inbox.source.done(incoming))
+        except PublishError as away:  # it comes again, and its command is known by then
+            _log.warning("%s: %s", self._duty.name, away)
+
+    async def _take(self, incoming: Incoming, task: Task) -> BaseException | None:
         """Do what a message says; return why it cannot be done, if it cannot. While the store is away, it waits."""
         pace, attempts = self._desk.pace, 0
         backoff = Backoff(pace.first_pause, pace.longest_pause)
         try:
-            message = self._duty.read(incoming)
-            accepted = self._duty.accepted.get(message.type)
-            command = None if accepted is None else accepted.command(message)
+            async with self._notes.beside():
+                message = self._duty.read(incoming)
+                accepted = self._duty.accepted.get(message.type)
+                command = None if accepted is None else accepted.command(message)
         except (Exception, SystemExit) as error:
             return error
         while command is not None:
             try:
-                await apart(self._send(command, message), self._duty.inbox.timeout.total_seconds())
+                async with self._notes.beside():
+                    await apart(self._send(command, message), self._duty.inbox.timeout.total_seconds())
                 break
             except Exception as error:
                 attempts += not is_passing(error)
                 if isinstance(error, REJECTIONS) or attempts == _ATTEMPTS:
                     return error
-                await asyncio.sleep(backoff.next())
+                self._notes.fails(task, as_text(error))
+                await self._notes.sleep(backoff.next())
         return None
 
     async def _send(self, command: Command[Any], message: IntegrationMessage) -> None:
@@ -200,30 +238,31 @@ class ConsumingWork:
         body = {"id": incoming.id, "place": incoming.place, "raw": base64.b64encode(incoming.raw).decode()}
         return Task(self._duty.command_id(known_by), self.lane, MESSAGE, key, 0, name, json.dumps(body))
 
-    async def _put(self, task: Task) -> None:
-        async with self._turn:
-            turn = self._desk.turn(self.lane, self._duty.tasks)
-            turn.put(task)
-            await self._place.commit(turn)
-
     async def _do_requests(self) -> None:
         """Do what an operator asks: take again what was put aside, in its order, or leave the first of a key out."""
         for request in [one for one in self._requests if one.id not in self._answered]:
             done = 0
             aside = [one for one in await self._shelf.parked() if request.key in ("", one.key)]
             for task in failed_first(aside) if request.verb == "skip" else aside:
-                body = json.loads(task.body)
-                incoming = Incoming(body["id"], body["place"], base64.b64decode(body["raw"]))
                 if request.verb == "skip":
-                    await self._put(task._replace(state=SKIPPED, error=f"{task.error} (skipped: {request.reason})"))
-                    done += 1
-                    continue
-                error = await self._take(incoming)
-                if error is None:
-                    await self._put(task._replace(state=DONE, error="", attempts=task.attempts + 1))
+                    skipped = f"{task.error} (skipped: {request.reason})"
+                    await self._notes.write([task._replace(state=SKIPPED, error=skipped)])
                     done += 1
                 else:
-                    await self._put(task._replace(error=as_text(error), attempts=task.attempts + 1))
+                    done += await self._try_again(task, request)
             verb = "left out" if request.verb == "skip" else "taken"
             await self._desk.store.inline.leases.settle(request.id, f"{done} of {len(aside)} {verb}")
             self._answered.add(request.id)
+
+    async def _try_again(self, task: Task, request: Request) -> bool:
+        """Take what was put aside; say whether it is done. The try is noted first: one that ends the process is one."""
+        tried = f" [{ENDED} for request {request.id}]"
+        if task.error.endswith(tried) and not self._notes.was_clean:
+            return False
+        body = json.loads(task.body)
+        why = task.error.partition(f" [{ENDED} for request ")[0]
+        await self._notes.write([task._replace(error=why + tried)])
+        error = await self._take(Incoming(body["id"], body["place"], base64.b64decode(body["raw"])), task)
+        state, why = (DONE, "") if error is None else (PARKED, as_text(error))
+        await self._notes.write([task._replace(state=state, error=why, attempts=task.attempts + 1)])
+        return error is None

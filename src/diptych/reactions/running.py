@@ -13,6 +13,7 @@ from diptych.reactions.reaction import Reaction, key_for
 from diptych.store.batches import ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.apart import apart
+from diptych.subscriptions.care import EndedError
 from diptych.subscriptions.duty import Desk, Finished, Given, LoadRows, SkippedError, Work, kept_by
 from diptych.subscriptions.lane_work import LaneWork
 from diptych.subscriptions.tasks import DONE, Task, event_task, tasks_table
@@ -54,7 +55,7 @@ class ReactionDuty:
             turn.put(task._replace(state=DONE, attempts=task.attempts + 1, error=""))
         elif isinstance(error, SkippedError):
             return  # kept as a record of it
-        elif task.attempts + 1 < self.reaction.declared.attempts:
+        elif task.attempts + 1 < self.reaction.declared.attempts and not isinstance(error, EndedError):
             turn.again(task, error, min(_FIRST * 2**task.attempts, _LONGEST))
         else:
             turn.park(task, error)

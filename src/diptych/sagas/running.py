@@ -17,10 +17,11 @@ from diptych.sagas.row import OVER, RUNNING, STUCK, SagaRow, id_of_row, saga_tab
 from diptych.sagas.saga import Direction, Rejected, StepDue, acts_of, one_line
 from diptych.sagas.stepped import Cause
 from diptych.sagas.stepping import CALL, Intake, Stepper
-from diptych.sagas.steps import StepOutcome, call_of, no_step, steps_of
+from diptych.sagas.steps import TIMEOUT, StepOutcome, call_of, no_step, steps_of
 from diptych.store.batches import Load, ViewBatch
 from diptych.store.leases import Held
 from diptych.subscriptions.apart import apart
+from diptych.subscriptions.care import EndedError
 from diptych.subscriptions.duty import (
     REJECTIONS,
     Desk,
@@ -52,6 +53,7 @@ from diptych.subscriptions.turn import Turn
 
 _ATTEMPTS: Final = 5
 _LONGEST: Final = 60.0  # seconds between two tries
+_HANGS: Final = TIMEOUT.total_seconds()  # a command that takes longer: its append, if it was sent, goes on
 _OUTCOME: Final = Way(lambda saga, outcome: saga.take_outcome(outcome), wants_metadata=False)
 _OVERDUE: Final = Way(lambda saga, due: saga.overdue(due), wants_metadata=False)
 
@@ -102,7 +104,7 @@ class SagaDuty:
         _Taking(self, turn, {row.id: row for row in rows}).all(given)
 
     async def perform(self, task: Task, recorded: RecordedEvent | None, beside: ViewBatch) -> Any:
-        """Send a command; an event that was put aside is only handed on."""
+        """Send a command; an event that was put aside is only handed on. :raises TimeoutError: it took too long."""
         if task.kind == EVENT:
             return recorded
         found = json.loads(task.body)
@@ -110,7 +112,7 @@ class SagaDuty:
             return await self._call(task, found["step"], found["direction"], json.dumps(found["data"]))
         correlation = UUID(found["correlation"]) if found["correlation"] else None
         sending = Sending(task.id, correlation, UUID(found["cause"]), found["tenant"], beside)
-        return await self._dispatch(self._command(task.name, found["data"]), sending)
+        return await apart(self._dispatch(self._command(task.name, found["data"]), sending), _HANGS)
 
     async def _call(self, task: Task, step: str, direction: Direction, state: str) -> Any:
         """Call somebody outside, under a key that is the same at each try. :raises TimeoutError: it took too long.
@@ -186,7 +188,7 @@ class _Taking:
             self._leave_out(task)
         elif isinstance(error, REJECTIONS):
             self._reject(task, error)
-        elif task.attempts + 1 < _ATTEMPTS:
+        elif task.attempts + 1 < _ATTEMPTS and not isinstance(error, EndedError):
             self._turn.again(task, error, 0.2 * 4**task.attempts)
         else:
             self._park(task, error)
@@ -229,7 +231,7 @@ class _Taking:
             has_failed = error is not None and not isinstance(error, RowChangedError)
             self._park(task, error if error and has_failed else no_step(row.key, name, direction))
             return
-        if isinstance(error, ProgrammingError):  # another try is the same, and undoing may be
+        if isinstance(error, ProgrammingError | EndedError):  # another try is the same, and undoing may be
             self._park(task, error)
             return
         is_done = error is None or isinstance(error, RowChangedError | SkippedError)
@@ -310,7 +312,9 @@ class _Taking:
             row = row._replace(status=row.before, error="", before="")
         try:
             row = self._duty.stepper.take(row, step, self._turn)
-        except (Exception, SystemExit) as error:  # a method may not end the process
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a method may not end the process, nor the work on its lane
             self._park(task, error, before)
             return False
         is_freed = self._turn.frees(self._aside.get(task.key, ()))  # it has cancelled what failed

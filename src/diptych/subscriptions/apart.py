@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ LEFT: Final = 1.0
 """Seconds that it gets to end, once nobody waits for it."""
 
 
-async def apart(call: Coroutine[Any, Any, T], within: float | None = None) -> T:
+async def apart(call: Awaitable[T], within: float | None = None) -> T:
     """Return what a call returns. Cancelled, or after so many seconds, this ends, whatever the call makes of it.
 
     :raises TimeoutError: it was stopped, for it took too long.
@@ -33,7 +33,7 @@ async def apart(call: Coroutine[Any, Any, T], within: float | None = None) -> T:
 async def kept(call: Awaitable[T]) -> T:
     """Return what a call returns. One that exits has failed; it ends nobody else's work with it.
 
-    :raises RuntimeError: it exited.
+    :raises RuntimeError: it exited, or raised what is no Exception.
     """
     try:
         return await call
@@ -41,6 +41,10 @@ async def kept(call: Awaitable[T]) -> T:
         raise RuntimeError(
             f"it exited with {ended.code!r}, and nothing that is called here may end the process"
         ) from ended
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as odd:  # a group with an exit in it, say: nobody would take it for an outcome
+        raise RuntimeError(f"it raised {type(odd).__name__}, which is no Exception: {odd!r:.200}") from odd
 
 
 async def _stop(running: "asyncio.Task[Any]") -> None:

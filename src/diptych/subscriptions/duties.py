@@ -11,6 +11,7 @@ from diptych.clock import Clock
 from diptych.errors import ConfigurationError, RowChangedError
 from diptych.store.batches import RowChanges, RowGuard, ViewBatch
 from diptych.store.protocols import Append, EventStore
+from diptych.subscriptions.care import Ward
 from diptych.subscriptions.coordinator import Coordinator
 from diptych.subscriptions.duty import Desk, Duty
 from diptych.subscriptions.keeping import DutyCrew, Keeper
@@ -38,8 +39,9 @@ class DutyEngine:
             await self._begin(duty, generations[duty.name])
         if not is_worker:
             return
+        ward = Ward()
         desks = {
-            duty.name: Desk(self._store, self._reader, self.clock, self._pace, generations[duty.name])
+            duty.name: Desk(self._store, self._reader, self.clock, self._pace, generations[duty.name], ward)
             for duty in self.duties
         }
         self.keepers = tuple(Keeper(duty, desks[duty.name], self._coordinator.id) for duty in self.duties)

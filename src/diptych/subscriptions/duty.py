@@ -15,6 +15,7 @@ from diptych.store.batches import Load, ProjectionTables, ViewBatch
 from diptych.store.leases import Held, Request
 from diptych.store.protocols import EventStore
 from diptych.store.tables import Table
+from diptych.subscriptions.care import Ward
 from diptych.subscriptions.reading import LogReader, Pace
 from diptych.subscriptions.tasks import Task
 from diptych.subscriptions.turn import Turn
@@ -186,6 +187,7 @@ class Desk(NamedTuple):
     clock: Clock
     pace: Pace
     generation: int
+    ward: Ward
     patience: float = 2.0  # seconds that what is being performed gets to end, when the lane is let go
 
     @property

@@ -34,11 +34,23 @@ class InHand:
         self._events: dict[UUID, RecordedEvent] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._is_narrow = False
         self._finished: deque[Finished] = deque()
         self._performing: set[str] = set()
         self._is_ending = False
         self.may_begin = asyncio.Event()
         self.may_begin.set()
+
+    def narrow(self) -> None:
+        """Perform one at a time, in the order in which they were given, from the first on until `widen`."""
+        self._places, self._is_narrow = asyncio.Semaphore(1), True
+
+    def widen(self) -> None:
+        """Perform many at a time again."""
+        if self._is_narrow:
+            self._is_narrow = False
+            for _ in range(_AT_ONCE - 1):
+                self._places.release()
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))

@@ -37,6 +37,11 @@ class Keeper:
         """Whether every lane of it is worked on here."""
         return len(self.works) == self.duty.kept.lanes
 
+    @property
+    def is_taking_up(self) -> bool:
+        """Whether a lane is claimed here, or was a moment ago, and what it owes is not known yet."""
+        return bool(self._running.keys() - self.works.keys())
+
     def is_settled(self, head: int) -> bool:
         """Whether all lanes are here, and have done all that follows of the log up to there."""
         return self.has_all and all(work.is_settled(head) for work in self.works.values())

@@ -16,6 +16,7 @@ from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata
 from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
 from diptych.store.leases import Held, Request
+from diptych.subscriptions.care import Care
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
 from diptych.subscriptions.failures import named
 from diptych.subscriptions.in_hand import InHand
@@ -57,6 +58,8 @@ class LaneWork:
         self._wake = asyncio.Event()
         self._in_hand = InHand(self._perform, self._wake.set, desk.pace)
         self._timers = Timers(desk.store, self._shelf)
+        self._care = Care(desk.store, duty.name, duty.tasks, desk.generation, desk.ward)
+        self._is_clean = held.is_clean
         self._parked: dict[str, set[UUID]] = {}  # what failed, by key
         self._freed: set[str] = set()  # keys of which nothing that failed is put aside any more
         self._requests: Sequence[Request] = ()
@@ -107,6 +110,7 @@ class LaneWork:
     def drop(self) -> None:
         """Stop what is still being performed."""
         self._in_hand.stop()
+        self._care.drop()
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -142,7 +146,10 @@ class LaneWork:
         self._freed = {key for key, failed in self._parked.items() if not failed}
         await self._timers.begin()
         now = self.desk.now()
-        for task in await self._shelf.unfinished():
+        unfinished = self._care.begin(await self._shelf.unfinished(), now, is_clean=self._is_clean)
+        if self._care.is_narrow:
+            self._in_hand.narrow()
+        for task in unfinished:
             self._in_hand.add(task, now)
 
     async def _turn(self) -> bool:
@@ -155,7 +162,8 @@ class LaneWork:
         page = None if is_full else await self.desk.reader.page(place.position, place.event_id)
         timers = await self._due(turn)
         events, last = ([], None) if page is None else _events_of(self, page, turn)
-        given = Given(finished, timers, events, awaited=self._in_hand.awaited, failed=self._parked)
+        awaited = {one.key for one in events} if self._care.is_wary else self._in_hand.awaited
+        given = Given(finished, timers, events, awaited=awaited, failed=self._parked)
         await self.duty.take(given, turn, self._load)
         await self._commit(turn, given, last)
         if last is None:
@@ -171,17 +179,12 @@ class LaneWork:
         return [one for one in due if one.key not in self._parked]
 
     async def _commit(self, turn: Turn, given: Given, last: StoredEvent | None = None) -> None:
-        self._put_aside_what_follows(turn)
+        _put_aside_what_follows(self, turn)
         self._taking = given.finished
         await self._place.commit(turn, to=last)
         self._in_hand.settled(given.finished)
         self._taking = ()
         self._is_committed(turn, {id_of(one.recorded): one.recorded for one in given.events}, given.finished)
-
-    def _put_aside_what_follows(self, turn: Turn) -> None:
-        for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
-            for later in self._in_hand.behind(task):
-                turn.put(later._replace(state=PARKED))
 
     def _is_committed(self, turn: Turn, events: dict[UUID, RecordedEvent], finished: Sequence[Finished]) -> None:
         """Take in hand what is owed now, and let go of what is not."""
@@ -190,15 +193,22 @@ class LaneWork:
             if task.state == PARKED:
                 _note(self, task)
                 self._in_hand.let_go(task)
+                self._care.over(task.id)
             elif task.kind == TIMER and task.state == WAITING:
                 self._timers.add(task)
         for id in turn.dropped - {one.task.id for one in finished}:
             self._in_hand.forget(id)
+        for id in turn.dropped | {one.task.id for one in finished}:
+            self._care.over(id)
+        if not self._care.is_narrow:
+            self._in_hand.widen()
         for one in finished:
             if turn.tasks.get(one.task.id, one.task).state != WAITING or one.task.id in turn.dropped:
                 self._in_hand.over(one.task, turn.now)
         if any(_is_through(one.task, turn) for one in finished):
             self._timers.look_again(turn.now)
+        if events:
+            self._care.owes(turn.tasks.values())
         for task in sorted(turn.tasks.values(), key=lambda each: each.number):
             if task.state == WAITING and task.kind != TIMER:
                 self._in_hand.add(task, turn.now, events.get(task.id))
@@ -208,15 +218,8 @@ class LaneWork:
     async def _perform(self, task: Task, recorded: RecordedEvent | None) -> Any:
         if task.state == TAKEN:
             return None
-        if task.kind == EVENT and recorded is None:
-            row = await self.desk.reader.at(task.number // STEP)
-            if row is None:
-                raise ProgrammingError(f"{self.duty.name}: position {task.number // STEP} is not in the log any more")
-            recorded = self.desk.reader.codec.recorded(row)
-        taken = RowChanges(self.duty.tasks, [task._replace(state=TAKEN)])
-        guard = RowGuard(self.duty.tasks, (task.id,), "state", WAITING)
-        beside = ViewBatch(self.duty.name, self.desk.generation, [], 0, changes=[taken], guards=[guard])
-        return await self.duty.perform(task, recorded, beside)
+        async with self._care.tried(task):
+            return await _try(self, task, recorded)
 
     async def _do_requests(self) -> None:
         """Do what an operator asks; and go on where a saga itself has cancelled what failed."""
@@ -242,6 +245,25 @@ class LaneWork:
 
     def _new_turn(self) -> Turn:
         return self.desk.turn(self.lane, self.duty.tasks)
+
+
+async def _try(work: LaneWork, task: Task, recorded: RecordedEvent | None) -> Any:
+    """Perform a task, its event read if it is one; a command's append says that it was taken."""
+    if task.kind == EVENT and recorded is None:
+        row = await work.desk.reader.at(task.number // STEP)
+        if row is None:
+            raise ProgrammingError(f"{work.duty.name}: position {task.number // STEP} is not in the log any more")
+        recorded = work.desk.reader.codec.recorded(row)
+    taken = RowChanges(work.duty.tasks, [task._replace(state=TAKEN)])
+    guard = RowGuard(work.duty.tasks, (task.id,), "state", WAITING)
+    beside = ViewBatch(work.duty.name, work.desk.generation, [], 0, changes=[taken], guards=[guard])
+    return await work.duty.perform(task, recorded, beside)
+
+
+def _put_aside_what_follows(work: LaneWork, turn: Turn) -> None:
+    for task in [each for each in turn.tasks.values() if each.state == PARKED and each.error]:
+        for later in work._in_hand.behind(task):
+            turn.put(later._replace(state=PARKED))
 
 
 async def _write_down(work: LaneWork) -> None:

@@ -41,10 +41,10 @@ class Turn:
         """Write an event at the end of a stream that only this lane writes."""
         self._events.setdefault(stream, []).append(event)
 
-    def put(self, task: Task) -> None:
-        """Owe this, or owe it otherwise than before."""
+    def put(self, task: Task, *, since: int = 0) -> None:
+        """Owe this, or owe it otherwise than before: `since` a time that is over, or from now on."""
         self.dropped.discard(task.id)
-        self.tasks[task.id] = task._replace(changed_at=self.now)
+        self.tasks[task.id] = task._replace(changed_at=since or self.now)
 
     def drop(self, task: UUID) -> None:
         """Owe this no more."""
