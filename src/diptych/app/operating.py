@@ -21,7 +21,7 @@ from diptych.errors import ConfigurationError, NotFoundError, RebuildRefusedErro
 from diptych.projections.backfill import Subject
 from diptych.projections.plan import Definition
 from diptych.store.generations import Generation
-from diptych.store.leases import Leases, Request, Verb
+from diptych.store.leases import Board, Leases, Request, Verb
 from diptych.store.opening import log_from_outside, open_stores
 from diptych.store.protocols import ViewStore
 from diptych.subscriptions.lanes import lane_of
@@ -66,8 +66,9 @@ class Operator(NamedTuple):
         if position > (head := (await self.subject.events.head()).position):  # nobody has seen what it would leave out
             raise NotFoundError(f"There is no event at position {position} yet: the log ends at {head}.")
         asked: list[Request] = []
-        definition, parked, asking = self.subject.definition, await self.parked(), self.views.leases.ask_generation
-        for one in reached(await self.views.leases.board(), definition, parked, verb, position):
+        asking, board = self.views.leases.ask_generation, await self.views.leases.board()
+        parked = await self._parked(board)
+        for one in reached(board, self.subject.definition, parked, verb, position):
             its = key or next((event.key for event in parked[one.number] if event.position == position), "")
             asked += await asking(one.number, verb, key=its, position=position, reason=reason, by=self.by)
         if not asked:
@@ -77,7 +78,10 @@ class Operator(NamedTuple):
 
     async def parked(self) -> Parked:
         """Return what is parked in what is read and in what is built for this code, by generation."""
-        among = candidates(await self.views.leases.board(), self.subject.definition)
+        return await self._parked(await self.views.leases.board())
+
+    async def _parked(self, board: Board) -> Parked:
+        among = candidates(board, self.subject.definition)
         return {one.number: await self.views.parked(self.name, one.number) for one in among}
 
     async def rebuild_key(self, key: UUID, reason: str, within: float) -> Sequence[Request]:
