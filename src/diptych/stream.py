@@ -99,9 +99,8 @@ def token(position: int, event_id: bytes) -> str:
 def read_token(text: str) -> tuple[int, bytes]:
     """Return the position and the last 8 bytes of the event id there. :raises InvalidInputError: it is none of ours."""
     try:
-        whole = (
-            text.encode("ascii") if len(text) == _TOKEN_LENGTH else b""
-        )  # decoding would pass over what is no base64
+        # Decoding passes over what is no base64: what is longer is no token with something beside it.
+        whole = text.encode("ascii") if len(text) == _TOKEN_LENGTH else b""
         form, shard, position, event = _TOKEN.unpack(urlsafe_b64decode(whole))
     except (NotBase64Error, ValueError, UnicodeError, struct.error):
         form, shard, position, event = 0, 0, 0, b""

@@ -138,7 +138,7 @@ class Care:
             self._inside[task.id] = tries == ALONE
         try:
             if tries and task.id not in self._noted:
-                await self._write(task._replace(error=text))
+                await self._store.append(Append([], beside=self.beside(task._replace(error=text))))
                 self._noted.add(task.id)
             yield
         except BaseException as error:
@@ -149,10 +149,10 @@ class Care:
             if not tries:
                 self._leave(task.id)
 
-    async def _write(self, task: Task) -> None:
+    def beside(self, task: Task) -> ViewBatch:
+        """Return what writes a task in the transaction of an append, which is refused if it does not wait any more."""
         changes, guards = [RowChanges(self._table, [task])], [RowGuard(self._table, (task.id,), "state", WAITING)]
-        beside = ViewBatch(self._duty, self._generation, [], 0, changes=changes, guards=guards)
-        await self._store.append(Append([], beside=beside))
+        return ViewBatch(self._duty, self._generation, [], 0, changes=changes, guards=guards)
 
     def over(self, task: UUID) -> None:
         """Have it that how a try ended is on disk, or that nobody asks."""

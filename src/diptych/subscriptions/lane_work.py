@@ -14,7 +14,7 @@ from uuid import UUID
 
 from diptych.errors import ProgrammingError, RowChangedError
 from diptych.events.recorded import RecordedEvent, StoredEvent, StoredMetadata
-from diptych.store.batches import Answer, RowChanges, RowGuard, ViewBatch
+from diptych.store.batches import Answer
 from diptych.store.leases import Held, Request
 from diptych.subscriptions.care import Care
 from diptych.subscriptions.duty import LANES, Desk, Finished, Given, SkippedError, Taken, TaskDuty
@@ -254,10 +254,7 @@ async def _try(work: LaneWork, task: Task, recorded: RecordedEvent | None) -> An
         if row is None:
             raise ProgrammingError(f"{work.duty.name}: position {task.number // STEP} is not in the log any more")
         recorded = work.desk.reader.codec.recorded(row)
-    taken = RowChanges(work.duty.tasks, [task._replace(state=TAKEN)])
-    guard = RowGuard(work.duty.tasks, (task.id,), "state", WAITING)
-    beside = ViewBatch(work.duty.name, work.desk.generation, [], 0, changes=[taken], guards=[guard])
-    return await work.duty.perform(task, recorded, beside)
+    return await work.duty.perform(task, recorded, work._care.beside(task._replace(state=TAKEN)))
 
 
 def _put_aside_what_follows(work: LaneWork, turn: Turn) -> None:

@@ -158,7 +158,7 @@ class LogReader:
     async def _has_grown(self) -> bool:
         """Read what is new. While those who read are far behind, only look how long the log is, and not for each event.
 
-        Else who rebuilds beside a busy service reads each of its events as it comes, and then again when it gets there.
+        Else each event of a busy service would be read as it comes, and then again when they get there.
         """
         if self._is_near.is_set():
             return await self._read(self.head.position) is not None
