@@ -79,3 +79,10 @@ async def running(
 def by_key(rows: Mapping[tuple[Any, ...], Any]) -> dict[Any, Any]:
     """Return rows by their one key value."""
     return {key[0]: row for key, row in rows.items()}
+
+
+async def applied(url: str, given: Given, facts: Sequence[Fact], rules: Rules = FAST) -> None:
+    """Append these and have a projection apply them, by code that ends then: what is found by the code that follows."""
+    async with running(url, given, rules=rules) as before:
+        await before.append(facts)
+        await before.engine.caught_up()

@@ -12,7 +12,7 @@ from diptych.subscriptions.lanes import lane_of
 from tests.projections import shop
 from tests.projections.harmful import until
 from tests.projections.rebuilds import FROZEN, KEEPING, Decided, StrictBySql, orders, rebuild, subject_of
-from tests.projections.running import Running, running
+from tests.projections.running import Running, applied, running
 from tests.projections.shop import Basket, HandWritten
 from tests.urls import url_for
 
@@ -41,9 +41,7 @@ def unmended() -> Iterator[None]:
 @asynccontextmanager
 async def standing(url: str) -> AsyncIterator[tuple[Running, Operator]]:
     """Run code that builds its rows anew and stops at position 11 of 12; rows of other code are read meanwhile."""
-    async with running(url, shop.SalesBySql) as before:
-        await before.append(orders(4))
-        await before.engine.caught_up()
+    await applied(url, shop.SalesBySql, orders(4))
     async with running(url, StrictBySql, rules=KEEPING) as shop_:
         await stands_at(shop_, 11)
         yield shop_, Operator(subject_of(shop_, StrictBySql), "ada")
@@ -110,9 +108,7 @@ async def test_what_is_asked_of_a_build_that_is_dropped_is_answered(url: str) ->
 
 async def test_what_a_rebuild_left_before_an_event_is_asked_of_the_next_one(url: str) -> None:
     """Between two rebuilds nobody has the lanes: the word waits."""
-    async with running(url, shop.SalesBySql) as before:
-        await before.append(orders(4))
-        await before.engine.caught_up()
+    await applied(url, shop.SalesBySql, orders(4))
     async with running(url, StrictBySql, rules=FROZEN) as shop_:
         subject = subject_of(shop_, StrictBySql)
         operator = Operator(subject, "ada")
@@ -129,9 +125,7 @@ async def test_what_a_rebuild_left_before_an_event_is_asked_of_the_next_one(url:
 
 
 async def test_what_a_rebuild_parked_is_left_out_by_the_next_one(url: str) -> None:
-    async with running(url, shop.Baskets) as before:
-        await before.append(orders(2))
-        await before.engine.caught_up()
+    await applied(url, shop.Baskets, orders(2))
     async with running(url, Newer, rules=FROZEN) as shop_:
         subject = subject_of(shop_, Newer)
         await shop_.append([(shop.order("1"), shop.added("poison")), (shop.order("1"), shop.added("pen"))])

@@ -15,7 +15,7 @@ from diptych.store.seen import Seen
 from tests.projections import shop
 from tests.projections.harmful import board_where, until
 from tests.projections.rebuilds import KEEPING, StrictBySql, orders, rebuild, subject_of
-from tests.projections.running import running
+from tests.projections.running import applied, running
 from tests.projections.shop import HandWritten
 from tests.projections.test_generations import Doubled, Tallies, Tripled
 from tests.projections.test_liveness import Around
@@ -84,9 +84,7 @@ def owners_of(board: Any, generation: int) -> set[str]:
 async def test_a_build_that_stops_is_told_and_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
     """R1: it was told as being built, and as read meanwhile, for ever."""
     url = f"sqlite:///{tmp_path}/shop.db"
-    async with running(url, shop.SalesBySql) as before:
-        await before.append(orders(4))
-        await before.engine.caught_up()
+    await applied(url, shop.SalesBySql, orders(4))
     StrictBySql.is_mended = False
     async with running(url, StrictBySql, rules=KEEPING) as after:
         progress = after.engine.progress["sales_by_sql"]
@@ -120,9 +118,7 @@ class FullDisk(Around):
 async def test_where_nothing_can_be_built_what_is_read_is_worked_on(tmp_path: Path) -> None:
     """X2: with changed code in development, say, and a full disk, or a lock that is not to be had."""
     url = f"sqlite:///{tmp_path}/shop.db"
-    async with running(url, Tallies) as before:
-        await before.append([(shop.order("1"), shop.added())])
-        await before.engine.caught_up()
+    await applied(url, Tallies, [(shop.order("1"), shop.added())])
     rules = KEEPING._replace(is_development=True)
     async with running(url, Tripled, rules=rules, wrap_views=Full) as full:
         last = await full.append([(shop.order("1"), shop.added())])
@@ -135,9 +131,7 @@ async def test_where_nothing_can_be_built_what_is_read_is_worked_on(tmp_path: Pa
 
 async def test_where_nothing_can_be_built_rows_of_other_code_are_told_as_such(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shop.db"
-    async with running(url, Tallies) as before:
-        await before.append([(shop.order("1"), shop.added())])
-        await before.engine.caught_up()
+    await applied(url, Tallies, [(shop.order("1"), shop.added())])
     async with running(url, Doubled, rules=KEEPING, wrap_views=Full) as full:
         progress = full.engine.progress["tallies"]
         await until(lambda: progress.state == "frozen")

@@ -15,7 +15,7 @@ from diptych.subscriptions.lanes import lane_of
 from tests.projections import shop
 from tests.projections.harmful import Harmful, board_where, child, until
 from tests.projections.rebuilds import DoubleBaskets, differences, live, orders, plant, subject_of
-from tests.projections.running import Running, running
+from tests.projections.running import Running, applied, running
 from tests.projections.shop import Basket
 from tests.urls import url_for
 
@@ -133,9 +133,7 @@ async def test_a_worker_that_ends_while_it_folds_a_key_again_takes_no_other_with
     """Whoever has the lane next says so, and tries only when it is asked again."""
     key, lane = str(ONE), lane_of(str(ONE), 16)
     Harmful.is_mended = True
-    async with running(url, Harmful) as before:
-        await before.append([*orders(1, first=7), (shop.order("7"), shop.added("exit"))])
-        await before.engine.caught_up()
+    await applied(url, Harmful, [*orders(1, first=7), (shop.order("7"), shop.added("exit"))])
     Harmful.is_mended = False
     async with running(url, is_started=False) as shop_:
         async with child("work", url, "isolated", "brief") as process:

@@ -37,7 +37,7 @@ from tests.projections.rebuilds import (
     wider,
     writing,
 )
-from tests.projections.running import running
+from tests.projections.running import applied, running
 from tests.projections.shop import Basket, HandWritten, ProductSales
 from tests.urls import url_for
 
@@ -187,9 +187,7 @@ async def test_rows_of_other_code_stand_and_are_compared_where_they_stand(
     url: str, given: type[Projection[Any]]
 ) -> None:
     """The code of today is to be built on purpose here: until then the old rows are served as they are."""
-    async with running(url, shop.Baskets) as before:
-        await before.append(orders(20))
-        await before.engine.caught_up()
+    await applied(url, shop.Baskets, orders(20))
     async with running(url, given, rules=FROZEN) as shop_:
         await shop_.append(orders(5, first=50))
         assert shop_.engine.progress["baskets"].state == "frozen"
@@ -207,9 +205,7 @@ async def test_rows_of_other_code_stand_and_are_compared_where_they_stand(
 
 
 async def test_one_lane_becomes_sixteen(url: str) -> None:
-    async with running(url, WholeBaskets) as before:
-        await before.append(orders(20))
-        await before.engine.caught_up()
+    await applied(url, WholeBaskets, orders(20))
     async with running(url, shop.Baskets, rules=FROZEN) as shop_:
         subject, decided = subject_of(shop_, shop.Baskets), Decided()
         done = await rebuild(subject, decided)
@@ -223,9 +219,7 @@ async def test_one_lane_becomes_sixteen(url: str) -> None:
 
 
 async def test_rows_of_another_shape_are_compared_by_what_both_have(url: str) -> None:
-    async with running(url, shop.Baskets) as before:
-        await before.append(orders(20))
-        await before.engine.caught_up()
+    await applied(url, shop.Baskets, orders(20))
     given, row = wider()
     async with running(url, given, rules=FROZEN) as shop_:
         subject, decided = subject_of(shop_, given), Decided()
@@ -263,9 +257,7 @@ async def test_an_earlier_generation_is_read_again_and_the_later_one_too(url: st
 
 
 async def test_rows_that_this_code_cannot_read_are_not_rolled_back_to(url: str) -> None:
-    async with running(url, shop.Baskets) as before:
-        await before.append(orders(5))
-        await before.engine.caught_up()
+    await applied(url, shop.Baskets, orders(5))
     given, _ = wider()
     async with running(url, given, rules=FROZEN) as shop_:
         subject = subject_of(shop_, given)
@@ -286,10 +278,8 @@ async def test_what_was_kept_is_dropped_after_a_time(url: str) -> None:
 
 
 async def test_a_key_that_fails_is_parked_in_the_build_and_the_rest_is_built(url: str) -> None:
-    async with running(url, DoubleBaskets, rules=KEEPING) as before:
-        poison = [(shop.order("3"), shop.added("poison")), (shop.order("3"), shop.added("pen"))]
-        await before.append([*orders(20), *poison])
-        await before.engine.caught_up()
+    poison = [(shop.order("3"), shop.added("poison")), (shop.order("3"), shop.added("pen"))]
+    await applied(url, DoubleBaskets, [*orders(20), *poison], KEEPING)
     async with running(url, shop.Baskets, rules=FROZEN) as shop_:
         subject = subject_of(shop_, shop.Baskets)
         done = await rebuild(subject)
@@ -300,9 +290,7 @@ async def test_a_key_that_fails_is_parked_in_the_build_and_the_rest_is_built(url
 
 
 async def test_an_event_that_stops_a_build_is_named_and_the_build_goes_on_once_it_is_mended(url: str) -> None:
-    async with running(url, shop.SalesBySql) as before:
-        await before.append(orders(1000))
-        await before.engine.caught_up()
+    await applied(url, shop.SalesBySql, orders(1000))
     StrictBySql.is_mended = False
     async with running(url, StrictBySql, rules=FROZEN) as shop_:
         subject = subject_of(shop_, StrictBySql)
@@ -373,9 +361,7 @@ async def test_a_build_whose_generation_is_dropped_says_so(url: str) -> None:
 
 async def test_processes_with_different_code_do_not_drop_each_others_build(url: str) -> None:
     """In a rolling deploy: who comes second waits until the first is done, instead of beginning anew for ever."""
-    async with running(url, shop.Baskets) as before:
-        await before.append(orders(20))
-        await before.engine.caught_up()
+    await applied(url, shop.Baskets, orders(20))
     async with running(url, DoubleBaskets, rules=FROZEN) as first:
         subject = subject_of(first, DoubleBaskets)
         new = await subject.views.generations.begin(subject.definition.tables)

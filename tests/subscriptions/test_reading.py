@@ -1,7 +1,8 @@
 """The shared reader of the log: one read and one decoding for all, and never past a gap (P4)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +60,16 @@ class CountingStore(MemoryEventStore):
     async def head(self) -> Head:
         self.looks += 1
         return await super().head()
+
+
+@asynccontextmanager
+async def following(reader: LogReader) -> AsyncIterator[None]:
+    """Have it watch the end of the log in the block."""
+    watching = asyncio.create_task(reader.follow())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 async def ring(store: MemoryEventStore, codec: Codec) -> None:
@@ -155,8 +166,7 @@ async def test_listeners_hear_of_new_events() -> None:
     store, codec = await a_log(1)
     reader, news = LogReader(store, codec, Pace(poll=0.05)), asyncio.Event()
     reader.listen(news)
-    following = asyncio.create_task(reader.follow())
-    try:
+    async with following(reader):
         with anyio.fail_after(5):
             await news.wait()
             assert reader.head.position == 1
@@ -164,16 +174,13 @@ async def test_listeners_hear_of_new_events() -> None:
             await ring(store, codec)
             await news.wait()
         assert reader.head.position == 2
-    finally:
-        following.cancel()
 
 
 async def test_nothing_is_asked_while_nobody_listens() -> None:
     """An app without projections pays nothing for them."""
     store, codec = await a_log(1)
     reader, news = LogReader(store, codec, Pace()), asyncio.Event()
-    following = asyncio.create_task(reader.follow())
-    try:
+    async with following(reader):
         await ring(store, codec)
         await anyio.wait_all_tasks_blocked()
         assert (store.reads, store.looks) == (0, 0)
@@ -188,8 +195,6 @@ async def test_nothing_is_asked_while_nobody_listens() -> None:
         await ring(store, codec)
         await anyio.wait_all_tasks_blocked()
         assert (store.reads, store.looks) == asked
-    finally:
-        following.cancel()
 
 
 async def test_the_end_is_not_read_while_those_who_read_are_far_behind() -> None:
@@ -197,8 +202,7 @@ async def test_the_end_is_not_read_while_those_who_read_are_far_behind() -> None
     store, codec = await a_log(30)
     reader, news = LogReader(store, codec, Pace(page_events=10)), asyncio.Event()
     reader.listen(news)
-    following = asyncio.create_task(reader.follow())
-    try:
+    async with following(reader):
         with anyio.fail_after(5):
             await news.wait()
             await reader.page(0)
@@ -213,16 +217,13 @@ async def test_the_end_is_not_read_while_those_who_read_are_far_behind() -> None
             await ring(store, codec)
             await news.wait()
             assert (reader.head.position, store.reads) == (33, 3)
-    finally:
-        following.cancel()
 
 
 async def test_the_end_of_the_log_is_told_by_what_is_read_there() -> None:
     store, codec = await a_log(1)
     reader, news = LogReader(store, codec, Pace()), asyncio.Event()
     reader.listen(news)
-    following = asyncio.create_task(reader.follow())
-    try:
+    async with following(reader):
         for position in range(1, 6):
             with anyio.fail_after(5):
                 await news.wait()
@@ -230,8 +231,6 @@ async def test_the_end_of_the_log_is_told_by_what_is_read_there() -> None:
             assert reader.head.position == position
             await ring(store, codec)
         assert store.looks == 1
-    finally:
-        following.cancel()
 
 
 async def test_an_empty_log_has_no_page() -> None:
